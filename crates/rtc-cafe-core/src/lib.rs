@@ -1,0 +1,1 @@
+//! The RTCCafe client as a state machine without I/O.

@@ -1,0 +1,1 @@
+//! The RTCCafe signalling server as a library.

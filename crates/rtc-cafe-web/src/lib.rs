@@ -1,0 +1,1 @@
+//! The RTCCafe client core in WebAssembly.

@@ -1,0 +1,184 @@
+//! The names of sessions, clients and rooms.
+
+use std::{borrow::Borrow, fmt};
+
+use crate::{
+    json::{self, Value},
+    limits::{MAX_ID, MAX_ROOM_ID},
+};
+
+macro_rules! text_id {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(String);
+
+        impl $name {
+            /// Takes a text that is not empty and at most [`MAX_ID`] bytes long.
+            pub fn new(text: impl Into<String>) -> Option<Self> {
+                let text = text.into();
+                (1..=MAX_ID).contains(&text.len()).then_some(Self(text))
+            }
+
+            /// The id's text.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+
+            pub(crate) fn read(value: Option<Value<'_>>) -> Option<Self> {
+                Self::new(value?.as_string()?)
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl Borrow<str> for $name {
+            fn borrow(&self) -> &str {
+                &self.0
+            }
+        }
+    };
+}
+
+text_id! {
+    /// The id of a signalling session, minted by the server; a new connection gets a new one.
+    Sid
+}
+
+text_id! {
+    /// The id that a client keeps for its whole life.
+    PermanentId
+}
+
+/// A room: a non-empty string or a number. The room `5` and the room `"5"` are two; `5` and `5.0` are one.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RoomId(String);
+
+/// The value cannot name a room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum RoomIdError {
+    /// Neither a string nor a number.
+    #[error("a room id must be a non-empty string or a number")]
+    WrongType,
+    /// The empty string.
+    #[error("a room id must not be empty")]
+    Empty,
+    /// Longer than [`MAX_ROOM_ID`] bytes of JSON, or a number with more digits than that.
+    #[error("a room id must not be longer than {MAX_ROOM_ID} bytes")]
+    TooLong,
+}
+
+impl RoomId {
+    /// The room with a name.
+    pub fn named(name: &str) -> Result<Self, RoomIdError> {
+        Self::checked(name, json::string(name))
+    }
+
+    /// The room with a number.
+    pub fn numbered(number: i64) -> Self {
+        Self(number.to_string())
+    }
+
+    /// Reads a room id from its JSON; numbers are brought to one form.
+    pub fn from_json(value: Value<'_>) -> Result<Self, RoomIdError> {
+        if let Some(name) = value.as_string() {
+            return Self::named(&name);
+        }
+        if !value.is_number() {
+            return Err(RoomIdError::WrongType);
+        }
+        plain_number(value.text()).map(Self).ok_or(RoomIdError::TooLong)
+    }
+
+    fn checked(name: &str, json: String) -> Result<Self, RoomIdError> {
+        if name.is_empty() {
+            Err(RoomIdError::Empty)
+        } else if json.len() > MAX_ROOM_ID {
+            Err(RoomIdError::TooLong)
+        } else {
+            Ok(Self(json))
+        }
+    }
+
+    /// The id as JSON: a string with its quotes, or a number.
+    pub fn as_json(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for RoomId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A JSON number without exponent and without needless zeros, so that `5`, `5.0` and `50e-1` are one room.
+fn plain_number(text: &str) -> Option<String> {
+    let (sign, text) = text.strip_prefix('-').map_or(("", text), |rest| ("-", rest));
+    let (mantissa, exponent) = text.split_once(['e', 'E']).unwrap_or((text, "0"));
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let digits = [whole, fraction].concat();
+    let significant = digits.trim_start_matches('0');
+    let zeros = digits.len() - significant.len();
+    let significant = significant.trim_end_matches('0');
+    if significant.is_empty() {
+        return Some(String::from("0"));
+    }
+    // Where the decimal point stands, counted from the first significant digit.
+    let exponent: i32 = exponent.parse().ok()?;
+    let point = i32::try_from(whole.len()).ok()?.checked_sub(i32::try_from(zeros).ok()?)?.checked_add(exponent)?;
+    let shift = usize::try_from(point.unsigned_abs()).ok()?;
+    if shift > MAX_ROOM_ID || significant.len() > MAX_ROOM_ID {
+        return None;
+    }
+    let plain = if point <= 0 {
+        [sign, "0.", &"0".repeat(shift), significant].concat()
+    } else if shift >= significant.len() {
+        [sign, significant, &"0".repeat(shift - significant.len())].concat()
+    } else {
+        [sign, &significant[..shift], ".", &significant[shift..]].concat()
+    };
+    (plain.len() <= MAX_ROOM_ID).then_some(plain)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn number(text: &str) -> String {
+        RoomId::from_json(Value::parse(text).unwrap()).unwrap().as_json().to_owned()
+    }
+
+    #[test]
+    fn equal_numbers_are_one_room() {
+        for text in ["5", "5.0", "5.000", "50e-1", "0.5e1", "0.05E+2"] {
+            assert_eq!(number(text), "5");
+        }
+        assert_eq!(number("-0"), "0");
+        assert_eq!(number("0e9"), "0");
+        assert_eq!(number("-12.50"), "-12.5");
+        assert_eq!(number("1e21"), "1000000000000000000000");
+        assert_eq!(number("25e-4"), "0.0025");
+    }
+
+    #[test]
+    fn a_number_and_its_text_are_two_rooms() {
+        assert_ne!(RoomId::numbered(5), RoomId::named("5").unwrap());
+    }
+
+    #[test]
+    fn what_cannot_name_a_room() {
+        let error = |text: &str| RoomId::from_json(Value::parse(text).unwrap()).unwrap_err();
+        assert_eq!(error("\"\""), RoomIdError::Empty);
+        for text in ["null", "true", "false", "[]", "{}"] {
+            assert_eq!(error(text), RoomIdError::WrongType);
+        }
+        assert_eq!(error("1e999999999999"), RoomIdError::TooLong);
+        assert_eq!(error("1e400"), RoomIdError::TooLong);
+        assert_eq!(error(&format!("\"{}\"", "x".repeat(MAX_ROOM_ID))), RoomIdError::TooLong);
+    }
+}

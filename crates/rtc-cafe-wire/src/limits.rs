@@ -1,0 +1,25 @@
+//! Bounds on everything that crosses the network.
+
+/// Longest Socket.IO payload that a server takes, in bytes (the original's `maxPayload`).
+pub const MAX_PAYLOAD: usize = 1_000_000;
+/// Longest room id, in bytes of its JSON text.
+pub const MAX_ROOM_ID: usize = 256;
+/// Longest session id or permanent id, in bytes.
+pub const MAX_ID: usize = 128;
+/// Longest name of a signal, in bytes.
+pub const MAX_EVENT_NAME: usize = 64;
+/// Longest session description, in bytes.
+pub const MAX_SDP: usize = 256 * 1024;
+/// Longest ICE candidate line, in bytes.
+pub const MAX_CANDIDATE: usize = 2048;
+/// Deepest nesting of JSON that is read.
+pub const MAX_DEPTH: usize = 64;
+
+/// Longest frame on a data channel, in bytes: what every WebRTC stack takes (RFC 8841 section 6.1).
+pub const MAX_FRAME: usize = 65_536;
+/// Longest header of a peer frame, in bytes.
+pub const MAX_HEADER: usize = 4096;
+/// Longest body of a message's part, in bytes, so that a frame stays below [`MAX_FRAME`].
+pub const MAX_PART: usize = MAX_FRAME - 1024;
+/// Longest message to a peer, in bytes of its JSON text.
+pub const MAX_MESSAGE: usize = 16 * 1024 * 1024;

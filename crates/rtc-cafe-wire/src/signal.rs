@@ -1,0 +1,345 @@
+//! The signalling protocol: Socket.IO events between a client and the signalling server.
+//!
+//! [`ClientSignal`] goes from client to server, [`ServerSignal`] from server to client; [`server`] writes the latter.
+
+use std::fmt;
+
+use crate::{
+    ApiVersion, PermanentId, RoomId, RoomIdError, Sid,
+    json::{JsonError, Object, Value, Writer},
+    limits,
+};
+
+pub mod server;
+
+/// Names of the signals.
+pub mod name {
+    #![allow(missing_docs, reason = "each is its own text")]
+    pub const REQUEST_SID: &str = "request-sid";
+    pub const SID: &str = "sid";
+    pub const JOIN: &str = "join";
+    pub const ACQUIRE_PEERS: &str = "acquire-peers";
+    pub const ACQUIRE_PEERS_RESPONSE: &str = "acquire-peers-response";
+    pub const OFFER: &str = "offer";
+    pub const ANSWER: &str = "answer";
+    pub const CANDIDATE: &str = "candidate";
+    pub const PEER_DISCONNECTION: &str = "peer-disconnection";
+    pub const ERROR: &str = "error";
+}
+
+/// Why a signal could not be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SignalError {
+    /// The payload is not a JSON object.
+    #[error("the payload must be a JSON object: {0}")]
+    Json(#[from] JsonError),
+    /// A field is absent or of the wrong type.
+    #[error("the payload needs a valid \"{0}\"")]
+    Field(&'static str),
+    /// The room cannot be a room's id.
+    #[error("{0}")]
+    Room(#[from] RoomIdError),
+    /// A signal of this name is not part of the protocol.
+    #[error("unknown signal")]
+    Unknown,
+}
+
+/// Numbers a peer connection among all that one client ever has; a replacement gets a higher one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ConnectionId(pub u32);
+
+impl fmt::Display for ConnectionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// An ICE candidate, field by field as `RTCIceCandidateInit`.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct IceCandidate {
+    /// The `candidate-attribute` (RFC 8839 section 5.1).
+    pub candidate: String,
+    /// The media stream identification.
+    pub sdp_mid: Option<String>,
+    /// The index of the m-line.
+    pub sdp_m_line_index: Option<u32>,
+    /// The ICE user name fragment that it belongs to.
+    pub username_fragment: Option<String>,
+}
+
+impl IceCandidate {
+    /// Writes it as the JSON of `RTCIceCandidateInit`.
+    pub fn to_json(&self) -> String {
+        let mut writer = Writer::new().string("candidate", &self.candidate).optional("sdpMid", self.sdp_mid.as_deref());
+        if let Some(index) = self.sdp_m_line_index {
+            writer = writer.number("sdpMLineIndex", index);
+        }
+        writer.optional("usernameFragment", self.username_fragment.as_deref()).finish()
+    }
+
+    /// Reads the JSON of an `RTCIceCandidateInit`.
+    pub fn from_json(value: Value<'_>) -> Option<Self> {
+        let object = value.as_object()?;
+        let text = |key: &str, max: usize| object.string(key).filter(|text| text.len() <= max).map(Into::into);
+        Some(Self {
+            candidate: text("candidate", limits::MAX_CANDIDATE)?,
+            sdp_mid: text("sdpMid", limits::MAX_ID),
+            sdp_m_line_index: object.get("sdpMLineIndex").and_then(Value::as_u32),
+            username_fragment: text("usernameFragment", limits::MAX_ID * 2),
+        })
+    }
+}
+
+/// What an offer, answer or candidate is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HandshakeBody {
+    /// A session description that asks for an answer.
+    Offer(String),
+    /// The session description that answers an offer.
+    Answer(String),
+    /// A candidate, or `None` when there are no more.
+    Candidate(Option<IceCandidate>),
+}
+
+impl HandshakeBody {
+    /// The name of the signal that carries it.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Offer(_) => name::OFFER,
+            Self::Answer(_) => name::ANSWER,
+            Self::Candidate(_) => name::CANDIDATE,
+        }
+    }
+}
+
+/// One step of the handshake between two peers.
+///
+/// A handshake names the peer connection it belongs to on both sides, so that what is late for a replaced connection
+/// is told apart from what is meant for its successor.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Handshake {
+    /// The sender's peer connection.
+    pub connection: ConnectionId,
+    /// The recipient's peer connection, once the sender knows it.
+    pub peer_connection: Option<ConnectionId>,
+    /// Numbers the offers of a connection; an answer repeats the number of its offer.
+    pub negotiation: u32,
+    /// The description or the candidate.
+    pub body: HandshakeBody,
+}
+
+impl Handshake {
+    fn write(&self, writer: Writer) -> Writer {
+        let writer = match &self.body {
+            HandshakeBody::Offer(sdp) => writer.raw("offer", &description("offer", sdp)),
+            HandshakeBody::Answer(sdp) => writer.raw("answer", &description("answer", sdp)),
+            HandshakeBody::Candidate(Some(candidate)) => writer.raw("candidate", &candidate.to_json()),
+            HandshakeBody::Candidate(None) => writer.raw("candidate", "null"),
+        };
+        let writer = writer.number("connection", self.connection.0);
+        let writer = match self.peer_connection {
+            Some(id) => writer.number("peerConnection", id.0),
+            None => writer,
+        };
+        writer.number("negotiation", self.negotiation)
+    }
+
+    fn read(event: &str, object: &Object<'_>) -> Result<Self, SignalError> {
+        let sdp = |key: &'static str| {
+            let description = object.get(key).and_then(Value::as_object).ok_or(SignalError::Field(key))?;
+            let sdp = description.string("sdp").ok_or(SignalError::Field(key))?;
+            if sdp.len() > limits::MAX_SDP { Err(SignalError::Field(key)) } else { Ok(sdp.into_owned()) }
+        };
+        let body = match event {
+            name::OFFER => HandshakeBody::Offer(sdp("offer")?),
+            name::ANSWER => HandshakeBody::Answer(sdp("answer")?),
+            name::CANDIDATE => {
+                let value = object.get("candidate").ok_or(SignalError::Field("candidate"))?;
+                let candidate = || IceCandidate::from_json(value).ok_or(SignalError::Field("candidate"));
+                HandshakeBody::Candidate(if value.is_null() { None } else { Some(candidate()?) })
+            }
+            _ => return Err(SignalError::Unknown),
+        };
+        let number = |key: &str| object.get(key).and_then(Value::as_u32);
+        Ok(Self {
+            connection: ConnectionId(number("connection").unwrap_or(0)),
+            peer_connection: number("peerConnection").map(ConnectionId),
+            negotiation: number("negotiation").unwrap_or(0),
+            body,
+        })
+    }
+}
+
+fn description(kind: &str, sdp: &str) -> String {
+    Writer::new().string("type", kind).string("sdp", sdp).finish()
+}
+
+/// A signal from a client to the server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ClientSignal {
+    /// Asks for the session id, and offers a version.
+    RequestSid {
+        /// The newest version that the client speaks.
+        api_version: ApiVersion,
+    },
+    /// Enters a room.
+    Join {
+        /// The room.
+        room: RoomId,
+        /// The client's permanent id.
+        id: PermanentId,
+        /// The session that this one replaces.
+        prev_sid: Option<Sid>,
+        /// The secret that the server gave with the previous session, as proof.
+        prev_session: Option<String>,
+    },
+    /// Answers `acquire-peers`: tells a newcomer who is there.
+    AcquirePeersResponse {
+        /// The newcomer.
+        recipient: Sid,
+        /// The room that both are in.
+        room: RoomId,
+        /// The client's permanent id.
+        id: PermanentId,
+    },
+    /// An offer, an answer or a candidate for one peer.
+    Handshake {
+        /// The peer.
+        recipient: Sid,
+        /// The client's permanent id.
+        id: PermanentId,
+        /// The step.
+        handshake: Handshake,
+    },
+}
+
+impl ClientSignal {
+    /// The name of the Socket.IO event.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::RequestSid { .. } => name::REQUEST_SID,
+            Self::Join { .. } => name::JOIN,
+            Self::AcquirePeersResponse { .. } => name::ACQUIRE_PEERS_RESPONSE,
+            Self::Handshake { handshake, .. } => handshake.body.name(),
+        }
+    }
+
+    /// The event's only argument, as JSON.
+    pub fn payload(&self) -> String {
+        match self {
+            Self::RequestSid { api_version } => Writer::new().string("apiVersion", api_version.as_str()),
+            Self::Join { room, id, prev_sid, prev_session } => Writer::new()
+                .raw("room", room.as_json())
+                .string("id", id.as_str())
+                .optional("prevSid", prev_sid.as_ref().map(Sid::as_str))
+                .optional("prevSession", prev_session.as_deref()),
+            Self::AcquirePeersResponse { recipient, room, id } => Writer::new()
+                .string("recipient", recipient.as_str())
+                .raw("room", room.as_json())
+                .string("id", id.as_str()),
+            Self::Handshake { recipient, id, handshake } => {
+                handshake.write(Writer::new().string("recipient", recipient.as_str()).string("id", id.as_str()))
+            }
+        }
+        .finish()
+    }
+}
+
+/// A signal from the server to a client, as the client reads it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ServerSignal {
+    /// The session's id, and with 1.0 what was agreed on.
+    Sid {
+        /// The session id.
+        sid: Sid,
+        /// The version that both speak; the original server names none.
+        api_version: Option<ApiVersion>,
+        /// The JSON of an array of `RTCIceServer`.
+        ice_servers: Option<String>,
+        /// A secret by which a later session can prove that it replaces this one.
+        session: Option<String>,
+    },
+    /// A newcomer asks who is there.
+    AcquirePeers(Announcement),
+    /// A member says that it is there.
+    AcquirePeersResponse(Announcement),
+    /// A step of the handshake with a peer.
+    Handshake {
+        /// The peer's session.
+        sid: Sid,
+        /// The peer's permanent id, where the server or the peer names it.
+        id: Option<PermanentId>,
+        /// The step.
+        handshake: Handshake,
+    },
+    /// A peer's signalling session has ended.
+    PeerDisconnection {
+        /// The session.
+        sid: Sid,
+    },
+    /// The server refused a signal.
+    Error {
+        /// The reason, as the server or its validation gave it, in JSON.
+        error: String,
+        /// Which kind of refusal, with 1.0.
+        code: Option<String>,
+        /// The name of the refused signal.
+        original_message: Option<String>,
+        /// The recipient of the refused signal, if it had one.
+        recipient: Option<Sid>,
+    },
+}
+
+/// Who somebody is: the content of `acquire-peers` and `acquire-peers-response`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Announcement {
+    /// The peer's session.
+    pub sid: Sid,
+    /// The peer's permanent id; servers before 0.2 send none.
+    pub id: Option<PermanentId>,
+    /// The session that this one replaces.
+    pub prev_sid: Option<Sid>,
+    /// The room, with 1.0.
+    pub room: Option<RoomId>,
+}
+
+impl ServerSignal {
+    /// Reads a signal by its name and its first argument.
+    pub fn decode(event: &str, payload: &str) -> Result<Self, SignalError> {
+        let object = Object::parse(payload)?;
+        let sid = || Sid::read(object.get("sid")).ok_or(SignalError::Field("sid"));
+        let id = || PermanentId::read(object.get("id"));
+        let announcement = || {
+            Ok::<_, SignalError>(Announcement {
+                sid: sid()?,
+                id: id(),
+                prev_sid: Sid::read(object.get("prevSid")),
+                room: object.get("room").and_then(|room| RoomId::from_json(room).ok()),
+            })
+        };
+        let text = |key: &str| object.string(key).map(Into::into);
+        Ok(match event {
+            name::SID => Self::Sid {
+                sid: sid()?,
+                api_version: object.string("apiVersion").and_then(|text| text.parse().ok()),
+                ice_servers: object.get("iceServers").filter(|v| v.as_array().is_some()).map(|v| v.text().to_owned()),
+                session: text("session"),
+            },
+            name::ACQUIRE_PEERS => Self::AcquirePeers(announcement()?),
+            name::ACQUIRE_PEERS_RESPONSE => Self::AcquirePeersResponse(announcement()?),
+            name::OFFER | name::ANSWER | name::CANDIDATE => {
+                Self::Handshake { sid: sid()?, id: id(), handshake: Handshake::read(event, &object)? }
+            }
+            name::PEER_DISCONNECTION => Self::PeerDisconnection { sid: sid()? },
+            name::ERROR => Self::Error {
+                error: object.get("error").map_or("null", Value::text).to_owned(),
+                code: text("code"),
+                original_message: text("originalMessage"),
+                recipient: Sid::read(object.get("recipient")),
+            },
+            _ => return Err(SignalError::Unknown),
+        })
+    }
+}

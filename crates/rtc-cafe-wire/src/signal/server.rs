@@ -1,0 +1,68 @@
+//! Writes the signals of the server.
+//!
+//! Key order is that of the original: `id`, `sid`, then the rest. A client's `id` may be any JSON value.
+
+use super::name;
+use crate::{
+    ApiVersion,
+    json::{Object, Writer},
+};
+
+/// `sid`, as versions before 1.0 know it.
+pub fn sid(sid: &str) -> String {
+    Writer::new().string("sid", sid).finish()
+}
+
+/// `sid` of version 1.0: the agreed version, the secret that proves this session later, and a JSON array of
+/// `RTCIceServer`.
+pub fn session(sid: &str, version: ApiVersion, session: &str, ice_servers: &str) -> String {
+    Writer::new()
+        .string("sid", sid)
+        .string("apiVersion", version.as_str())
+        .string("session", session)
+        .raw("iceServers", ice_servers)
+        .finish()
+}
+
+/// `acquire-peers` and `acquire-peers-response`. `id` is JSON; a room is named to clients of version 1.0.
+pub fn announcement(id: &str, sid: &str, prev_sid: Option<&str>, room: Option<&str>) -> String {
+    let writer = Writer::new().raw("id", id).string("sid", sid);
+    let writer = match prev_sid {
+        Some(prev_sid) => writer.string("prevSid", prev_sid),
+        None => writer.raw("prevSid", "null"),
+    };
+    match room {
+        Some(room) => writer.raw("room", room),
+        None => writer,
+    }
+    .finish()
+}
+
+/// `offer`, `answer` or `candidate`: the client's fields behind the sender's stamp, which they cannot override.
+pub fn relay(id: &str, sid: &str, fields: &Object<'_>) -> String {
+    fields
+        .entries()
+        .filter(|(key, _)| !matches!(*key, "id" | "sid"))
+        .fold(Writer::new().raw("id", id).string("sid", sid), |writer, (key, value)| writer.raw(key, value.text()))
+        .finish()
+}
+
+/// `peer-disconnection`.
+pub fn peer_disconnection(sid: &str) -> String {
+    self::sid(sid)
+}
+
+/// `error`: what was wrong (JSON), the name of the signal that is refused, and a code where the server itself refuses.
+pub fn error(error: &str, code: &str, original_message: &str, recipient: Option<&str>) -> String {
+    Writer::new()
+        .raw("error", error)
+        .string("originalMessage", original_message)
+        .string("code", code)
+        .optional("recipient", recipient)
+        .finish()
+}
+
+/// Whether only a server sends this signal.
+pub fn only_from_server(event: &str) -> bool {
+    matches!(event, name::SID | name::ACQUIRE_PEERS | name::PEER_DISCONNECTION | name::ERROR)
+}

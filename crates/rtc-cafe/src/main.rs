@@ -1,0 +1,2 @@
+//! The RTCCafe command line.
+fn main() {}

@@ -1,0 +1,2 @@
+//! Project tasks: `cargo xtask run`, `test`, `build`, `bench`.
+fn main() {}
