@@ -1,0 +1,317 @@
+//! The client: commands and inputs in, outputs out.
+//!
+//! What it does with peers is in [`discovery`] (who is there), [`linking`] (connections) and [`channel`] (frames).
+
+use std::collections::{BTreeSet, VecDeque};
+
+use rtc_cafe_wire::{
+    PermanentId, RoomId, Sid,
+    signal::{ClientSignal, ConnectionId, ServerSignal},
+};
+
+use crate::{
+    config::Config,
+    event::{ErrorCode, Event, SignallerState},
+    output::{Command, ConnectionEvent, ConnectionState, Output},
+    rng::Rng,
+    roster::{PeerKey, Roster},
+    time::Time,
+    timers::{Timer, Timers},
+};
+
+mod channel;
+mod discovery;
+mod linking;
+
+/// To whom a message goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Recipients {
+    /// To every connected peer.
+    All,
+    /// To these peers.
+    Only(Vec<Sid>),
+}
+
+/// Why a room could not be joined.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum JoinError {
+    /// There are as many rooms as [`Limits::rooms`](crate::Limits::rooms) allows.
+    #[error("no more than {0} rooms can be joined at a time")]
+    TooManyRooms(usize),
+    /// The client was closed.
+    #[error("the client is closed")]
+    Closed,
+}
+
+/// Why a message, or one of its copies, was not taken.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SendError {
+    /// Nothing was sent: this is the sid of no connected peer.
+    #[error("not connected to a peer with the sid {0}")]
+    NotConnected(Sid),
+    /// Nothing was sent: the message is longer than [`Limits::message_bytes`](crate::Limits::message_bytes).
+    #[error("the message has {bytes} bytes of JSON; at most {max} are allowed")]
+    TooLong {
+        /// The message's length.
+        bytes: usize,
+        /// The bound.
+        max: usize,
+    },
+    /// These peers take messages slower than they are sent and were left out; the others got it.
+    #[error("too much is waiting to be sent to {}", .0.iter().map(Sid::as_str).collect::<Vec<_>>().join(", "))]
+    QueueFull(Vec<Sid>),
+}
+
+/// A client of RTCCafe, as a state machine. The crate's documentation says how to drive it.
+#[derive(Debug)]
+pub struct Client {
+    config: Config,
+    rng: Rng,
+    permanent_id: PermanentId,
+    state: SignallerState,
+    sid: Option<Sid>,
+    /// The secret that proves the present session.
+    session: Option<String>,
+    /// The session before the present one, and its secret.
+    previous: Option<(Sid, Option<String>)>,
+    rooms: BTreeSet<RoomId>,
+    roster: Roster,
+    timers: Timers,
+    next_connection: u32,
+    closed: bool,
+    outputs: VecDeque<Output>,
+}
+
+impl Client {
+    /// A client that has joined nothing. Its permanent id comes from the seed, so the seed must be unpredictable
+    /// outside of tests.
+    pub fn new(config: Config, seed: [u8; 32]) -> Self {
+        let mut rng = Rng::new(seed);
+        let permanent_id = PermanentId::new(rng.hex(32)).expect("32 digits are neither none nor too many");
+        Self {
+            config,
+            rng,
+            permanent_id,
+            state: SignallerState::default(),
+            sid: None,
+            session: None,
+            previous: None,
+            rooms: BTreeSet::new(),
+            roster: Roster::default(),
+            timers: Timers::default(),
+            next_connection: 1,
+            closed: false,
+            outputs: VecDeque::new(),
+        }
+    }
+
+    /// Joins a room, at once or as soon as there is a connection to the server, and again after every reconnection.
+    /// Joining a room that was joined asks its members to answer again, which is harmless.
+    pub fn join_room(&mut self, _now: Time, room: RoomId) -> Result<(), JoinError> {
+        if self.closed {
+            return Err(JoinError::Closed);
+        }
+        let max = self.config.limits.rooms;
+        if !self.rooms.contains(&room) && self.rooms.len() >= max {
+            return Err(JoinError::TooManyRooms(max));
+        }
+        self.rooms.insert(room.clone());
+        if self.state == SignallerState::Connected {
+            self.send_join(room);
+        }
+        Ok(())
+    }
+
+    /// Sends a message, which is JSON text, to connected peers; in order, and once, as long as the connection lasts.
+    pub fn send_message(&mut self, _now: Time, payload: &str, recipients: Recipients) -> Result<(), SendError> {
+        let max = self.config.limits.message_bytes;
+        if payload.len() > max {
+            return Err(SendError::TooLong { bytes: payload.len(), max });
+        }
+        let keys = self.recipients(recipients)?;
+        let mut full = Vec::new();
+        for key in keys {
+            if !self.push_message(key, payload) {
+                full.extend(self.roster.get(key).map(|peer| peer.sid.clone()));
+            }
+        }
+        if full.is_empty() { Ok(()) } else { Err(SendError::QueueFull(full)) }
+    }
+
+    fn recipients(&self, recipients: Recipients) -> Result<Vec<PeerKey>, SendError> {
+        let connected = |key: &PeerKey| self.roster.get(*key).is_some_and(|peer| peer.is_connected());
+        match recipients {
+            Recipients::All => Ok(self.roster.keys().into_iter().filter(connected).collect()),
+            Recipients::Only(sids) => {
+                let key = |sid: Sid| self.roster.by_sid(&sid).filter(connected).ok_or(SendError::NotConnected(sid));
+                let keys: BTreeSet<_> = sids.into_iter().map(key).collect::<Result<_, _>>()?;
+                Ok(keys.into_iter().collect())
+            }
+        }
+    }
+
+    /// Closes every connection, for good. The application is told of every peer that it loses by this.
+    pub fn close(&mut self, _now: Time) {
+        self.closed = true;
+        self.rooms.clear();
+        for key in self.roster.keys() {
+            self.unlink(key);
+            self.remove(key);
+        }
+    }
+
+    /// The connection to the signalling server has another state. Its [`Session`](crate::Session) has already sent
+    /// what begins a session.
+    pub fn handle_signaller_state(&mut self, _now: Time, state: SignallerState) {
+        if state == self.state {
+            return;
+        }
+        self.state = state;
+        self.event(Event::SignallerStateChanged { state });
+        if state == SignallerState::Connected {
+            self.previous = self.sid.clone().map(|sid| (sid, self.session.clone()));
+            for room in self.rooms.clone() {
+                self.send_join(room);
+            }
+        } else {
+            self.lose_signaller();
+        }
+    }
+
+    /// A signal has arrived from the server.
+    pub fn handle_signal(&mut self, now: Time, signal: ServerSignal) {
+        if self.closed {
+            return;
+        }
+        match signal {
+            ServerSignal::Sid { sid, ice_servers, session, .. } => self.handle_sid(sid, session, ice_servers),
+            ServerSignal::AcquirePeers(newcomer) => self.handle_newcomer(now, newcomer),
+            ServerSignal::AcquirePeersResponse(member) => self.handle_member(now, member),
+            ServerSignal::Handshake { sid, id, handshake } => self.handle_handshake(now, &sid, id, handshake),
+            ServerSignal::PeerDisconnection { sid } => self.handle_peer_disconnection(now, &sid),
+            ServerSignal::Error { error, code, original_message, recipient } => match recipient {
+                Some(sid) if code.as_deref() == Some("recipient-not-found") => {
+                    self.handle_peer_disconnection(now, &sid);
+                }
+                recipient => {
+                    let signal = original_message.unwrap_or_default();
+                    let code = code.unwrap_or_default();
+                    let message = ["the server refused \"", &signal, "\" (", &code, "): ", &error].concat();
+                    self.error(ErrorCode::Signal, message, recipient);
+                }
+            },
+            // The enum may grow.
+            _ => {}
+        }
+    }
+
+    /// Something has happened to a peer connection. Events of connections that are closed are dropped.
+    pub fn handle_connection(&mut self, now: Time, id: ConnectionId, event: ConnectionEvent) {
+        let Some(key) = self.roster.by_connection(id) else { return };
+        match event {
+            ConnectionEvent::OfferCreated(sdp) => {
+                self.negotiate(key, |c, actions| c.handle_offer_created(sdp, actions))
+            }
+            ConnectionEvent::AnswerCreated(sdp) => {
+                self.negotiate(key, |c, actions| c.handle_answer_created(sdp, actions));
+            }
+            ConnectionEvent::CandidateFound(candidate) => {
+                self.negotiate(key, |c, actions| c.handle_candidate_found(candidate, actions));
+            }
+            ConnectionEvent::Failed(reason) => self.fail(now, key, reason),
+            ConnectionEvent::StateChanged(ConnectionState::Failed) => {
+                self.fail(now, key, String::from("no path to the peer was found, or it was lost"));
+            }
+            ConnectionEvent::StateChanged(ConnectionState::Closed) | ConnectionEvent::ChannelClosed => {
+                self.lose(now, key);
+            }
+            ConnectionEvent::StateChanged(_) => {}
+            ConnectionEvent::ChannelOpen => self.handle_open(key),
+            ConnectionEvent::ChannelMessage(frame) => self.handle_frame(key, &frame),
+            ConnectionEvent::ChannelBuffered(bytes) => self.handle_buffered(now, key, bytes),
+        }
+    }
+
+    /// The time that [`Client::poll_timeout`] named has come; being early or late is harmless.
+    pub fn handle_timeout(&mut self, now: Time) {
+        while let Some((key, timer)) = self.timers.pop(now) {
+            match timer {
+                Timer::Offer => self.offer(now, key),
+                Timer::Connect => self.fail(now, key, String::from("the connection did not open in time")),
+                Timer::Pong => self.lose(now, key),
+            }
+        }
+    }
+
+    /// What to do next; to be called until it returns `None`, after every other call.
+    pub fn poll(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// When to call [`Client::handle_timeout`], if nothing else happens.
+    pub fn poll_timeout(&self) -> Option<Time> {
+        self.timers.next()
+    }
+
+    /// The session's id; `None` until the server gave the first.
+    pub const fn sid(&self) -> Option<&Sid> {
+        self.sid.as_ref()
+    }
+
+    /// The id by which peers know this client all its life.
+    pub const fn permanent_id(&self) -> &PermanentId {
+        &self.permanent_id
+    }
+
+    /// The state of the connection to the signalling server.
+    pub const fn state(&self) -> SignallerState {
+        self.state
+    }
+
+    /// The rooms that were joined.
+    pub fn rooms(&self) -> impl Iterator<Item = &RoomId> {
+        self.rooms.iter()
+    }
+
+    /// The peers to whom messages flow.
+    pub fn connected_peers(&self) -> impl Iterator<Item = &Sid> {
+        self.roster.iter().filter(|(_, peer)| peer.is_connected()).map(|(_, peer)| &peer.sid)
+    }
+
+    /// The peers that are known to be there, connected or not.
+    pub fn discovered_peers(&self) -> impl Iterator<Item = &Sid> {
+        self.roster.iter().map(|(_, peer)| &peer.sid)
+    }
+
+    /// Bytes of messages that wait for data channels, over all peers.
+    pub fn waiting_bytes(&self) -> usize {
+        self.roster.iter().map(|(_, peer)| peer.mailbox.waiting_bytes()).sum()
+    }
+
+    fn send_join(&mut self, room: RoomId) {
+        let (prev_sid, prev_session) = self.previous.clone().unzip();
+        let id = self.permanent_id.clone();
+        self.signal(ClientSignal::Join { room, id, prev_sid, prev_session: prev_session.flatten() });
+    }
+
+    /// Sends a signal; without a connection to the server it is dropped, and what matters is sent again afterwards.
+    fn signal(&mut self, signal: ClientSignal) {
+        if self.state == SignallerState::Connected {
+            self.outputs.push_back(Output::Signal(signal));
+        }
+    }
+
+    fn command(&mut self, id: ConnectionId, command: Command) {
+        self.outputs.push_back(Output::Connection(id, command));
+    }
+
+    fn event(&mut self, event: Event) {
+        self.outputs.push_back(Output::Event(event));
+    }
+
+    fn error(&mut self, code: ErrorCode, message: String, sid: Option<Sid>) {
+        self.event(Event::Error { code, message, sid });
+    }
+}

@@ -1,0 +1,111 @@
+//! All peers, and the names by which they are found: session, permanent id, connection.
+
+use std::collections::BTreeMap;
+
+use rtc_cafe_wire::{PermanentId, Sid, signal::ConnectionId};
+
+use crate::{connection::Connection, peer::Peer};
+
+/// Names a peer inside the client, whatever its session is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct PeerKey(u64);
+
+#[derive(Debug, Default)]
+pub(crate) struct Roster {
+    peers: BTreeMap<PeerKey, Peer>,
+    by_sid: BTreeMap<Sid, PeerKey>,
+    by_id: BTreeMap<PermanentId, PeerKey>,
+    by_connection: BTreeMap<ConnectionId, PeerKey>,
+    next: u64,
+}
+
+impl Roster {
+    pub(crate) fn len(&self) -> usize {
+        self.peers.len()
+    }
+
+    pub(crate) fn get(&self, key: PeerKey) -> Option<&Peer> {
+        self.peers.get(&key)
+    }
+
+    pub(crate) fn get_mut(&mut self, key: PeerKey) -> Option<&mut Peer> {
+        self.peers.get_mut(&key)
+    }
+
+    /// All peers in the order in which they were discovered.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (PeerKey, &Peer)> {
+        self.peers.iter().map(|(&key, peer)| (key, peer))
+    }
+
+    pub(crate) fn keys(&self) -> Vec<PeerKey> {
+        self.peers.keys().copied().collect()
+    }
+
+    pub(crate) fn by_sid(&self, sid: &Sid) -> Option<PeerKey> {
+        self.by_sid.get(sid).copied()
+    }
+
+    pub(crate) fn by_id(&self, id: &PermanentId) -> Option<PeerKey> {
+        self.by_id.get(id).copied()
+    }
+
+    /// The peer of a connection that is not closed.
+    pub(crate) fn by_connection(&self, id: ConnectionId) -> Option<PeerKey> {
+        self.by_connection.get(&id).copied()
+    }
+
+    pub(crate) fn insert(&mut self, sid: Sid, id: Option<PermanentId>) -> PeerKey {
+        let key = PeerKey(self.next);
+        self.next += 1;
+        self.by_sid.insert(sid.clone(), key);
+        if let Some(id) = &id {
+            self.by_id.insert(id.clone(), key);
+        }
+        self.peers.insert(key, Peer::new(sid, id));
+        key
+    }
+
+    pub(crate) fn remove(&mut self, key: PeerKey) -> Option<Peer> {
+        let peer = self.peers.remove(&key)?;
+        self.by_sid.remove(&peer.sid);
+        if let Some(id) = &peer.id {
+            self.by_id.remove(id);
+        }
+        if let Some(connection) = &peer.connection {
+            self.by_connection.remove(&connection.id());
+        }
+        Some(peer)
+    }
+
+    /// Gives a peer another session, unless that is somebody's already; returns the one it had.
+    pub(crate) fn rename(&mut self, key: PeerKey, sid: Sid) -> Option<Sid> {
+        if self.by_sid.contains_key(&sid) {
+            return None;
+        }
+        let peer = self.peers.get_mut(&key)?;
+        self.by_sid.remove(&peer.sid);
+        self.by_sid.insert(sid.clone(), key);
+        Some(std::mem::replace(&mut peer.sid, sid))
+    }
+
+    /// Notes the permanent id of a peer that had none.
+    pub(crate) fn name(&mut self, key: PeerKey, id: PermanentId) {
+        if let Some(peer) = self.peers.get_mut(&key) {
+            self.by_id.insert(id.clone(), key);
+            peer.id = Some(id);
+        }
+    }
+
+    pub(crate) fn set_connection(&mut self, key: PeerKey, connection: Connection) {
+        if let Some(peer) = self.peers.get_mut(&key) {
+            self.by_connection.insert(connection.id(), key);
+            peer.connection = Some(connection);
+        }
+    }
+
+    pub(crate) fn take_connection(&mut self, key: PeerKey) -> Option<Connection> {
+        let connection = self.peers.get_mut(&key)?.connection.take()?;
+        self.by_connection.remove(&connection.id());
+        Some(connection)
+    }
+}
