@@ -24,6 +24,11 @@ impl Client {
         if self.sid.as_ref() == Some(&sid) {
             return;
         }
+        // A peer under our sid has lied to us.
+        if let Some(liar) = self.roster.by_sid(&sid) {
+            self.unlink(liar);
+            self.remove(liar);
+        }
         self.sid = Some(sid.clone());
         self.event(Event::AcquireSid { sid: sid.clone() });
         // Peers believe this sooner than the server's word, because it comes over the connection they have.
@@ -167,17 +172,16 @@ impl Client {
         if peer.sid == sid {
             return;
         }
-        let id = peer.id.clone();
-        if let Some(other) = self.roster.by_sid(&sid) {
-            let stranger = self
-                .roster
-                .get(other)
-                .is_some_and(|other| other.is_connected() || (other.id.is_some() && other.id != id));
-            if stranger || self.sid.as_ref() == Some(&sid) {
-                let old = self.roster.get(key).map(|peer| peer.sid.clone());
-                self.error(ErrorCode::Protocol, String::from("the peer claims the sid of another peer"), old);
-                return;
-            }
+        let (id, old_sid) = (peer.id.clone(), peer.sid.clone());
+        let other = self.roster.by_sid(&sid);
+        let holder = other.and_then(|other| self.roster.get(other));
+        let taken = holder.is_some_and(|holder| holder.is_connected() || (holder.id.is_some() && holder.id != id));
+        if taken || self.sid.as_ref() == Some(&sid) {
+            let message = String::from("the peer claims the sid of somebody else");
+            self.error(ErrorCode::Protocol, message, Some(old_sid));
+            return;
+        }
+        if let Some(other) = other {
             self.unlink(other);
             self.remove(other);
         }

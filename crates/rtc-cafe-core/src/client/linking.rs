@@ -86,7 +86,7 @@ impl Client {
         self.unlink(key);
         let reachable = self.state == SignallerState::Connected;
         let Some(peer) = self.roster.get_mut(key) else { return };
-        if let Some(claim) = peer.claim.take() {
+        if let Some(claim) = peer.claim.take().filter(|claim| self.sid.as_ref() != Some(claim)) {
             peer.present = true;
             self.roster.rename(key, claim);
             self.offer(now, key);

@@ -1,0 +1,284 @@
+//! One client against a world that is played by the test: what it says to whom, and what it does not fall for.
+#![allow(clippy::unwrap_used, reason = "a test")]
+
+use std::time::Duration;
+
+use rtc_cafe_core::{
+    Client, Command, Config, ConnectionEvent, ConnectionId, ConnectionState, Event, JoinError, Limits, Output,
+    Recipients, RoomId, SendError, Sid, SignallerState, Time,
+    wire::{peer::Frame, signal::ServerSignal},
+};
+
+const NOW: Time = Time::from_millis(0);
+
+/// A client that is in a room and has the sid "me".
+fn joined(configure: impl FnOnce(&mut Limits)) -> Client {
+    let mut config = Config::default();
+    configure(&mut config.limits);
+    // The seed makes the permanent id; tests choose ids of peers above or below it.
+    let mut client = Client::new(config, [7; 32]);
+    client.join_room(NOW, RoomId::named("R").unwrap()).unwrap();
+    client.handle_signaller_state(NOW, SignallerState::Connected);
+    signal(&mut client, "sid", r#"{"sid":"me","apiVersion":"1.0","session":"secret","iceServers":[]}"#);
+    outputs(&mut client);
+    client
+}
+
+fn signal(client: &mut Client, name: &str, payload: &str) {
+    client.handle_signal(NOW, ServerSignal::decode(name, payload).unwrap());
+}
+
+fn outputs(client: &mut Client) -> Vec<Output> {
+    std::iter::from_fn(|| client.poll()).collect()
+}
+
+fn events(client: &mut Client) -> Vec<Event> {
+    outputs(client)
+        .into_iter()
+        .filter_map(|output| if let Output::Event(event) = output { Some(event) } else { None })
+        .collect()
+}
+
+/// The commands of connections, in the order in which they came.
+fn commands(outputs: &[Output]) -> Vec<(ConnectionId, Command)> {
+    let command = |output: &Output| match output {
+        Output::Connection(id, command) => Some((*id, command.clone())),
+        _ => None,
+    };
+    outputs.iter().filter_map(command).collect()
+}
+
+fn signals(outputs: &[Output]) -> Vec<&'static str> {
+    outputs
+        .iter()
+        .filter_map(|output| if let Output::Signal(signal) = output { Some(signal.name()) } else { None })
+        .collect()
+}
+
+fn frames(outputs: &[Output]) -> Vec<String> {
+    let frame = |(_, command)| if let Command::Send(frame) = command { Some(frame) } else { None };
+    commands(outputs).into_iter().filter_map(frame).collect()
+}
+
+fn tell(client: &mut Client, id: ConnectionId, event: ConnectionEvent) {
+    client.handle_connection(NOW, id, event);
+}
+
+/// A newcomer comes, is offered a connection, answers, and the channel opens.
+fn connect(client: &mut Client, sid: &str, id: &str) -> ConnectionId {
+    signal(client, "acquire-peers", &format!(r#"{{"id":"{id}","sid":"{sid}","prevSid":null,"room":"R"}}"#));
+    let connection = commands(&outputs(client))[0].0;
+    tell(client, connection, ConnectionEvent::OfferCreated("offer".into()));
+    answer(client, sid, id, connection);
+    tell(client, connection, ConnectionEvent::ChannelOpen);
+    let connected = events(client);
+    assert_eq!(connected, [Event::ConnectToPeer { sid: Sid::new(sid).unwrap() }]);
+    connection
+}
+
+fn answer(client: &mut Client, sid: &str, id: &str, connection: ConnectionId) {
+    let payload = format!(
+        r#"{{"id":"{id}","sid":"{sid}","answer":{{"sdp":"answer"}},"connection":1,"peerConnection":{connection},"negotiation":1}}"#
+    );
+    signal(client, "answer", &payload);
+}
+
+fn sids<'a>(sids: impl Iterator<Item = &'a Sid>) -> Vec<&'a str> {
+    sids.map(Sid::as_str).collect()
+}
+
+#[test]
+fn a_newcomer_is_answered_and_offered_a_connection() {
+    let mut client = joined(|_| ());
+    signal(&mut client, "acquire-peers", r#"{"id":"b","sid":"B","prevSid":null,"room":"R"}"#);
+    let outputs = outputs(&mut client);
+    assert_eq!(signals(&outputs), ["acquire-peers-response"]);
+    assert_eq!(commands(&outputs), [(ConnectionId(1), Command::Open), (ConnectionId(1), Command::CreateOffer)]);
+    assert_eq!(sids(client.discovered_peers()), ["B"]);
+    assert_eq!(sids(client.connected_peers()), Vec::<&str>::new());
+}
+
+#[test]
+fn somebody_is_connected_once_however_many_rooms_are_shared() {
+    let mut client = joined(|_| ());
+    connect(&mut client, "B", "b");
+    signal(&mut client, "acquire-peers", r#"{"id":"b","sid":"B","prevSid":null,"room":"other"}"#);
+    let outputs = outputs(&mut client);
+    assert_eq!(signals(&outputs), ["acquire-peers-response"]);
+    assert_eq!(commands(&outputs), []);
+}
+
+#[test]
+fn candidates_wait_for_the_description() {
+    let mut client = joined(|_| ());
+    let candidate =
+        |n| format!(r#"{{"id":"b","sid":"B","candidate":{{"candidate":"c{n}"}},"connection":4,"negotiation":1}}"#);
+    signal(&mut client, "candidate", &candidate(1));
+    signal(&mut client, "candidate", &candidate(2));
+    assert_eq!(commands(&outputs(&mut client)), []);
+    signal(&mut client, "offer", r#"{"id":"b","sid":"B","offer":{"sdp":"v=0"},"connection":4,"negotiation":1}"#);
+    let commands: Vec<Command> = commands(&outputs(&mut client)).into_iter().map(|(_, command)| command).collect();
+    let [Command::Open, Command::AcceptOffer(_), Command::AddCandidate(Some(one)), Command::AddCandidate(Some(two))] =
+        &commands[..]
+    else {
+        panic!("{commands:?}");
+    };
+    assert_eq!((one.candidate.as_str(), two.candidate.as_str()), ("c1", "c2"));
+}
+
+#[test]
+fn glare_has_one_winner() {
+    let offer = |id| format!(r#"{{"id":"{id}","sid":"B","offer":{{"sdp":"theirs"}},"connection":4,"negotiation":1}}"#);
+    for (id, yields) in [("zzz", true), ("!", false)] {
+        let mut client = joined(|_| ());
+        signal(&mut client, "acquire-peers", &format!(r#"{{"id":"{id}","sid":"B","room":"R"}}"#));
+        tell(&mut client, ConnectionId(1), ConnectionEvent::OfferCreated("ours".into()));
+        outputs(&mut client);
+        signal(&mut client, "offer", &offer(id));
+        let outputs = outputs(&mut client);
+        if yields {
+            assert_eq!(commands(&outputs), [(ConnectionId(1), Command::AcceptOffer("theirs".into()))]);
+        } else {
+            assert_eq!(commands(&outputs), []);
+            assert_eq!(signals(&outputs), ["offer"], "ours is sent again, for theirs says that it may be lost");
+        }
+    }
+}
+
+#[test]
+fn what_is_late_for_a_replaced_connection_is_dropped() {
+    let mut client = joined(|_| ());
+    let offer = |n| format!(r#"{{"id":"b","sid":"B","offer":{{"sdp":"o{n}"}},"connection":{n},"negotiation":1}}"#);
+    signal(&mut client, "offer", &offer(2));
+    signal(&mut client, "offer", &offer(3));
+    let replaced = commands(&outputs(&mut client));
+    assert!(replaced.contains(&(ConnectionId(1), Command::Close)));
+    assert!(replaced.contains(&(ConnectionId(2), Command::AcceptOffer("o3".into()))));
+    signal(&mut client, "offer", &offer(2));
+    tell(&mut client, ConnectionId(1), ConnectionEvent::ChannelOpen);
+    tell(&mut client, ConnectionId(1), ConnectionEvent::StateChanged(ConnectionState::Failed));
+    answer(&mut client, "B", "b", ConnectionId(1));
+    assert_eq!(outputs(&mut client), []);
+}
+
+#[test]
+fn a_stranger_cannot_take_the_place_of_a_connected_peer() {
+    let mut client = joined(|_| ());
+    let connection = connect(&mut client, "B", "b");
+    signal(&mut client, "acquire-peers", r#"{"id":"b","sid":"STRANGER","prevSid":"B","room":"R"}"#);
+    signal(&mut client, "offer", r#"{"id":"b","sid":"STRANGER","offer":{"sdp":"v=0"},"connection":9,"negotiation":1}"#);
+    let outputs = outputs(&mut client);
+    assert_eq!(frames(&outputs).len(), 1, "B is asked whether it is alive");
+    let Ok(Some(Frame::Ping { nonce })) = Frame::decode(&frames(&outputs)[0]) else { panic!("no ping") };
+    tell(&mut client, connection, ConnectionEvent::ChannelMessage(Frame::Pong { nonce }.encode()));
+    client.handle_timeout(Time::from_millis(60_000));
+    assert_eq!(events(&mut client), []);
+    assert_eq!(sids(client.discovered_peers()), ["B"]);
+}
+
+#[test]
+fn a_peer_that_comes_back_takes_the_place_of_its_dead_connection() {
+    let mut client = joined(|_| ());
+    connect(&mut client, "B", "b");
+    signal(&mut client, "acquire-peers", r#"{"id":"b","sid":"B2","prevSid":"B","room":"R"}"#);
+    outputs(&mut client);
+    let deadline = client.poll_timeout().unwrap();
+    assert_eq!(deadline, NOW + Duration::from_secs(3));
+    client.handle_timeout(deadline);
+    let outputs = outputs(&mut client);
+    assert!(outputs.contains(&Output::Event(Event::DisconnectFromPeer { sid: Sid::new("B").unwrap() })));
+    assert!(commands(&outputs).contains(&(ConnectionId(2), Command::CreateOffer)));
+    assert_eq!(sids(client.discovered_peers()), ["B2"]);
+}
+
+#[test]
+fn a_new_session_is_believed_when_the_peer_itself_says_so() {
+    let mut client = joined(|_| ());
+    let connection = connect(&mut client, "B", "b");
+    connect(&mut client, "C", "c");
+    let frame = |sid: &str| ConnectionEvent::ChannelMessage(Frame::Sid { sid: Sid::new(sid).unwrap() }.encode());
+    tell(&mut client, connection, frame("B2"));
+    tell(&mut client, connection, frame("B2"));
+    let reassigned = Event::ReassignPeerSid { old_sid: Sid::new("B").unwrap(), sid: Sid::new("B2").unwrap() };
+    assert_eq!(events(&mut client), [reassigned]);
+    for somebody_else in ["C", "me"] {
+        tell(&mut client, connection, frame(somebody_else));
+        assert!(matches!(events(&mut client)[..], [Event::Error { .. }]));
+    }
+    assert_eq!(sids(client.connected_peers()), ["B2", "C"]);
+}
+
+#[test]
+fn rooms_are_joined_again_with_the_proof_of_the_last_session() {
+    let mut client = joined(|_| ());
+    let connection = connect(&mut client, "B", "b");
+    client.handle_signaller_state(NOW, SignallerState::Reconnecting);
+    client.handle_signaller_state(NOW, SignallerState::Connected);
+    let outputs = outputs(&mut client);
+    let Some(Output::Signal(join)) = outputs.iter().find(|output| matches!(output, Output::Signal(_))) else {
+        panic!("no join");
+    };
+    assert!(join.payload().ends_with(r#""prevSid":"me","prevSession":"secret"}"#), "{}", join.payload());
+    signal(&mut client, "sid", r#"{"sid":"me2"}"#);
+    let outputs = self::outputs(&mut client);
+    assert_eq!(frames(&outputs), [r#"{"type":"sid","sid":"me2"}"#]);
+    assert!(commands(&outputs).iter().all(|(id, _)| *id == connection), "the connection stays");
+}
+
+#[test]
+fn sending() {
+    let mut client = joined(|limits| {
+        limits.outgoing_bytes = 1000;
+        limits.message_bytes = 800;
+    });
+    let b = connect(&mut client, "B", "b");
+    connect(&mut client, "C", "c");
+    let only = |sid: &str| Recipients::Only(vec![Sid::new(sid).unwrap(), Sid::new(sid).unwrap()]);
+    client.send_message(NOW, "[1]", only("B")).unwrap();
+    assert_eq!(frames(&outputs(&mut client)), ["{\"type\":\"message\"}\n[1]"], "once, though named twice");
+    client.send_message(NOW, "[2]", Recipients::All).unwrap();
+    assert_eq!(frames(&outputs(&mut client)).len(), 2);
+    assert!(matches!(client.send_message(NOW, "1", only("nobody")), Err(SendError::NotConnected(_))));
+    let long = "1".repeat(801);
+    assert!(matches!(
+        client.send_message(NOW, &long, Recipients::All),
+        Err(SendError::TooLong { bytes: 801, max: 800 })
+    ));
+
+    // B does not read: its queue fills up, and C goes on.
+    tell(&mut client, b, ConnectionEvent::ChannelBuffered(2 << 20));
+    let message = "1".repeat(600);
+    client.send_message(NOW, &message, Recipients::All).unwrap();
+    let full = client.send_message(NOW, &message, Recipients::All).unwrap_err();
+    assert_eq!(full, SendError::QueueFull(vec![Sid::new("B").unwrap()]));
+    assert_eq!(frames(&outputs(&mut client)).len(), 2, "C got both");
+    tell(&mut client, b, ConnectionEvent::ChannelClosed);
+    assert!(events(&mut client).iter().any(|event| matches!(event, Event::Error { .. })), "B's loss is told");
+}
+
+#[test]
+fn limits() {
+    let mut client = joined(|limits| {
+        limits.peers = 2;
+        limits.rooms = 2;
+    });
+    client.join_room(NOW, RoomId::numbered(1)).unwrap();
+    assert_eq!(client.join_room(NOW, RoomId::numbered(2)), Err(JoinError::TooManyRooms(2)));
+    for n in 0..10 {
+        signal(&mut client, "acquire-peers", &format!(r#"{{"id":"b{n}","sid":"B{n}","room":"R"}}"#));
+    }
+    assert_eq!(sids(client.discovered_peers()), ["B0", "B1"]);
+}
+
+#[test]
+fn closing_tells_of_every_loss() {
+    let mut client = joined(|_| ());
+    let connection = connect(&mut client, "B", "b");
+    client.close(NOW);
+    let outputs = outputs(&mut client);
+    assert_eq!(commands(&outputs), [(connection, Command::Close)]);
+    assert!(outputs.contains(&Output::Event(Event::DisconnectFromPeer { sid: Sid::new("B").unwrap() })));
+    assert_eq!(client.join_room(NOW, RoomId::numbered(1)), Err(JoinError::Closed));
+    signal(&mut client, "acquire-peers", r#"{"id":"b","sid":"B","room":"R"}"#);
+    assert_eq!(self::outputs(&mut client), []);
+}

@@ -1,0 +1,154 @@
+//! Whatever the network says, in whatever order: no panic, events that make sense, and bounds that hold.
+#![allow(clippy::unwrap_used, reason = "a test")]
+
+use std::collections::BTreeSet;
+
+use proptest::prelude::*;
+use rtc_cafe_core::{
+    Client, Config, ConnectionEvent, ConnectionId, ConnectionState, Event, Output, Recipients, RoomId, Sid,
+    SignallerState, Time, wire::signal::ServerSignal,
+};
+
+#[derive(Debug, Clone)]
+enum Input {
+    State(SignallerState),
+    Signal(&'static str, String),
+    Connection(u32, ConnectionEvent),
+    Send(String),
+    Join(i64),
+    Wait(u64),
+}
+
+/// Few names, so that they collide.
+fn name() -> impl Strategy<Value = String> {
+    prop::sample::select(vec!["A", "B", "C", "me", "D"]).prop_map(String::from)
+}
+
+fn signal() -> impl Strategy<Value = Input> {
+    let fields =
+        (name(), prop::option::of(name()), prop::option::of(name()), 0_u32..4, prop::option::of(0_u32..4), 0_u32..3);
+    let event = prop::sample::select(vec![
+        "sid",
+        "acquire-peers",
+        "acquire-peers-response",
+        "offer",
+        "answer",
+        "candidate",
+        "peer-disconnection",
+        "error",
+    ]);
+    (event, fields).prop_map(|(event, (sid, id, prev, from, to, negotiation))| {
+        let text = |value: Option<String>| value.map_or(String::from("null"), |value| format!("\"{value}\""));
+        let (id, prev, to) = (text(id), text(prev), to.map_or(String::from("null"), |to| to.to_string()));
+        let payload = format!(
+            r#"{{"sid":"{sid}","id":{id},"prevSid":{prev},"room":"R","offer":{{"sdp":"o"}},"answer":{{"sdp":"a"}},"candidate":{{"candidate":"c"}},"connection":{from},"peerConnection":{to},"negotiation":{negotiation},"recipient":"{sid}","code":"recipient-not-found","error":"e"}}"#
+        );
+        Input::Signal(event, payload)
+    })
+}
+
+fn frame() -> impl Strategy<Value = String> {
+    let known = (name(), any::<bool>(), "[a-z]{0,40}").prop_flat_map(|(name, more, body)| {
+        prop::sample::select(vec![
+            format!(r#"{{"type":"hello","version":1,"id":"{name}","sid":"{name}"}}"#),
+            format!(r#"{{"type":"sid","sid":"{name}"}}"#),
+            format!("{{\"type\":\"message\",\"more\":{more}}}\n\"{body}\""),
+            String::from(r#"{"type":"ping","nonce":1}"#),
+            String::from(r#"{"type":"pong","nonce":1}"#),
+        ])
+    });
+    prop_oneof![4 => known, 1 => any::<String>()]
+}
+
+fn connection_event() -> impl Strategy<Value = ConnectionEvent> {
+    let states = prop::sample::select(vec![
+        ConnectionState::Connected,
+        ConnectionState::Disconnected,
+        ConnectionState::Failed,
+        ConnectionState::Closed,
+    ]);
+    prop_oneof![
+        1 => Just(ConnectionEvent::OfferCreated("o".into())),
+        1 => Just(ConnectionEvent::AnswerCreated("a".into())),
+        1 => Just(ConnectionEvent::Failed("f".into())),
+        1 => Just(ConnectionEvent::CandidateFound(None)),
+        3 => Just(ConnectionEvent::ChannelOpen),
+        1 => Just(ConnectionEvent::ChannelClosed),
+        1 => any::<usize>().prop_map(ConnectionEvent::ChannelBuffered),
+        1 => states.prop_map(ConnectionEvent::StateChanged),
+        4 => frame().prop_map(ConnectionEvent::ChannelMessage),
+    ]
+}
+
+fn input() -> impl Strategy<Value = Input> {
+    let states = prop::sample::select(vec![SignallerState::Connected, SignallerState::Reconnecting]);
+    prop_oneof![
+        1 => states.prop_map(Input::State),
+        6 => signal(),
+        6 => (1_u32..12, connection_event()).prop_map(|(id, event)| Input::Connection(id, event)),
+        1 => "[a-z]{0,200}".prop_map(Input::Send),
+        1 => (0_i64..100).prop_map(Input::Join),
+        2 => (0_u64..20_000).prop_map(Input::Wait),
+    ]
+}
+
+/// What an application knows from events alone.
+fn follow(connected: &mut BTreeSet<Sid>, event: &Event) {
+    match event {
+        Event::ConnectToPeer { sid } => assert!(connected.insert(sid.clone()), "connected twice to {sid}"),
+        Event::DisconnectFromPeer { sid } => assert!(connected.remove(sid), "{sid} was not connected"),
+        Event::ReassignPeerSid { old_sid, sid } => {
+            assert!(connected.remove(old_sid) && connected.insert(sid.clone()), "{old_sid} to {sid}");
+        }
+        Event::Message { sender, .. } => assert!(connected.contains(sender), "{sender} was not connected"),
+        _ => {}
+    }
+}
+
+fn apply(client: &mut Client, now: &mut u64, input: Input) {
+    let time = Time::from_millis(*now);
+    match input {
+        Input::State(state) => client.handle_signaller_state(time, state),
+        Input::Signal(name, payload) => {
+            if let Ok(signal) = ServerSignal::decode(name, &payload) {
+                client.handle_signal(time, signal);
+            }
+        }
+        Input::Connection(id, event) => client.handle_connection(time, ConnectionId(id), event),
+        Input::Send(text) => client.send_message(time, &format!("\"{text}\""), Recipients::All).unwrap_or_default(),
+        Input::Join(room) => client.join_room(time, RoomId::numbered(room)).unwrap_or_default(),
+        Input::Wait(millis) => {
+            *now += millis;
+            client.handle_timeout(Time::from_millis(*now));
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 1000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn nothing_breaks_it(inputs in prop::collection::vec(input(), 0..80)) {
+        let mut config = Config::default();
+        config.limits.peers = 3;
+        config.limits.outgoing_bytes = 500;
+        let mut client = Client::new(config, [1; 32]);
+        client.handle_signaller_state(Time::from_millis(0), SignallerState::Connected);
+        let (mut connected, mut now) = (BTreeSet::new(), 0);
+        for input in inputs {
+            apply(&mut client, &mut now, input);
+            while let Some(output) = client.poll() {
+                if let Output::Event(event) = output {
+                    follow(&mut connected, &event);
+                }
+            }
+            prop_assert_eq!(&connected, &client.connected_peers().cloned().collect::<BTreeSet<_>>());
+            let discovered: Vec<_> = client.discovered_peers().cloned().collect();
+            prop_assert_eq!(discovered.len(), discovered.iter().collect::<BTreeSet<_>>().len(), "a sid twice");
+            prop_assert!(discovered.len() <= 3);
+            prop_assert!(!client.discovered_peers().any(|sid| Some(sid) == client.sid()), "its own peer");
+            prop_assert!(client.waiting_bytes() < 3 * (500 + (80 << 10)));
+            prop_assert!(client.poll_timeout().is_none_or(|at| at > Time::from_millis(now)) , "a timer that is overdue");
+        }
+    }
+}

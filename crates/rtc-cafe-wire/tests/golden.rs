@@ -1,0 +1,213 @@
+//! The frames of `docs/protocol.md`, byte by byte: what is written, and that it is read back as what it was.
+#![allow(clippy::unwrap_used, reason = "a test")]
+
+use rtc_cafe_wire::{
+    ApiVersion, PermanentId, RoomId, Sid,
+    json::Object,
+    peer::{Frame, FrameError},
+    signal::{
+        Announcement, ClientSignal, ConnectionId, Handshake, HandshakeBody, IceCandidate, ServerSignal, SignalError,
+        server,
+    },
+};
+
+fn sid(text: &str) -> Sid {
+    Sid::new(text).unwrap()
+}
+
+fn id() -> PermanentId {
+    PermanentId::new("a1").unwrap()
+}
+
+fn handshake(body: HandshakeBody) -> Handshake {
+    Handshake { connection: ConnectionId(3), peer_connection: Some(ConnectionId(8)), negotiation: 1, body }
+}
+
+fn candidate() -> IceCandidate {
+    IceCandidate {
+        candidate: "candidate:1 1 udp 2113937151 192.0.2.1 54400 typ host".into(),
+        sdp_mid: Some("0".into()),
+        sdp_m_line_index: Some(0),
+        username_fragment: Some("Ab+/".into()),
+    }
+}
+
+#[test]
+fn client_signals() {
+    let golden = [
+        (ClientSignal::RequestSid { api_version: ApiVersion::V1_0 }, "request-sid", r#"{"apiVersion":"1.0"}"#),
+        (
+            ClientSignal::Join {
+                room: RoomId::named("R \"1\"").unwrap(),
+                id: id(),
+                prev_sid: None,
+                prev_session: None,
+            },
+            "join",
+            r#"{"room":"R \"1\"","id":"a1"}"#,
+        ),
+        (
+            ClientSignal::Join {
+                room: RoomId::numbered(5),
+                id: id(),
+                prev_sid: Some(sid("old")),
+                prev_session: Some("secret".into()),
+            },
+            "join",
+            r#"{"room":5,"id":"a1","prevSid":"old","prevSession":"secret"}"#,
+        ),
+        (
+            ClientSignal::AcquirePeersResponse { recipient: sid("B"), room: RoomId::named("R").unwrap(), id: id() },
+            "acquire-peers-response",
+            r#"{"recipient":"B","room":"R","id":"a1"}"#,
+        ),
+    ];
+    for (signal, name, payload) in golden {
+        assert_eq!((signal.name(), signal.payload().as_str()), (name, payload));
+    }
+}
+
+/// What a client sends as a handshake is what the other client reads, once the server has put its stamp on it.
+#[test]
+fn handshakes() {
+    let golden = [
+        (HandshakeBody::Offer("v=0\r\n".into()), "offer", r#""offer":{"type":"offer","sdp":"v=0\r\n"}"#),
+        (HandshakeBody::Answer("v=0\r\n".into()), "answer", r#""answer":{"type":"answer","sdp":"v=0\r\n"}"#),
+        (
+            HandshakeBody::Candidate(Some(candidate())),
+            "candidate",
+            r#""candidate":{"candidate":"candidate:1 1 udp 2113937151 192.0.2.1 54400 typ host","sdpMid":"0","sdpMLineIndex":0,"usernameFragment":"Ab+/"}"#,
+        ),
+        (HandshakeBody::Candidate(None), "candidate", r#""candidate":null"#),
+    ];
+    for (body, name, text) in golden {
+        let handshake = handshake(body);
+        let signal = ClientSignal::Handshake { recipient: sid("B"), id: id(), handshake: handshake.clone() };
+        let fields = format!(r#"{text},"connection":3,"peerConnection":8,"negotiation":1}}"#);
+        assert_eq!(signal.name(), name);
+        assert_eq!(signal.payload(), format!(r#"{{"recipient":"B","id":"a1",{fields}"#));
+
+        let relayed = server::relay("\"a1\"", "A", &Object::parse(&signal.payload()).unwrap());
+        assert_eq!(relayed, format!(r#"{{"id":"a1","sid":"A","recipient":"B",{fields}"#));
+        let read = ServerSignal::decode(name, &relayed).unwrap();
+        assert_eq!(read, ServerSignal::Handshake { sid: sid("A"), id: Some(id()), handshake });
+    }
+}
+
+#[test]
+fn a_stamp_cannot_be_overridden() {
+    let payload =
+        Object::parse(r#"{"recipient":"B","sid":"SPOOF","id":"victim","s\u0069d":"SPOOF","x":[1.50]}"#).unwrap();
+    assert_eq!(server::relay("null", "A", &payload), r#"{"id":null,"sid":"A","recipient":"B","x":[1.50]}"#);
+}
+
+#[test]
+fn server_signals() {
+    let announcement = |prev_sid: Option<&str>, room| Announcement {
+        sid: sid("B"),
+        id: Some(id()),
+        prev_sid: prev_sid.map(sid),
+        room,
+    };
+    let golden = [
+        (
+            "sid",
+            server::sid("A"),
+            r#"{"sid":"A"}"#,
+            ServerSignal::Sid { sid: sid("A"), api_version: None, ice_servers: None, session: None },
+        ),
+        (
+            "sid",
+            server::session("A", ApiVersion::V1_0, "secret", r#"[{"urls":"stun:192.0.2.1"}]"#),
+            r#"{"sid":"A","apiVersion":"1.0","session":"secret","iceServers":[{"urls":"stun:192.0.2.1"}]}"#,
+            ServerSignal::Sid {
+                sid: sid("A"),
+                api_version: Some(ApiVersion::V1_0),
+                ice_servers: Some(r#"[{"urls":"stun:192.0.2.1"}]"#.into()),
+                session: Some("secret".into()),
+            },
+        ),
+        (
+            "acquire-peers",
+            server::announcement("\"a1\"", "B", Some("oldB"), None),
+            r#"{"id":"a1","sid":"B","prevSid":"oldB"}"#,
+            ServerSignal::AcquirePeers(announcement(Some("oldB"), None)),
+        ),
+        (
+            "acquire-peers-response",
+            server::announcement("\"a1\"", "B", None, Some("5")),
+            r#"{"id":"a1","sid":"B","prevSid":null,"room":5}"#,
+            ServerSignal::AcquirePeersResponse(announcement(None, Some(RoomId::numbered(5)))),
+        ),
+        (
+            "peer-disconnection",
+            server::peer_disconnection("B"),
+            r#"{"sid":"B"}"#,
+            ServerSignal::PeerDisconnection { sid: sid("B") },
+        ),
+        (
+            "error",
+            server::error("\"no such room\"", "invalid-room", "join", Some("B")),
+            r#"{"error":"no such room","originalMessage":"join","code":"invalid-room","recipient":"B"}"#,
+            ServerSignal::Error {
+                error: "\"no such room\"".into(),
+                code: Some("invalid-room".into()),
+                original_message: Some("join".into()),
+                recipient: Some(sid("B")),
+            },
+        ),
+    ];
+    for (name, written, payload, signal) in golden {
+        assert_eq!(written, payload);
+        assert_eq!(ServerSignal::decode(name, payload), Ok(signal));
+    }
+}
+
+/// What the original servers send.
+#[test]
+fn signals_of_older_servers() {
+    let anonymous = Announcement { sid: sid("B"), id: None, prev_sid: None, room: None };
+    for payload in [r#"{"sid":"B"}"#, r#"{"sid":"B","prevSid":null}"#, r#"{"id":null,"sid":"B","prevSid":null}"#] {
+        assert_eq!(ServerSignal::decode("acquire-peers", payload), Ok(ServerSignal::AcquirePeers(anonymous.clone())));
+    }
+    let decode = |name, payload| ServerSignal::decode(name, payload).unwrap_err();
+    assert_eq!(decode("acquire-peers", r#"{"sid":""}"#), SignalError::Field("sid"));
+    assert_eq!(decode("offer", r#"{"sid":"B"}"#), SignalError::Field("offer"));
+    assert_eq!(decode("offer", r#"{"sid":"B","offer":"v=0"}"#), SignalError::Field("offer"));
+    assert_eq!(decode("candidate", r#"{"sid":"B","candidate":{}}"#), SignalError::Field("candidate"));
+    assert_eq!(decode("something", "{}"), SignalError::Unknown);
+    assert!(matches!(decode("sid", "[]"), SignalError::Json(_)));
+}
+
+#[test]
+fn peer_frames() {
+    let golden = [
+        (
+            Frame::Hello { version: 1, id: id(), sid: Some(sid("A")) },
+            r#"{"type":"hello","version":1,"id":"a1","sid":"A"}"#,
+        ),
+        (Frame::Hello { version: 1, id: id(), sid: None }, r#"{"type":"hello","version":1,"id":"a1"}"#),
+        (Frame::Message { more: false, body: "[1,\n2]" }, "{\"type\":\"message\"}\n[1,\n2]"),
+        (Frame::Message { more: true, body: "[1," }, "{\"type\":\"message\",\"more\":true}\n[1,"),
+        (Frame::Sid { sid: sid("B") }, r#"{"type":"sid","sid":"B"}"#),
+        (Frame::Ping { nonce: 7 }, r#"{"type":"ping","nonce":7}"#),
+        (Frame::Pong { nonce: 7 }, r#"{"type":"pong","nonce":7}"#),
+    ];
+    for (frame, text) in golden {
+        assert_eq!(frame.encode(), text);
+        assert_eq!(Frame::decode(text), Ok(Some(frame)));
+    }
+}
+
+#[test]
+fn peer_frames_of_the_future_and_of_nobody() {
+    assert_eq!(Frame::decode(r#"{"type":"dance","with":"whom"}"#), Ok(None));
+    let with_more_fields = r#"{"type":"pong","nonce":1,"mood":"good"}"#;
+    assert_eq!(Frame::decode(with_more_fields), Ok(Some(Frame::Pong { nonce: 1 })));
+    for text in ["", "x", "[]", "{}", r#"{"type":5}"#, r#"{"type":"ping","nonce":-1}"#, r#"{"type":"sid","sid":""}"#] {
+        assert!(Frame::decode(text).is_err(), "{text}");
+    }
+    assert_eq!(Frame::decode(&"x".repeat(70_000)), Err(FrameError::TooLong));
+    let long_header = format!(r#"{{"type":"sid","sid":"A","x":"{}"}}"#, "x".repeat(5000));
+    assert_eq!(Frame::decode(&long_header), Err(FrameError::TooLong));
+}
