@@ -1,0 +1,218 @@
+// Who is in the room: one Person for everybody that the client knows of, under the sid of the moment.
+
+import { cleanLine, readMessage } from './simple-chat-text.js';
+
+const NAMELESS_AFTER = 1500;
+const HARD_TO_REACH_AFTER = 15_000;
+const PING_EVERY = 5000;
+// Messages that a peer may send at once, and then per second; the rest is not shown.
+const BURST = 200;
+const RATE = 20;
+
+class Person {
+  name = '';
+  state = 'connecting';
+  announced = false;
+  wasHere = false;
+  since = performance.now();
+  roundTrip = null;
+  ping = { nonce: 0, at: 0, answered: true };
+  namesake = 1;
+  #allowance = BURST;
+  #refilled = performance.now();
+  flooding = false;
+
+  constructor(sid) {
+    this.sid = sid;
+    this.guest = `Guest ${cleanLine(sid, 4) || '?'}`;
+  }
+
+  /** What the others call this person: two of the same name are told apart. */
+  get label() {
+    if (!this.name) return this.announced ? this.guest : 'Someone';
+    return this.namesake > 1 ? `${this.name} (${this.namesake})` : this.name;
+  }
+
+  /** How this person is connected, in words. */
+  get how() {
+    if (this.state === 'connected') return this.roundTrip === null ? 'connected' : `${Math.max(1, Math.round(this.roundTrip))} ms`;
+    return performance.now() - this.since > HARD_TO_REACH_AFTER ? 'hard to reach, still trying' : 'connecting…';
+  }
+
+  maySpeak() {
+    const now = performance.now();
+    this.#allowance = Math.min(BURST, this.#allowance + ((now - this.#refilled) / 1000) * RATE);
+    this.#refilled = now;
+    if (this.#allowance < 1) return false;
+    this.#allowance -= 1;
+    return true;
+  }
+}
+
+/**
+ * Follows a client and tells what a page has to show, by these callbacks: `changed()`, `arrived(person)`,
+ * `left(person)`, `renamed(person, before)`, `said(person, text)`, `flooded(person)`.
+ */
+export class People {
+  #client;
+  #name;
+  #tell;
+  #bySid = new Map();
+
+  constructor(client, name, tell) {
+    this.#client = client;
+    this.#name = name;
+    this.#tell = tell;
+    client.on('connectToPeer', (sid) => this.#connected(sid));
+    client.on('disconnectFromPeer', (sid) => this.#disconnected(sid));
+    client.on('reassignPeerSid', (oldSid, sid) => this.#reassigned(oldSid, sid));
+    client.on('message', (sender, message) => this.#received(sender, message));
+    // Discovery has no event of its own, and neither has time.
+    setInterval(() => this.#tick(), 1000);
+  }
+
+  [Symbol.iterator]() {
+    return this.#bySid.values();
+  }
+
+  /** What a sid is called. */
+  called(sid) {
+    return this.#bySid.get(sid)?.label ?? 'somebody';
+  }
+
+  /** A connection to this sid could not be made. */
+  isHardToReach(sid) {
+    const person = this.#bySid.get(sid);
+    if (!person) return;
+    person.since = -Infinity;
+    this.#tell.changed();
+  }
+
+  /** How many are connected. */
+  get connected() {
+    return [...this].filter((person) => person.state === 'connected').length;
+  }
+
+  #person(sid) {
+    let person = this.#bySid.get(sid);
+    if (!person) {
+      person = new Person(sid);
+      this.#bySid.set(sid, person);
+    }
+    return person;
+  }
+
+  #connected(sid) {
+    const person = this.#person(sid);
+    if (person.state === 'connected') return;
+    person.state = 'connected';
+    this.#send(person, { kind: 'hello', name: this.#name });
+    this.#ask(person);
+    if (person.name) this.#announce(person);
+    else setTimeout(() => person.state === 'connected' && this.#announce(person), NAMELESS_AFTER);
+    this.#tell.changed();
+  }
+
+  #disconnected(sid) {
+    const person = this.#bySid.get(sid);
+    if (!person) return;
+    this.#sayLeft(person);
+    person.state = 'connecting';
+    person.since = performance.now();
+    person.roundTrip = null;
+    if (!this.#client.discoveredPeers.includes(sid)) this.#bySid.delete(sid);
+    this.#tell.changed();
+  }
+
+  #reassigned(oldSid, sid) {
+    const person = this.#bySid.get(oldSid);
+    if (!person || oldSid === sid) return;
+    person.sid = sid;
+    this.#bySid.delete(sid); // discovered under the new sid already
+    this.#bySid = new Map([...this].map((each) => [each.sid, each])); // in the same order as before
+    this.#tell.changed();
+  }
+
+  #received(sender, message) {
+    const person = this.#bySid.get(sender);
+    if (!person) return;
+    if (!person.maySpeak()) {
+      if (!person.flooding) this.#tell.flooded(person);
+      person.flooding = true;
+      return;
+    }
+    const said = readMessage(message);
+    switch (said?.kind) {
+      case 'hello': return this.#named(person, said.name);
+      case 'chat':
+        person.flooding = false;
+        this.#announce(person);
+        return this.#tell.said(person, said.text);
+      case 'ping': return this.#send(person, { kind: 'pong', nonce: said.nonce });
+      case 'pong': return this.#answered(person, said.nonce);
+    }
+  }
+
+  #named(person, name) {
+    if (person.name === name) return;
+    const before = person.announced ? person.label : '';
+    const taken = new Set([...this].filter((other) => other !== person && other.name === name).map((other) => other.namesake));
+    person.name = name;
+    person.namesake = name === this.#name ? 2 : 1; // the first of one's own name is oneself
+    while (taken.has(person.namesake)) person.namesake += 1;
+    if (before) this.#tell.renamed(person, before);
+    this.#announce(person);
+    this.#tell.changed();
+  }
+
+  #announce(person) {
+    if (person.announced) return;
+    person.announced = true;
+    this.#tell.arrived(person);
+    person.wasHere = true;
+    this.#tell.changed();
+  }
+
+  #sayLeft(person) {
+    if (!person.announced) return;
+    this.#tell.left(person);
+    person.announced = false;
+  }
+
+  #tick() {
+    const discovered = new Set(this.#client.discoveredPeers);
+    const connected = new Set(this.#client.connectedPeers);
+    for (const sid of [...discovered, ...connected]) this.#person(sid);
+    for (const person of [...this]) {
+      if (discovered.has(person.sid) || connected.has(person.sid)) continue;
+      this.#sayLeft(person);
+      this.#bySid.delete(person.sid);
+    }
+    for (const person of this) {
+      if (person.state === 'connected' && performance.now() - person.ping.at > PING_EVERY) this.#ask(person);
+    }
+    this.#tell.changed();
+  }
+
+  #ask(person) {
+    if (document.hidden) return;
+    person.ping = { nonce: person.ping.nonce + 1, at: performance.now(), answered: false };
+    this.#send(person, { kind: 'ping', nonce: person.ping.nonce });
+  }
+
+  #answered(person, nonce) {
+    if (person.ping.answered || person.ping.nonce !== nonce) return;
+    person.ping.answered = true;
+    person.roundTrip = performance.now() - person.ping.at;
+    this.#tell.changed();
+  }
+
+  #send(person, message) {
+    try {
+      this.#client.sendMessage(message, person.sid);
+    } catch (error) {
+      // The peer went away in this very moment; disconnectFromPeer tells the same.
+      console.debug('not sent', message.kind, error);
+    }
+  }
+}

@@ -1,0 +1,194 @@
+// The page's moving parts: the log, the list of people, the title. Everything is built from nodes, never from HTML.
+
+import { cleanLine, hueOf, initials, linkParts } from './simple-chat-text.js';
+
+const LONGEST_LOG = 500;
+const GROUP_WITHIN = 3 * 60_000;
+const clock = new Intl.DateTimeFormat(undefined, { hour: '2-digit', minute: '2-digit' });
+const calendar = new Intl.DateTimeFormat(undefined, { dateStyle: 'full', timeStyle: 'short' });
+
+/** An element with properties (`dataset` and `aria-…` included) and children. */
+export function make(tag, properties = {}, ...children) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(properties)) {
+    if (name === 'dataset') Object.assign(element.dataset, value);
+    else if (name.includes('-')) element.setAttribute(name, value);
+    else element[name] = value;
+  }
+  element.append(...children);
+  return element;
+}
+
+/** The round picture of somebody without one. */
+export function avatar(name) {
+  const element = make('span', { className: 'avatar', 'aria-hidden': 'true' });
+  paint(element, name);
+  return element;
+}
+
+function paint(element, name) {
+  element.textContent = name ? initials(name) : '?';
+  element.style.setProperty('--hue', hueOf(name));
+  element.classList.toggle('unnamed', !name);
+}
+
+function linked(text) {
+  return linkParts(text).map((part) => part.href
+    ? make('a', { href: part.href, title: part.href, target: '_blank', rel: 'noopener noreferrer nofollow ugc', textContent: part.text })
+    : document.createTextNode(part.text));
+}
+
+/** The conversation: messages in groups, notices between them, the newest in sight unless one reads further up. */
+export class Log {
+  #box;
+  #latest;
+  #last = null;
+  #atEnd = true;
+  #below = 0;
+
+  constructor(box, latest) {
+    this.#box = box;
+    this.#latest = latest;
+    box.addEventListener('scroll', () => this.#scrolled(), { passive: true });
+    latest.addEventListener('click', () => this.#toEnd());
+    // The on-screen keyboard and a growing text field take room away: what one reads stays in sight.
+    new ResizeObserver(() => this.#atEnd && this.#toEnd()).observe(box);
+  }
+
+  get isEmpty() {
+    return !this.#box.firstElementChild;
+  }
+
+  /** `who` is the person (groups are made of the same one), `name` what the person is called now. */
+  message({ who, name, text, mine = false, fate = '' }) {
+    const now = new Date();
+    const follows = this.#last?.who === who && this.#last.name === name && now - this.#last.at < GROUP_WITHIN;
+    const body = make('p', { className: 'text', dir: 'auto' }, ...linked(text));
+    const element = make('article', { className: `message${mine ? ' mine' : ''}${follows ? ' follows' : ''}` },
+      avatar(name),
+      make('bdi', { className: 'who', textContent: name }),
+      make('time', { dateTime: now.toISOString(), title: calendar.format(now), textContent: clock.format(now) }),
+      body);
+    element.style.setProperty('--hue', hueOf(name));
+    if (fate) element.append(make('p', { className: 'fate', textContent: fate }));
+    this.#append(element, mine);
+    this.#last = { who, name, at: now };
+    if (!mine && !this.#atEnd) this.#count(this.#below + 1);
+  }
+
+  /** A line about the room: `before` and `after` surround a name. */
+  notice(before, name = '', after = '') {
+    this.#last = null;
+    this.#append(make('p', { className: 'notice' }, before, make('bdi', { textContent: name }), after), false);
+  }
+
+  #append(element, follow) {
+    const stay = this.#atEnd || follow;
+    this.#box.append(element);
+    while (this.#box.childElementCount > LONGEST_LOG) this.#box.firstElementChild.remove();
+    if (stay) this.#toEnd();
+  }
+
+  #toEnd() {
+    this.#box.scrollTop = this.#box.scrollHeight;
+    this.#atEnd = true;
+    this.#count(0);
+  }
+
+  #scrolled() {
+    this.#atEnd = this.#box.scrollHeight - this.#box.scrollTop - this.#box.clientHeight < 48;
+    if (this.#atEnd) this.#count(0);
+    else this.#count(this.#below);
+  }
+
+  #count(below) {
+    this.#below = below;
+    this.#latest.hidden = this.#atEnd;
+    this.#latest.querySelector('span').textContent = below ? `${below} new` : 'Latest';
+  }
+}
+
+/** One person's line in the list. */
+export class PersonLine {
+  element;
+  #name = make('bdi', { className: 'name' });
+  #how = make('span', { className: 'how' });
+  #avatar = avatar('');
+
+  constructor() {
+    this.element = make('li', {}, this.#avatar, this.#name, this.#how);
+  }
+
+  show({ sid, state, name, label, how }) {
+    this.element.dataset.sid = sid;
+    this.element.dataset.state = state;
+    this.element.title = `${label}, ${how}`;
+    if (this.#name.textContent !== label) this.#name.textContent = label;
+    if (this.#how.textContent !== how) this.#how.textContent = how;
+    paint(this.#avatar, name && label);
+  }
+}
+
+/** Counts in the title what arrives while the page is in the background. */
+export class UnreadTitle {
+  #title = document.title;
+  #unread = 0;
+
+  constructor() {
+    document.addEventListener('visibilitychange', () => {
+      if (!document.hidden) this.#unread = 0;
+      this.#show();
+    });
+  }
+
+  set title(text) {
+    this.#title = text;
+    this.#show();
+  }
+
+  arrived() {
+    if (!document.hidden) return;
+    this.#unread += 1;
+    this.#show();
+  }
+
+  #show() {
+    document.title = this.#unread ? `(${this.#unread}) ${this.#title}` : this.#title;
+  }
+}
+
+/** Storage that may be forbidden, full, or hold anything. */
+export const memory = {
+  read(store, key, max) {
+    try {
+      return cleanLine(globalThis[store].getItem(key), max);
+    } catch {
+      return '';
+    }
+  },
+  readText(store, key) {
+    try {
+      return globalThis[store].getItem(key) ?? '';
+    } catch {
+      return '';
+    }
+  },
+  write(store, key, value) {
+    try {
+      if (value) globalThis[store].setItem(key, value);
+      else globalThis[store].removeItem(key);
+    } catch {
+      // Private windows may refuse; the page works without.
+    }
+  },
+};
+
+/** Keeps the page as high as what the on-screen keyboard leaves of it, where the browser does not do so itself. */
+export function followKeyboard() {
+  const viewport = globalThis.visualViewport;
+  viewport?.addEventListener('resize', () => {
+    if (viewport.scale > 1.01) return;
+    document.documentElement.style.setProperty('--height', `${viewport.height}px`);
+    scrollTo(0, 0);
+  });
+}
