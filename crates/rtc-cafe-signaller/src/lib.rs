@@ -1,1 +1,32 @@
-//! The RTCCafe signalling server as a library.
+//! The RTCCafe signalling server as a library: it lets clients find each other in rooms and relays their handshakes.
+//!
+//! Nest it into an axum application under any path; the clients' address is then that of the application plus the path.
+//!
+//! ```no_run
+//! use rtc_cafe_signaller::Signaller;
+//!
+//! # #[tokio::main(flavor = "current_thread")] async fn main() -> std::io::Result<()> {
+//! let signaller = Signaller::builder()
+//!     .allow_origin("https://app.example.org")
+//!     .validate(|_sid, event, data| async move {
+//!         if event == "join" && data["room"] == "staff" { Err("this room is not for you".into()) } else { Ok(()) }
+//!     })
+//!     .build();
+//! let app = axum::Router::new().nest("/cafe", signaller.router());
+//! axum::serve(tokio::net::TcpListener::bind("127.0.0.1:3000").await?, app).await
+//! # }
+//! ```
+//!
+//! What is decided is decided by the [`hub`], which does no I/O; what moves bytes is behind the feature `server`.
+
+mod code;
+pub mod hub;
+
+#[cfg(feature = "server")]
+mod engine;
+#[cfg(feature = "server")]
+mod signaller;
+
+pub use code::ErrorCode;
+#[cfg(feature = "server")]
+pub use signaller::{Builder, IceServer, Limits, Signaller, Stats};

@@ -1,1 +1,19 @@
-//! A seeded simulator that runs many RTCCafe clients and the hub in virtual time.
+//! A seeded simulator: many clients and the signalling server's hub in virtual time.
+//!
+//! A [`World`] holds the hub, the clients' cores, their signalling connections and their peer connections, and moves
+//! from event to event in virtual time. Everything random comes from one seed, so a run that fails fails again. While
+//! it runs it checks what must hold at every moment ([`check`]); [`World::assert_settled`] checks what must hold once
+//! all is quiet. [`Scenario`] drives a world at random.
+
+mod check;
+mod links;
+mod node;
+mod rtc;
+mod scenario;
+mod world;
+
+pub use scenario::Scenario;
+pub use world::World;
+
+/// Names a client in the simulation.
+pub type NodeId = usize;

@@ -1,1 +1,280 @@
-//! The RTCCafe client core in WebAssembly.
+//! The RTCCafe client core in WebAssembly: what goes in and out of it, as strings, numbers and small arrays.
+//!
+//! Nothing here calls into JavaScript except to make the values that it returns: TypeScript calls in, and then takes
+//! what is to be done with `poll`. `packages/rtc-cafe-client/src/core.ts` gives the types of what `poll` returns.
+
+mod output;
+
+use rtc_cafe_core::{
+    ApiVersion, Client, Config, ConnectionEvent, ConnectionId, ConnectionState, JoinError, Limits, Recipients, RoomId,
+    SendError, Session, Sid, SignallerState, Time,
+    wire::{
+        json::Value,
+        signal::{IceCandidate, ServerSignal, SignalError},
+    },
+};
+use wasm_bindgen::prelude::*;
+
+/// Two thirds smaller than the default one.
+#[cfg(target_arch = "wasm32")]
+#[global_allocator]
+static ALLOCATOR: rlsf::SmallGlobalTlsf = rlsf::SmallGlobalTlsf::new();
+
+/// The client: `rtc_cafe_core::Client`.
+#[wasm_bindgen]
+#[derive(Debug)]
+pub struct Core(Client);
+
+#[wasm_bindgen]
+impl Core {
+    /// A client that has joined nothing. The seed is 32 unpredictable bytes.
+    #[wasm_bindgen(constructor)]
+    pub fn new(seed: &[u8]) -> Self {
+        let mut bytes = [0; 32];
+        for (byte, &given) in bytes.iter_mut().zip(seed) {
+            *byte = given;
+        }
+        Self(Client::new(Config::default(), bytes))
+    }
+
+    /// Joins the room with this id in JSON. Throws `[code, message]`.
+    #[wasm_bindgen(js_name = joinRoom)]
+    pub fn join_room(&mut self, now: f64, room: &str) -> Result<(), JsValue> {
+        let room = Value::parse(room).map_err(|error| failure("INVALID_ROOM", &error.to_string()))?;
+        let room = RoomId::from_json(room).map_err(|error| failure("INVALID_ROOM", &error.to_string()))?;
+        self.0.join_room(time(now), room).map_err(|error| {
+            let code = match error {
+                JoinError::TooManyRooms(_) => "TOO_MANY_ROOMS",
+                _ => "CLOSED",
+            };
+            failure(code, &error.to_string())
+        })
+    }
+
+    /// Sends a message in JSON to these peers, or to all. Throws `[code, message]`.
+    #[wasm_bindgen(js_name = sendMessage)]
+    pub fn send_message(&mut self, now: f64, payload: &str, sids: Option<Vec<String>>) -> Result<(), JsValue> {
+        let recipients = match sids {
+            None => Recipients::All,
+            Some(sids) => Recipients::Only(sids.into_iter().map(recipient).collect::<Result<_, _>>()?),
+        };
+        self.0.send_message(time(now), payload, recipients).map_err(|error| {
+            let code = match error {
+                SendError::TooLong { .. } => "MESSAGE_TOO_LONG",
+                SendError::QueueFull(_) => "QUEUE_FULL",
+                _ => "NOT_CONNECTED",
+            };
+            failure(code, &error.to_string())
+        })
+    }
+
+    /// Closes every connection for good.
+    pub fn close(&mut self, now: f64) {
+        self.0.close(time(now));
+    }
+
+    /// The connection to the signalling server has this state.
+    #[wasm_bindgen(js_name = handleSignallerState)]
+    pub fn handle_signaller_state(&mut self, now: f64, state: &str) {
+        self.0.handle_signaller_state(time(now), signaller_state(state));
+    }
+
+    /// A signal has arrived, with its payload in JSON. Throws `[code, message]` if it is not what it should be.
+    #[wasm_bindgen(js_name = handleSignal)]
+    pub fn handle_signal(&mut self, now: f64, name: &str, payload: &str) -> Result<(), JsValue> {
+        match ServerSignal::decode(name, payload) {
+            Ok(signal) => self.0.handle_signal(time(now), signal),
+            Err(SignalError::Unknown) => {}
+            Err(error) => return Err(failure("PROTOCOL", &["signal \"", name, "\": ", &error.to_string()].concat())),
+        }
+        Ok(())
+    }
+
+    /// Something happened to a peer connection; the detail is a description, a candidate in JSON, a reason, a state
+    /// or a frame.
+    #[wasm_bindgen(js_name = handleConnection)]
+    pub fn handle_connection(&mut self, now: f64, id: u32, event: &str, detail: Option<String>) {
+        if let Some(event) = connection_event(event, detail) {
+            self.0.handle_connection(time(now), ConnectionId(id), event);
+        }
+    }
+
+    /// The data channel of a connection holds so many bytes.
+    #[wasm_bindgen(js_name = handleBuffered)]
+    pub fn handle_buffered(&mut self, now: f64, id: u32, bytes: u32) {
+        self.0.handle_connection(time(now), ConnectionId(id), ConnectionEvent::ChannelBuffered(bytes as usize));
+    }
+
+    /// The time that `pollTimeout` named has come.
+    #[wasm_bindgen(js_name = handleTimeout)]
+    pub fn handle_timeout(&mut self, now: f64) {
+        self.0.handle_timeout(time(now));
+    }
+
+    /// What to do next; to be called until there is nothing.
+    pub fn poll(&mut self) -> Option<Vec<JsValue>> {
+        self.0.poll().map(output::client)
+    }
+
+    /// When to call `handleTimeout`.
+    #[wasm_bindgen(js_name = pollTimeout)]
+    pub fn poll_timeout(&self) -> Option<f64> {
+        self.0.poll_timeout().map(|time| time.as_millis() as f64)
+    }
+
+    /// The session's id.
+    #[wasm_bindgen(getter)]
+    pub fn sid(&self) -> Option<String> {
+        self.0.sid().map(text)
+    }
+
+    /// The client's permanent id.
+    #[wasm_bindgen(getter, js_name = permanentId)]
+    pub fn permanent_id(&self) -> String {
+        self.0.permanent_id().as_str().to_owned()
+    }
+
+    /// The peers that are connected.
+    #[wasm_bindgen(js_name = connectedPeers)]
+    pub fn connected_peers(&self) -> Vec<String> {
+        self.0.connected_peers().map(text).collect()
+    }
+
+    /// The peers that are there.
+    #[wasm_bindgen(js_name = discoveredPeers)]
+    pub fn discovered_peers(&self) -> Vec<String> {
+        self.0.discovered_peers().map(text).collect()
+    }
+
+    /// Below how many bytes in a data channel its connection reports `handleBuffered`.
+    #[wasm_bindgen(js_name = lowWater)]
+    pub fn low_water() -> u32 {
+        Limits::default().low_water as u32
+    }
+}
+
+/// The connection to the signalling server: `rtc_cafe_core::Session`.
+#[wasm_bindgen(js_name = Session)]
+#[derive(Debug)]
+pub struct SignallerSession(Session);
+
+#[wasm_bindgen(js_class = Session)]
+impl SignallerSession {
+    /// A session that has not begun. Throws `[code, message]` where there is no such version.
+    #[wasm_bindgen(constructor)]
+    pub fn new(api_version: &str) -> Result<Self, JsValue> {
+        match api_version.parse() {
+            Ok(version) => Ok(Self(Session::new(version))),
+            Err(error) => Err(failure("UNKNOWN_API_VERSION", &ToString::to_string(&error))),
+        }
+    }
+
+    /// The transport has connected.
+    #[wasm_bindgen(js_name = handleConnected)]
+    pub fn handle_connected(&mut self) {
+        self.0.handle_connected();
+    }
+
+    /// The transport has lost its connection.
+    #[wasm_bindgen(js_name = handleDisconnected)]
+    pub fn handle_disconnected(&mut self) {
+        self.0.handle_disconnected();
+    }
+
+    /// A signal has arrived, with its payload in JSON. One that cannot be read is passed over.
+    #[wasm_bindgen(js_name = handleSignal)]
+    pub fn handle_signal(&mut self, name: &str, payload: &str) {
+        if let Ok(signal) = ServerSignal::decode(name, payload) {
+            self.0.handle_signal(&signal);
+        }
+    }
+
+    /// The application disconnects for good.
+    pub fn close(&mut self) {
+        self.0.close();
+    }
+
+    /// What to do next; to be called until there is nothing.
+    pub fn poll(&mut self) -> Option<Vec<JsValue>> {
+        self.0.poll().map(output::session)
+    }
+
+    /// The session's id.
+    #[wasm_bindgen(getter)]
+    pub fn sid(&self) -> Option<String> {
+        self.0.sid().map(text)
+    }
+
+    /// The version agreed on; until then the one asked for.
+    #[wasm_bindgen(getter, js_name = apiVersion)]
+    pub fn api_version(&self) -> String {
+        self.0.api_version().as_str().to_owned()
+    }
+
+    /// The namespace to connect to.
+    #[wasm_bindgen(getter)]
+    pub fn namespace(&self) -> String {
+        self.0.offered_version().namespace().to_owned()
+    }
+
+    /// The state of the connection.
+    #[wasm_bindgen(getter)]
+    pub fn state(&self) -> String {
+        self.0.state().as_str().to_owned()
+    }
+}
+
+/// The newest version of the signalling API.
+#[wasm_bindgen(js_name = latestApiVersion)]
+pub fn latest_api_version() -> String {
+    ApiVersion::LATEST.as_str().to_owned()
+}
+
+fn failure(code: &str, message: &str) -> JsValue {
+    JsValue::from(vec![JsValue::from_str(code), JsValue::from_str(message)])
+}
+
+fn recipient(sid: String) -> Result<Sid, JsValue> {
+    Sid::new(sid).ok_or_else(|| failure("NOT_CONNECTED", "a sid is a text that is neither empty nor very long"))
+}
+
+fn text(sid: &Sid) -> String {
+    sid.as_str().to_owned()
+}
+
+/// Milliseconds, rounded down.
+fn time(now: f64) -> Time {
+    Time::from_millis(now as u64)
+}
+
+fn signaller_state(name: &str) -> SignallerState {
+    match name {
+        "connected" => SignallerState::Connected,
+        "reconnecting" => SignallerState::Reconnecting,
+        "closed" => SignallerState::Closed,
+        _ => SignallerState::Setup,
+    }
+}
+
+fn connection_event(event: &str, detail: Option<String>) -> Option<ConnectionEvent> {
+    let candidate = |json: String| Value::parse(&json).ok().and_then(IceCandidate::from_json);
+    Some(match (event, detail) {
+        ("offerCreated", Some(sdp)) => ConnectionEvent::OfferCreated(sdp),
+        ("answerCreated", Some(sdp)) => ConnectionEvent::AnswerCreated(sdp),
+        ("failed", Some(reason)) => ConnectionEvent::Failed(reason),
+        ("candidateFound", Some(json)) => ConnectionEvent::CandidateFound(Some(candidate(json)?)),
+        ("candidateFound", None) => ConnectionEvent::CandidateFound(None),
+        ("stateChanged", Some(state)) => ConnectionEvent::StateChanged(match state.as_str() {
+            "connecting" => ConnectionState::Connecting,
+            "connected" => ConnectionState::Connected,
+            "disconnected" => ConnectionState::Disconnected,
+            "failed" => ConnectionState::Failed,
+            "closed" => ConnectionState::Closed,
+            _ => ConnectionState::New,
+        }),
+        ("channelOpen", None) => ConnectionEvent::ChannelOpen,
+        ("channelMessage", Some(frame)) => ConnectionEvent::ChannelMessage(frame),
+        ("channelClosed", None) => ConnectionEvent::ChannelClosed,
+        _ => return None,
+    })
+}

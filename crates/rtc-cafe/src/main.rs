@@ -1,2 +1,52 @@
 //! The RTCCafe command line.
-fn main() {}
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use tracing_subscriber::EnvFilter;
+
+mod app;
+mod files;
+mod listener;
+mod metrics;
+mod serve;
+
+/// Rooms in which browsers and programs find each other and connect over WebRTC.
+#[derive(Debug, Parser)]
+#[command(name = "rtc-cafe", version, arg_required_else_help = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+
+    /// What is logged to standard error: a level, or levels by module, such as
+    /// `warn,rtc_cafe_signaller=debug`
+    #[arg(long, global = true, env = "RTC_CAFE_LOG", value_name = "FILTER")]
+    log: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Serve(serve::Options),
+}
+
+fn main() -> ExitCode {
+    let Arguments { command, log } = Arguments::parse();
+    let result = start_log(log).and_then(|()| match command {
+        Command::Serve(options) => serve::run(options),
+    });
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("rtc-cafe: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Logs to standard error what the filter lets through; without one, what `RUST_LOG` does, or warnings.
+fn start_log(filter: Option<String>) -> anyhow::Result<()> {
+    let filter = filter.or_else(|| std::env::var(EnvFilter::DEFAULT_ENV).ok()).unwrap_or_else(|| "warn".to_owned());
+    let filter = EnvFilter::try_new(&filter).map_err(|error| anyhow::anyhow!("the log filter {filter:?}: {error}"))?;
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    Ok(())
+}

@@ -1,0 +1,17 @@
+//! Engine.IO 4 and Socket.IO 5 around the hub: polling, websocket, and the way from one to the other.
+//!
+//! Whatever a client sends is handled in the task of its connection and decided under one lock, so a sender's order is
+//! kept; what it gets waits in its own bounded [`outbox`]. `docs/decisions/003-engine-io.md` says why this is ours.
+
+pub(crate) mod http;
+pub(crate) mod origin;
+pub(crate) mod shared;
+
+mod keepalive;
+mod outbox;
+mod packet;
+mod placeholder;
+mod polling;
+mod session;
+mod upgrade;
+mod websocket;

@@ -1,0 +1,308 @@
+//! What one client says: packets in, events to the hub. It ends with its connection, in whatever way that ends.
+
+use std::{borrow::Cow, fmt, sync::Arc};
+
+use bytes::Bytes;
+use rtc_cafe_wire::{ApiVersion, signal::name};
+use serde_json::Value;
+
+use super::{
+    outbox::Frame,
+    packet::{self, Kind, Namespace, Packet},
+    shared::{Link, Shared, Verdict},
+};
+use crate::{ErrorCode, hub::SocketId};
+
+/// Most attachments of one event.
+const MAX_ATTACHMENTS: usize = 16;
+
+/// What is to be done after a packet.
+pub(super) enum Step {
+    /// The next packet may come.
+    Done,
+    /// The client ends the connection.
+    Close,
+    /// The application is asked; the next packet waits until [`Session::answer`].
+    Ask(Box<Question>),
+}
+
+/// An event about which the application is asked.
+pub(super) struct Question {
+    pub(super) verdict: Verdict,
+    event: Event<'static>,
+}
+
+/// An event as the client sent it.
+struct Event<'a> {
+    socket: SocketId,
+    namespace: Namespace,
+    name: Cow<'a, str>,
+    payload: Cow<'a, str>,
+    ack: Option<Cow<'a, str>>,
+    attachments: Vec<Bytes>,
+}
+
+/// An event that waits for its attachments.
+struct Partial {
+    /// The packet; `None` if it was refused already and its attachments are only skipped.
+    packet: Option<Box<str>>,
+    missing: usize,
+    attachments: Vec<Bytes>,
+}
+
+/// The protocol state of one client.
+pub(super) struct Session {
+    shared: Arc<Shared>,
+    link: Arc<Link>,
+    root: Option<SocketId>,
+    cafe: Option<SocketId>,
+    partial: Option<Box<Partial>>,
+}
+
+impl Session {
+    pub(super) const fn new(shared: Arc<Shared>, link: Arc<Link>) -> Self {
+        Self { shared, link, root: None, cafe: None, partial: None }
+    }
+
+    /// Takes a packet of Engine.IO in text.
+    pub(super) fn text(&mut self, text: &str) -> Step {
+        if text.len() > self.shared.config.max_payload {
+            self.too_large(&packet::peek_event(text), text.len());
+            return Step::Done;
+        }
+        match text.as_bytes().first() {
+            Some(b'4') => return self.message(&text[1..]),
+            Some(b'1') => return Step::Close,
+            Some(b'3') => self.link.life.pong(),
+            Some(b'2') => self.send(["3", &text[1..]].concat()),
+            Some(b'6') => {}
+            _ => self.refuse("", ErrorCode::InvalidPacket, "this is no packet of Engine.IO 4"),
+        }
+        Step::Done
+    }
+
+    /// Takes an attachment.
+    pub(super) fn binary(&mut self, bytes: Bytes) -> Step {
+        let Some(partial) = &mut self.partial else {
+            self.refuse("", ErrorCode::InvalidPacket, "a binary frame came without an event that it belongs to");
+            return Step::Done;
+        };
+        partial.missing -= 1;
+        let size = bytes.len() + partial.attachments.iter().map(Bytes::len).sum::<usize>();
+        if size > self.shared.config.max_payload
+            && let Some(packet) = partial.packet.take()
+        {
+            partial.attachments.clear();
+            self.too_large(&packet::peek_event(&["4", &packet].concat()), size);
+        } else if partial.packet.is_some() {
+            // A copy of its own, so that it does not keep the whole read buffer.
+            partial.attachments.push(Bytes::copy_from_slice(&bytes));
+        }
+        let Some(partial) = self.partial.take_if(|partial| partial.missing == 0) else { return Step::Done };
+        match partial.packet.as_deref().and_then(packet::parse) {
+            Some(packet) => self.event(&packet, partial.attachments),
+            None => Step::Done,
+        }
+    }
+
+    /// Says that a message is too large; `name` is that of its event, where it is known.
+    pub(super) fn too_large(&mut self, name: &str, size: usize) {
+        let most = self.shared.config.max_payload;
+        let reason = format!("the message of {size} bytes is longer than {most} bytes");
+        self.refuse(name, ErrorCode::TooLarge, &reason);
+    }
+
+    /// Goes on with an event about which the application was asked.
+    pub(super) fn answer(&mut self, question: Question, verdict: Result<(), Value>) {
+        let event = question.event;
+        match verdict {
+            Ok(()) => self.handle(event),
+            Err(reason) => {
+                let (mut core, now) = self.shared.core();
+                core.hub.reject(now, event.socket, &event.name, &reason.to_string());
+                core.deliver(now, &self.shared.counters);
+                self.acknowledge(&event);
+            }
+        }
+    }
+
+    fn message(&mut self, text: &str) -> Step {
+        if let Some(partial) = self.partial.take()
+            && let Some(packet) = &partial.packet
+        {
+            let reason = format!("{} attachments of this event did not come; the next frame was text", partial.missing);
+            self.refuse(&packet::peek_event(&["4", packet].concat()), ErrorCode::IncompleteBinary, &reason);
+        }
+        let Some(packet) = packet::parse(text) else {
+            self.refuse("", ErrorCode::InvalidPacket, "this is no packet of Socket.IO 5");
+            return Step::Done;
+        };
+        match packet.kind {
+            Kind::Connect => self.connect(packet.namespace),
+            Kind::Disconnect => {
+                if let Some(namespace) = Namespace::named(packet.namespace) {
+                    self.leave(namespace);
+                }
+            }
+            Kind::Event | Kind::BinaryEvent(0) => return self.event(&packet, Vec::new()),
+            Kind::BinaryEvent(count) => self.begin_binary(text, &packet, count),
+            Kind::Ack(0) => {}
+            Kind::Ack(count) => self.skip(count),
+        }
+        Step::Done
+    }
+
+    fn connect(&mut self, name: &str) {
+        let namespace = Namespace::named(name);
+        let Some(namespace) = namespace.filter(|&namespace| self.slot(namespace).is_none()) else {
+            self.send(packet::refused(name));
+            return;
+        };
+        // Until it asks for more, a client in the namespace of its own is one of the last version of the original.
+        let version = if namespace == Namespace::Root { ApiVersion::V0_0 } else { ApiVersion::V0_2 };
+        let (mut core, now) = self.shared.core();
+        let socket = core.hub.connect(version);
+        core.add_route(socket, &self.link, namespace);
+        core.deliver(now, &self.shared.counters);
+        let reply = packet::connected(namespace, core.hub.sid(socket).unwrap_or_default());
+        self.send(reply);
+        drop(core);
+        *self.slot(namespace) = Some(socket);
+        self.link.life.in_namespace(true);
+    }
+
+    fn leave(&mut self, namespace: Namespace) {
+        if let Some(socket) = self.slot(namespace).take() {
+            let (mut core, now) = self.shared.core();
+            core.remove(now, socket, &self.shared.counters);
+        }
+        if self.any_socket().is_none() {
+            self.link.life.in_namespace(false);
+        }
+    }
+
+    fn event(&mut self, packet: &Packet<'_>, attachments: Vec<Bytes>) -> Step {
+        // What comes before CONNECT, or for another namespace, is ignored, as the original does.
+        let Some(namespace) = Namespace::named(packet.namespace) else { return Step::Done };
+        let Some(socket) = *self.slot(namespace) else { return Step::Done };
+        let ack = packet.ack.map(Into::into);
+        let Some((name, payload)) = packet::split_event(packet.data) else {
+            let (code, reason) = match rtc_cafe_wire::json::Value::parse(packet.data) {
+                Ok(_) => (ErrorCode::InvalidPayload, "an event is a JSON array: its name, and its argument"),
+                Err(_) => (ErrorCode::InvalidJson, "the event is not valid JSON"),
+            };
+            let (mut core, now) = self.shared.core();
+            core.hub.refuse(now, socket, &packet::peek_event(&["42", packet.data].concat()), code, reason);
+            core.deliver(now, &self.shared.counters);
+            self.acknowledge(&Event { socket, namespace, name: "".into(), payload: "".into(), ack, attachments });
+            return Step::Done;
+        };
+        let event = Event { socket, namespace, name, payload: payload.into(), ack, attachments };
+        match self.question(&event) {
+            Some(verdict) => Step::Ask(Box::new(Question { verdict, event: event.into_owned() })),
+            None => {
+                self.handle(event);
+                Step::Done
+            }
+        }
+    }
+
+    /// Asks the application, where it wants to be asked. What is not JSON is refused without it.
+    fn question(&self, event: &Event<'_>) -> Option<Verdict> {
+        let validate = self.shared.config.validate.as_ref()?;
+        let data = serde_json::from_str(&event.payload).ok()?;
+        let sid = self.shared.core().0.hub.sid(event.socket)?.to_owned();
+        Some(validate(sid, event.name.to_string(), data))
+    }
+
+    fn handle(&self, event: Event<'_>) {
+        let (mut core, now) = self.shared.core();
+        let relayed = matches!(&*event.name, name::OFFER | name::ANSWER | name::CANDIDATE);
+        if event.attachments.is_empty() || relayed {
+            core.hub.handle_event(now, event.socket, &event.name, &event.payload);
+        } else {
+            let reason = "binary attachments are taken with offer, answer and candidate only";
+            core.hub.refuse(now, event.socket, &event.name, ErrorCode::BinaryNotSupported, reason);
+        }
+        let binary = (!event.attachments.is_empty()).then_some((event.socket, &event.attachments[..]));
+        core.deliver_with(now, binary, &self.shared.counters);
+        self.acknowledge(&event);
+    }
+
+    fn begin_binary(&mut self, text: &str, packet: &Packet<'_>, count: usize) {
+        if count > MAX_ATTACHMENTS {
+            let reason = format!("an event may have {MAX_ATTACHMENTS} attachments, not {count}");
+            let name = packet::split_event(packet.data).map(|(name, _)| name).unwrap_or_default();
+            self.refuse(&name, ErrorCode::BinaryNotSupported, &reason);
+            self.skip(count);
+        } else {
+            let partial = Partial { packet: Some(text.into()), missing: count, attachments: Vec::new() };
+            self.partial = Some(Box::new(partial));
+        }
+    }
+
+    fn skip(&mut self, count: usize) {
+        self.partial = Some(Box::new(Partial { packet: None, missing: count, attachments: Vec::new() }));
+    }
+
+    fn refuse(&self, event: &str, code: ErrorCode, reason: &str) {
+        if let Some(socket) = self.any_socket() {
+            let (mut core, now) = self.shared.core();
+            core.hub.refuse(now, socket, event, code, reason);
+            core.deliver(now, &self.shared.counters);
+        }
+    }
+
+    /// Sends the empty acknowledgement, behind what the event caused.
+    fn acknowledge(&self, event: &Event<'_>) {
+        if let Some(id) = &event.ack {
+            self.send(packet::ack(event.namespace, id));
+        }
+    }
+
+    /// Sends a packet of this connection alone.
+    fn send(&self, text: String) {
+        // On overflow the connection ends, and its sockets with it.
+        let _ = self.link.outbox.push(Frame::text(text));
+    }
+
+    const fn slot(&mut self, namespace: Namespace) -> &mut Option<SocketId> {
+        match namespace {
+            Namespace::Root => &mut self.root,
+            Namespace::Cafe => &mut self.cafe,
+        }
+    }
+
+    fn any_socket(&self) -> Option<SocketId> {
+        self.cafe.or(self.root)
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        let sockets = [self.cafe.take(), self.root.take()];
+        let (mut core, now) = self.shared.core();
+        for socket in sockets.into_iter().flatten() {
+            core.remove(now, socket, &self.shared.counters);
+        }
+    }
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session").field("sid", &self.link.sid).finish_non_exhaustive()
+    }
+}
+
+impl Event<'_> {
+    fn into_owned(self) -> Event<'static> {
+        Event {
+            socket: self.socket,
+            namespace: self.namespace,
+            name: self.name.into_owned().into(),
+            payload: self.payload.into_owned().into(),
+            ack: self.ack.map(|ack| ack.into_owned().into()),
+            attachments: self.attachments,
+        }
+    }
+}

@@ -1,0 +1,274 @@
+//! What all connections share: the hub, the ways to its sockets, and who is connected.
+
+use std::{
+    collections::HashMap,
+    fmt,
+    future::Future,
+    pin::Pin,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use rtc_cafe_wire::signal::name;
+use serde_json::Value;
+use tokio::sync::Notify;
+use tokio_tungstenite::tungstenite::Utf8Bytes;
+
+pub(crate) use super::keepalive::Timing;
+use super::{
+    keepalive::Life,
+    origin::Origins,
+    outbox::{Frame, Outbox},
+    packet::{self, Namespace},
+    placeholder,
+    polling::Polling,
+};
+use crate::{
+    ErrorCode,
+    hub::{Hub, Mint, Output, SocketId},
+};
+
+/// The answer of the application to an event.
+pub(crate) type Verdict = Pin<Box<dyn Future<Output = Result<(), Value>> + Send>>;
+/// Asks the application about an event: sid, name, data.
+pub(crate) type Validate = dyn Fn(String, String, Value) -> Verdict + Send + Sync;
+
+/// What the transports may be told at construction.
+pub(crate) struct Config {
+    pub(crate) timing: Timing,
+    pub(crate) origins: Origins,
+    pub(crate) validate: Option<Box<Validate>>,
+    /// Bytes of one message that are taken.
+    pub(crate) max_payload: usize,
+    /// Bytes of one websocket message that are read, so that its sender can be told what was wrong.
+    pub(crate) max_message: usize,
+    /// Bytes that may wait for one connection.
+    pub(crate) queue: usize,
+}
+
+/// One connection, as others see it.
+#[derive(Debug)]
+pub(super) struct Link {
+    /// The sid of Engine.IO. It lets one act as the client, so peers never see it.
+    pub(super) sid: Box<str>,
+    pub(super) outbox: Outbox,
+    pub(super) life: Life,
+    /// For connections that begin with polling.
+    pub(super) polling: Option<Box<Polling>>,
+}
+
+/// How to get to a socket.
+struct Route {
+    link: Arc<Link>,
+    namespace: Namespace,
+}
+
+/// The hub, and the ways to its sockets.
+pub(crate) struct Core {
+    pub(crate) hub: Hub,
+    /// By the index of the socket.
+    routes: Vec<Option<Route>>,
+}
+
+/// Counts what only the transports know.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    pub(crate) opened: AtomicU64,
+    pub(crate) cut: AtomicU64,
+}
+
+/// Who is connected, by the sid of Engine.IO.
+struct Links {
+    mint: Mint,
+    by_sid: HashMap<Box<str>, Arc<Link>>,
+}
+
+/// What all connections share.
+pub(crate) struct Shared {
+    pub(crate) config: Config,
+    pub(crate) counters: Counters,
+    start: Instant,
+    core: Mutex<Core>,
+    links: Mutex<Links>,
+    draining: AtomicBool,
+    left: Notify,
+}
+
+impl Shared {
+    pub(crate) fn new(config: Config, hub: Hub, mint: Mint) -> Self {
+        Self {
+            config,
+            counters: Counters::default(),
+            start: Instant::now(),
+            core: Mutex::new(Core { hub, routes: Vec::new() }),
+            links: Mutex::new(Links { mint, by_sid: HashMap::new() }),
+            draining: AtomicBool::new(false),
+            left: Notify::new(),
+        }
+    }
+
+    /// The hub, and what time it is for it.
+    pub(crate) fn core(&self) -> (MutexGuard<'_, Core>, Duration) {
+        let core = self.core.lock().unwrap_or_else(PoisonError::into_inner);
+        (core, self.start.elapsed())
+    }
+
+    fn links(&self) -> MutexGuard<'_, Links> {
+        self.links.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds a connection; `None` when the server is shutting down.
+    pub(super) fn open(self: &Arc<Self>, polling: Option<Box<Polling>>) -> Option<Open> {
+        let mut links = self.links();
+        if self.draining.load(Ordering::Relaxed) {
+            return None;
+        }
+        let sid = links.mint.text::<24>();
+        let outbox = Outbox::new(self.config.queue);
+        let link = Arc::new(Link { sid: sid.clone(), outbox, life: Life::new(), polling });
+        links.by_sid.insert(sid, link.clone());
+        self.counters.opened.fetch_add(1, Ordering::Relaxed);
+        Some(Open { shared: self.clone(), link })
+    }
+
+    pub(super) fn link(&self, sid: &str) -> Option<Arc<Link>> {
+        self.links().by_sid.get(sid).cloned()
+    }
+
+    pub(crate) fn connections(&self) -> usize {
+        self.links().by_sid.len()
+    }
+
+    /// Takes no new connections, lets every connection send what waits, and ends it.
+    pub(crate) fn drain(&self) {
+        let links = self.links();
+        self.draining.store(true, Ordering::Relaxed);
+        links.by_sid.values().for_each(|link| link.outbox.close());
+    }
+
+    /// Waits until nobody is connected.
+    pub(crate) async fn drained(&self) {
+        loop {
+            let left = self.left.notified();
+            if self.connections() == 0 {
+                return;
+            }
+            left.await;
+        }
+    }
+
+    /// Ends every connection now.
+    pub(crate) fn kill(&self) {
+        self.links().by_sid.values().for_each(|link| link.outbox.kill());
+    }
+
+    /// The first packet of a connection.
+    pub(super) fn open_packet(&self, sid: &str, upgrades: &str) -> String {
+        let Timing { ping_interval, ping_timeout, .. } = self.config.timing;
+        format!(
+            "0{{\"sid\":\"{sid}\",\"upgrades\":[{upgrades}],\"pingTimeout\":{},\"pingInterval\":{},\"maxPayload\":{}}}",
+            ping_timeout.as_millis(),
+            ping_interval.as_millis(),
+            self.config.max_payload
+        )
+    }
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared").field("connections", &self.connections()).finish_non_exhaustive()
+    }
+}
+
+/// A connection that is among those connected for as long as this lives.
+#[derive(Debug)]
+pub(super) struct Open {
+    shared: Arc<Shared>,
+    pub(super) link: Arc<Link>,
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.link.outbox.kill();
+        self.shared.links().by_sid.remove(&self.link.sid);
+        self.shared.left.notify_waiters();
+    }
+}
+
+impl Core {
+    pub(super) fn add_route(&mut self, socket: SocketId, link: &Arc<Link>, namespace: Namespace) {
+        if self.routes.len() <= socket.index() {
+            self.routes.resize_with(socket.index() + 1, || None);
+        }
+        self.routes[socket.index()] = Some(Route { link: link.clone(), namespace });
+    }
+
+    /// Takes a socket out of the hub and forgets the way to it.
+    pub(super) fn remove(&mut self, now: Duration, socket: SocketId, counters: &Counters) {
+        if self.hub.sid(socket).is_some() {
+            self.hub.disconnect(now, socket);
+            self.routes[socket.index()] = None;
+        }
+        self.deliver(now, counters);
+    }
+
+    /// Hands everything that the hub has decided to those who send it. Who reads too slowly is cut, and the others hear.
+    pub(super) fn deliver(&mut self, now: Duration, counters: &Counters) {
+        self.deliver_with(now, None, counters);
+    }
+
+    /// As [`Self::deliver`], with the attachments of the event that was just handled, and who sent it.
+    pub(super) fn deliver_with(&mut self, now: Duration, binary: Option<(SocketId, &[Bytes])>, counters: &Counters) {
+        let mut last: Option<(Namespace, Arc<str>, Utf8Bytes)> = None;
+        while let Some(output) = self.hub.poll() {
+            match output {
+                Output::Disconnect { socket } => self.dismiss(socket),
+                Output::Emit { to, event, payload } => {
+                    let Some(route) = self.routes.get(to.index()).and_then(Option::as_ref) else { continue };
+                    let binary = binary.filter(|_| matches!(event, name::OFFER | name::ANSWER | name::CANDIDATE));
+                    let attachments = binary.map_or(&[][..], |(_, attachments)| attachments);
+                    if let Some((sender, attachments)) = binary
+                        && !placeholder::fit(&payload, attachments.len())
+                    {
+                        let reason = "a placeholder names an attachment that does not exist";
+                        self.hub.refuse(now, sender, event, ErrorCode::BinaryNotSupported, reason);
+                        continue;
+                    }
+                    let frame = match &last {
+                        Some((namespace, written, frame))
+                            if *namespace == route.namespace && Arc::ptr_eq(written, &payload) =>
+                        {
+                            frame.clone()
+                        }
+                        _ => packet::event(route.namespace, attachments.len(), event, &payload).into(),
+                    };
+                    let frames = std::iter::once(Frame::Text(frame.clone()));
+                    let frames = frames.chain(attachments.iter().cloned().map(Frame::Binary));
+                    let overflow = route.link.outbox.push_all(frames).is_err();
+                    last = Some((route.namespace, payload, frame));
+                    if overflow {
+                        tracing::info!(sid = self.hub.sid(to), "cut a connection that reads too slowly");
+                        counters.cut.fetch_add(1, Ordering::Relaxed);
+                        self.hub.disconnect(now, to);
+                        self.routes[to.index()] = None;
+                    }
+                }
+                #[expect(unreachable_patterns, reason = "outputs may be added")]
+                _ => {}
+            }
+        }
+    }
+
+    /// Ends the connection of a socket that the hub has given up.
+    fn dismiss(&mut self, socket: SocketId) {
+        if let Some(route) = self.routes.get_mut(socket.index()).and_then(Option::take) {
+            // The connection ends in either case.
+            let _ = route.link.outbox.push(Frame::text(packet::disconnected(route.namespace)));
+            route.link.outbox.close();
+        }
+    }
+}

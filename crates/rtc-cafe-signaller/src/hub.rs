@@ -1,0 +1,311 @@
+//! Decides everything: who is in which room, what a signal becomes, who gets it. No I/O, no clock, no threads.
+//!
+//! Call [`Hub::connect`], [`Hub::handle_event`] and [`Hub::disconnect`] as things happen, and take what is to be done
+//! from [`Hub::poll`] until it is empty. The same seed and the same calls give the same outputs.
+
+use std::{
+    collections::{BTreeMap, HashMap, VecDeque, hash_map::DefaultHasher},
+    hash::BuildHasherDefault,
+    sync::Arc,
+    time::Duration,
+};
+
+use rtc_cafe_wire::{
+    ApiVersion, RoomId, json,
+    signal::{name, server},
+};
+
+pub use config::HubConfig;
+pub(crate) use mint::Mint;
+
+use self::{
+    bucket::Bucket,
+    ended::{Ended, Session},
+    frames::Frames,
+    refusal::Refusal,
+    slab::Slab,
+};
+use crate::ErrorCode;
+
+mod bucket;
+mod config;
+mod ended;
+mod events;
+mod frames;
+mod mint;
+mod refusal;
+mod slab;
+
+#[cfg(test)]
+mod tests;
+
+/// Names a connected socket inside of this process; peers know it by its sid.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SocketId {
+    index: u32,
+    generation: u32,
+}
+
+impl SocketId {
+    /// A small number that no other connected socket has; it is used again after the socket has gone.
+    pub const fn index(self) -> usize {
+        self.index as usize
+    }
+}
+
+/// What is to be done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Output {
+    /// Send an event to a socket.
+    Emit {
+        /// The socket.
+        to: SocketId,
+        /// The name of the event.
+        event: &'static str,
+        /// The event's only argument, as JSON; everybody who gets the same one shares it.
+        payload: Arc<str>,
+    },
+    /// Close a socket, of which the hub knows nothing any more: its client proved that it has a newer one.
+    Disconnect {
+        /// The socket.
+        socket: SocketId,
+    },
+}
+
+/// How much there is of everything, and how much there was.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct HubStats {
+    /// Connected sockets.
+    pub sockets: usize,
+    /// Rooms with somebody in them.
+    pub rooms: usize,
+    /// Ended sessions that are remembered.
+    pub remembered: usize,
+    /// Events that clients sent.
+    pub received: u64,
+    /// Events that were sent to clients.
+    pub emitted: u64,
+    /// Events that were refused, by code, in the order of [`ErrorCode::ALL`].
+    pub refused: Vec<u64>,
+}
+
+#[derive(Debug)]
+struct Socket {
+    generation: u32,
+    sid: Box<str>,
+    version: ApiVersion,
+    session: Session,
+    /// Indices of rooms, sorted.
+    rooms: Vec<u32>,
+    bucket: Bucket,
+}
+
+#[derive(Debug)]
+struct Room {
+    id: RoomId,
+    /// In the order of joining.
+    members: Vec<SocketId>,
+}
+
+/// The server's hub.
+#[derive(Debug)]
+pub struct Hub {
+    config: HubConfig,
+    mint: Mint,
+    generation: u32,
+    sockets: Slab<Socket>,
+    /// Only looked up, never walked; sids are minted here, so nobody can choose keys that collide.
+    sids: HashMap<Box<str>, SocketId, BuildHasherDefault<DefaultHasher>>,
+    rooms: Slab<Room>,
+    room_names: BTreeMap<RoomId, u32>,
+    ended: Ended,
+    outputs: VecDeque<Output>,
+    received: u64,
+    emitted: u64,
+    refused: Vec<u64>,
+}
+
+impl Hub {
+    /// Makes a hub without sockets. The seed must come from a secure source: sids and secrets are derived from it.
+    pub fn new(config: HubConfig, seed: [u8; 32]) -> Self {
+        Self {
+            config,
+            mint: Mint::new(seed),
+            generation: 0,
+            sockets: Slab::new(),
+            sids: HashMap::default(),
+            rooms: Slab::new(),
+            room_names: BTreeMap::new(),
+            ended: Ended::default(),
+            outputs: VecDeque::new(),
+            received: 0,
+            emitted: 0,
+            refused: vec![0; ErrorCode::ALL.len()],
+        }
+    }
+
+    /// Adds a socket that speaks the version until it agrees on another; one of 0.0 is told its sid right away.
+    pub fn connect(&mut self, version: ApiVersion) -> SocketId {
+        self.generation = self.generation.wrapping_add(1);
+        let generation = self.generation;
+        let sid = self.mint.text::<20>();
+        let session = Session { id: None, secret: None };
+        let socket =
+            Socket { generation, sid: sid.clone(), version, session, rooms: Vec::new(), bucket: Bucket::default() };
+        let id = SocketId { index: self.sockets.insert(socket), generation };
+        if version == ApiVersion::V0_0 {
+            self.emit(id, name::SID, server::sid(&sid).into());
+        }
+        self.sids.insert(sid, id);
+        id
+    }
+
+    /// The sid under which peers know a socket; `None` after it has gone.
+    pub fn sid(&self, socket: SocketId) -> Option<&str> {
+        self.socket(socket).map(|socket| &*socket.sid)
+    }
+
+    /// Takes an event that a client sent. `payload` is the text of its arguments; there should be one, in JSON.
+    ///
+    /// Whatever is wrong with it is told to the client by an `error` event.
+    pub fn handle_event(&mut self, now: Duration, socket: SocketId, event: &str, payload: &str) {
+        if self.socket(socket).is_none() {
+            return;
+        }
+        self.received += 1;
+        if let Err(refusal) = self.spend(now, socket, 1).and_then(|()| self.dispatch(now, socket, event, payload)) {
+            self.tell(socket, event, &refusal);
+        }
+    }
+
+    /// Refuses an event that could not even be read; `reason` is a sentence that says what is wrong.
+    pub fn refuse(&mut self, now: Duration, socket: SocketId, event: &str, code: ErrorCode, reason: &str) {
+        if self.socket(socket).is_none() {
+            return;
+        }
+        self.received += 1;
+        let refusal = match self.spend(now, socket, 1) {
+            Ok(()) => Refusal::new(code, reason.to_owned()),
+            Err(refusal) => refusal,
+        };
+        self.tell(socket, event, &refusal);
+    }
+
+    /// Refuses an event on behalf of the application; `reason` is its own JSON.
+    pub fn reject(&mut self, now: Duration, socket: SocketId, event: &str, reason: &str) {
+        if self.socket(socket).is_none() {
+            return;
+        }
+        self.received += 1;
+        match self.spend(now, socket, 1) {
+            Ok(()) => self.tell_json(socket, event, ErrorCode::Rejected, reason, None),
+            Err(refusal) => self.tell(socket, event, &refusal),
+        }
+    }
+
+    /// Takes a socket out of all its rooms and tells their members. Does nothing if it has gone already.
+    pub fn disconnect(&mut self, now: Duration, socket: SocketId) {
+        self.remove(now, socket, None);
+    }
+
+    /// The next thing to be done.
+    pub fn poll(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// How much there is of everything.
+    pub fn stats(&self) -> HubStats {
+        HubStats {
+            sockets: self.sockets.len(),
+            rooms: self.rooms.len(),
+            remembered: self.ended.len(),
+            received: self.received,
+            emitted: self.emitted,
+            refused: self.refused.clone(),
+        }
+    }
+
+    /// Removes a socket; `except` does not hear of it.
+    fn remove(&mut self, now: Duration, id: SocketId, except: Option<SocketId>) {
+        if self.socket(id).is_none() {
+            return;
+        }
+        let Some(socket) = self.sockets.remove(id.index) else { return };
+        self.sids.remove(&socket.sid);
+        let payload: Arc<str> = server::peer_disconnection(&socket.sid).into();
+        for &index in &socket.rooms {
+            self.leave(index, id);
+            let members = self.rooms.get(index).map(|room| room.members.clone()).unwrap_or_default();
+            for member in members.into_iter().filter(|&member| Some(member) != except) {
+                self.emit(member, name::PEER_DISCONNECTION, payload.clone());
+            }
+        }
+        if !socket.rooms.is_empty() {
+            self.ended.insert(now, socket.sid, socket.session, self.config.remembered_sessions);
+        }
+        self.ended.expire(now, self.config.remembered_for);
+    }
+
+    fn leave(&mut self, index: u32, id: SocketId) {
+        let Some(room) = self.rooms.get_mut(index) else { return };
+        room.members.retain(|&member| member != id);
+        if room.members.is_empty()
+            && let Some(room) = self.rooms.remove(index)
+        {
+            self.room_names.remove(&room.id);
+        }
+    }
+
+    fn socket(&self, id: SocketId) -> Option<&Socket> {
+        self.sockets.get(id.index).filter(|socket| socket.generation == id.generation)
+    }
+
+    fn socket_mut(&mut self, id: SocketId) -> Option<&mut Socket> {
+        self.sockets.get_mut(id.index).filter(|socket| socket.generation == id.generation)
+    }
+
+    /// Whether the two are in one room.
+    fn share_a_room(&self, a: SocketId, b: SocketId) -> bool {
+        let rooms = |id| self.socket(id).map_or(&[][..], |socket| &socket.rooms);
+        let (few, many) = (rooms(a), rooms(b));
+        few.iter().any(|room| many.binary_search(room).is_ok())
+    }
+
+    fn spend(&mut self, now: Duration, id: SocketId, tokens: u32) -> Result<(), Refusal> {
+        let (rate, burst) = (self.config.events_per_second, self.config.burst);
+        let Some(socket) = self.socket_mut(id) else { return Ok(()) };
+        if socket.bucket.take(now, tokens, rate, burst) {
+            return Ok(());
+        }
+        let reason = format!("too many events: {rate} in a second are allowed in the long run; slow down");
+        Err(Refusal::new(ErrorCode::RateLimited, reason))
+    }
+
+    fn emit(&mut self, to: SocketId, event: &'static str, payload: Arc<str>) {
+        self.emitted += 1;
+        self.outputs.push_back(Output::Emit { to, event, payload });
+    }
+
+    /// Sends everyone the form of a signal that its version knows.
+    fn emit_frames(&mut self, to: impl IntoIterator<Item = SocketId>, event: &'static str, mut frames: Frames<'_>) {
+        for to in to {
+            if let Some(version) = self.socket(to).map(|socket| socket.version) {
+                self.emit(to, event, frames.of(version));
+            }
+        }
+    }
+
+    fn tell(&mut self, socket: SocketId, event: &str, refusal: &Refusal) {
+        self.tell_json(socket, event, refusal.code, &json::string(&refusal.reason), refusal.recipient.as_deref());
+    }
+
+    fn tell_json(&mut self, socket: SocketId, event: &str, code: ErrorCode, reason: &str, recipient: Option<&str>) {
+        if let Some(at) = ErrorCode::ALL.iter().position(|other| *other == code) {
+            self.refused[at] += 1;
+        }
+        let payload = server::error(reason, code.as_str(), frames::short(event), recipient);
+        self.emit(socket, name::ERROR, payload.into());
+    }
+}

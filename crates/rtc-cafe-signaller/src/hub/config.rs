@@ -1,0 +1,40 @@
+//! What the hub may be told at construction.
+
+use std::time::Duration;
+
+/// Bounds and contents that the hub works with. The defaults suit a public server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct HubConfig {
+    /// Rooms that one socket may be in. Default: 64.
+    pub rooms_per_socket: usize,
+    /// Sockets that may be in one room. Default: 1,000.
+    pub members_per_room: usize,
+    /// Events per second that one socket may send in the long run. Default: 500.
+    pub events_per_second: u32,
+    /// Events that one socket may send at once; entering a full mesh takes about sixteen for every member. Default: 5,000.
+    pub burst: u32,
+    /// Bytes of the JSON of a client's `id`. Default: 1,024.
+    pub id_bytes: usize,
+    /// Ended sessions that are remembered to check `prevSid`. Default: 10,000.
+    pub remembered_sessions: usize,
+    /// How long an ended session is remembered. Default: ten minutes.
+    pub remembered_for: Duration,
+    /// JSON array of `RTCIceServer` for clients of version 1.0. Default: `[]`.
+    pub ice_servers: String,
+}
+
+impl Default for HubConfig {
+    fn default() -> Self {
+        Self {
+            rooms_per_socket: 64,
+            members_per_room: 1000,
+            events_per_second: 500,
+            burst: 5000,
+            id_bytes: 1024,
+            remembered_sessions: 10_000,
+            remembered_for: Duration::from_secs(600),
+            ice_servers: String::from("[]"),
+        }
+    }
+}

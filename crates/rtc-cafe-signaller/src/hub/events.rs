@@ -1,0 +1,280 @@
+//! What each event of a client does.
+
+use std::time::Duration;
+
+use rtc_cafe_wire::{
+    ApiVersion, RoomId,
+    json::{Object, Value},
+    limits::MAX_ID,
+    signal::{name, server},
+};
+
+use super::{
+    Hub, Output, Room, SocketId,
+    frames::{Frames, Signal},
+    refusal::{self, Refusal},
+};
+use crate::ErrorCode;
+
+/// What the server makes of a `prevSid`.
+#[derive(Default)]
+struct Predecessor {
+    /// The sid that may be relayed.
+    sid: Option<Box<str>>,
+    /// The socket that still has it, and whose successor this one has proven to be.
+    superseded: Option<SocketId>,
+}
+
+/// Who sends, as it is stamped on everything relayed.
+struct Stamp {
+    id: Box<str>,
+    sid: Box<str>,
+    version: ApiVersion,
+}
+
+impl Hub {
+    pub(super) fn dispatch(
+        &mut self,
+        now: Duration,
+        socket: SocketId,
+        event: &str,
+        payload: &str,
+    ) -> Result<(), Refusal> {
+        match event {
+            name::REQUEST_SID => self.request_sid(socket, payload),
+            name::JOIN => self.join(now, socket, payload),
+            name::ACQUIRE_PEERS_RESPONSE => self.respond(now, socket, payload),
+            name::OFFER => self.relay(now, socket, name::OFFER, payload),
+            name::ANSWER => self.relay(now, socket, name::ANSWER, payload),
+            name::CANDIDATE => self.relay(now, socket, name::CANDIDATE, payload),
+            _ if server::only_from_server(event) => {
+                Err(Refusal::new(ErrorCode::ServerOnlyEvent, "only the server sends this event"))
+            }
+            _ => Err(Refusal::new(
+                ErrorCode::UnknownEvent,
+                "no such event; there are request-sid, join, acquire-peers-response, offer, answer and candidate",
+            )),
+        }
+    }
+
+    fn request_sid(&mut self, id: SocketId, payload: &str) -> Result<(), Refusal> {
+        let argument = refusal::argument(payload)?;
+        let offered = argument.as_object().and_then(|object| object.string("apiVersion").map(|v| agree(&v)));
+        let secret = self.mint.text::<32>();
+        let ice_servers = self.config.ice_servers.clone();
+        let Some(socket) = self.socket_mut(id) else { return Ok(()) };
+        let agreed = offered.flatten().filter(|_| socket.version != ApiVersion::V0_0);
+        let reply = match agreed {
+            Some(version) if version >= ApiVersion::V1_0 => {
+                socket.version = version;
+                let secret = socket.session.secret.get_or_insert(secret);
+                server::session(&socket.sid, version, secret, &ice_servers)
+            }
+            _ => server::sid(&socket.sid),
+        };
+        self.emit(id, name::SID, reply.into());
+        Ok(())
+    }
+
+    fn join(&mut self, now: Duration, id: SocketId, payload: &str) -> Result<(), Refusal> {
+        let object = refusal::object(payload)?;
+        let room = read_room(&object)?;
+        let stamp = self.stamp(id, &object)?;
+        self.enter(now, id, &room)?;
+        let predecessor = self.predecessor(now, id, &object);
+        let members = self.members(&room);
+        let signal = Signal::Announcement { prev_sid: predecessor.sid.as_deref(), room: Some(room.as_json()) };
+        let frames = Frames::new(&stamp.id, &stamp.sid, signal);
+        self.emit_frames(members.into_iter().filter(|&member| member != id), name::ACQUIRE_PEERS, frames);
+        self.supersede(now, id, predecessor.superseded);
+        Ok(())
+    }
+
+    /// Puts a socket into a room, where it may be already.
+    fn enter(&mut self, now: Duration, id: SocketId, room: &RoomId) -> Result<(), Refusal> {
+        let index = self.room_names.get(room).copied();
+        let members = index.and_then(|index| self.rooms.get(index)).map_or(0, |room| room.members.len());
+        // Announcements to many cost more than one event.
+        self.spend(now, id, u32::try_from(members / 16).unwrap_or(u32::MAX))?;
+        let (most_rooms, most_members) = (self.config.rooms_per_socket, self.config.members_per_room);
+        let Some(socket) = self.socket(id) else { return Ok(()) };
+        if index.is_some_and(|index| socket.rooms.contains(&index)) {
+            return Ok(());
+        }
+        if socket.rooms.len() >= most_rooms {
+            let reason = format!("you are in {most_rooms} rooms, which is as many as one connection may be in");
+            return Err(Refusal::new(ErrorCode::TooManyRooms, reason));
+        }
+        if members >= most_members {
+            let reason = format!("the room is full: it has {members} members");
+            return Err(Refusal::new(ErrorCode::RoomFull, reason));
+        }
+        let index = index.unwrap_or_else(|| {
+            let index = self.rooms.insert(Room { id: room.clone(), members: Vec::new() });
+            self.room_names.insert(room.clone(), index);
+            index
+        });
+        if let Some(room) = self.rooms.get_mut(index) {
+            room.members.push(id);
+        }
+        if let Some(socket) = self.socket_mut(id) {
+            let at = socket.rooms.partition_point(|&other| other < index);
+            socket.rooms.insert(at, index);
+        }
+        Ok(())
+    }
+
+    fn respond(&mut self, now: Duration, id: SocketId, payload: &str) -> Result<(), Refusal> {
+        let object = refusal::object(payload)?;
+        let stamp = self.stamp(id, &object)?;
+        let recipient = read_recipient(&object)?;
+        // Clients of 0.0 name no room.
+        let room = match object.get("room") {
+            None if stamp.version == ApiVersion::V0_0 => None,
+            _ => Some(read_room(&object)?),
+        };
+        let to = self.reach(id, &recipient)?;
+        if let Some(room) = &room {
+            let members = |id| self.room_names.get(room).is_some_and(|index| self.is_in(id, *index));
+            if !members(id) {
+                return Err(Refusal::new(ErrorCode::NotInRoom, "you are not in this room; join it first"));
+            }
+            if !members(to) {
+                return Err(Refusal::recipient_not_found(&recipient));
+            }
+        }
+        let predecessor = self.predecessor(now, id, &object);
+        let signal =
+            Signal::Announcement { prev_sid: predecessor.sid.as_deref(), room: room.as_ref().map(RoomId::as_json) };
+        let frames = Frames::new(&stamp.id, &stamp.sid, signal);
+        self.emit_frames([to], name::ACQUIRE_PEERS_RESPONSE, frames);
+        self.supersede(now, id, predecessor.superseded);
+        Ok(())
+    }
+
+    fn relay(&mut self, now: Duration, id: SocketId, event: &'static str, payload: &str) -> Result<(), Refusal> {
+        let object = refusal::object(payload)?;
+        let stamp = self.stamp(id, &object)?;
+        let frames = Frames::new(&stamp.id, &stamp.sid, Signal::Relay(&object));
+        // Clients of 0.0 leave it to the receivers to know who is meant.
+        if stamp.version == ApiVersion::V0_0 && object.get("recipient").is_none() {
+            let neighbours = self.neighbours(id);
+            self.spend(now, id, u32::try_from(neighbours.len() / 16).unwrap_or(u32::MAX))?;
+            self.emit_frames(neighbours, event, frames);
+            return Ok(());
+        }
+        let to = self.reach(id, &read_recipient(&object)?)?;
+        self.emit_frames([to], event, frames);
+        Ok(())
+    }
+
+    /// The socket with the sid, if the sender may reach it: itself, or one that shares a room.
+    fn reach(&self, from: SocketId, recipient: &str) -> Result<SocketId, Refusal> {
+        let to = self.sids.get(recipient).copied().filter(|&to| to == from || self.share_a_room(from, to));
+        to.ok_or_else(|| Refusal::recipient_not_found(recipient))
+    }
+
+    /// Who sends; the first id that a socket names is the one it keeps.
+    fn stamp(&mut self, id: SocketId, object: &Object<'_>) -> Result<Stamp, Refusal> {
+        let named = object.get("id").filter(|named| !named.is_null());
+        let longest = self.config.id_bytes;
+        let Some(socket) = self.socket_mut(id) else {
+            return Err(Refusal::new(ErrorCode::InvalidPacket, "this connection has ended"));
+        };
+        if let (None, Some(named)) = (&socket.session.id, named) {
+            if named.text().len() > longest {
+                let reason = format!("the \"id\" must not be longer than {longest} bytes of JSON");
+                return Err(Refusal::new(ErrorCode::TooLarge, reason));
+            }
+            socket.session.id = Some(named.text().into());
+        }
+        Ok(Stamp {
+            id: socket.session.id.clone().unwrap_or_else(|| "null".into()),
+            sid: socket.sid.clone(),
+            version: socket.version,
+        })
+    }
+
+    /// Checks a `prevSid` against what is known; what is unknown, say after a restart, passes as the hint that it is.
+    fn predecessor(&mut self, now: Duration, id: SocketId, object: &Object<'_>) -> Predecessor {
+        let Some(claim) = object.string("prevSid").filter(|sid| (1..=MAX_ID).contains(&sid.len())) else {
+            return Predecessor::default();
+        };
+        let secret = object.string("prevSession");
+        let Some(socket) = self.socket(id) else { return Predecessor::default() };
+        let own_id = socket.session.id.clone();
+        self.ended.expire(now, self.config.remembered_for);
+        let sid = Some(claim.as_ref().into());
+        if let Some(&other) = self.sids.get(&*claim) {
+            let proven = || {
+                let session = self.socket(other).map(|other| &other.session);
+                session.is_some_and(|s| s.secret.is_some() && s.proven_by(own_id.as_deref(), secret.as_deref()))
+            };
+            return match other == id {
+                true => Predecessor { sid, superseded: None },
+                false if proven() => Predecessor { sid, superseded: Some(other) },
+                false => Predecessor::default(),
+            };
+        }
+        match self.ended.get(&claim) {
+            Some(session) if !session.proven_by(own_id.as_deref(), secret.as_deref()) => Predecessor::default(),
+            _ => Predecessor { sid, superseded: None },
+        }
+    }
+
+    /// Ends the half-dead socket that this one replaces. Members have heard of the new one already.
+    fn supersede(&mut self, now: Duration, by: SocketId, old: Option<SocketId>) {
+        if let Some(old) = old {
+            self.remove(now, old, Some(by));
+            self.outputs.push_back(Output::Disconnect { socket: old });
+        }
+    }
+
+    fn is_in(&self, id: SocketId, room: u32) -> bool {
+        self.socket(id).is_some_and(|socket| socket.rooms.binary_search(&room).is_ok())
+    }
+
+    fn members(&self, room: &RoomId) -> Vec<SocketId> {
+        let room = self.room_names.get(room).and_then(|&index| self.rooms.get(index));
+        room.map(|room| room.members.clone()).unwrap_or_default()
+    }
+
+    /// Everybody who shares a room with the socket, once.
+    fn neighbours(&self, id: SocketId) -> Vec<SocketId> {
+        let rooms = self.socket(id).map_or(&[][..], |socket| &socket.rooms);
+        let mut all: Vec<_> = rooms
+            .iter()
+            .filter_map(|&room| self.rooms.get(room))
+            .flat_map(|room| room.members.iter().copied())
+            .collect();
+        all.sort_unstable();
+        all.dedup();
+        all.retain(|&other| other != id);
+        all
+    }
+}
+
+/// The version that both speak; `None` if the client names none that there could be.
+fn agree(offered: &str) -> Option<ApiVersion> {
+    let (major, minor) = offered.split_once('.')?;
+    let offered = (major.parse::<u32>().ok()?, minor.parse::<u32>().ok()?);
+    let number = |version: ApiVersion| {
+        let (major, minor) = version.as_str().split_once('.')?;
+        Some((major.parse::<u32>().ok()?, minor.parse::<u32>().ok()?))
+    };
+    ApiVersion::ALL.into_iter().rev().find(|&version| number(version).is_some_and(|number| number <= offered))
+}
+
+fn read_room(object: &Object<'_>) -> Result<RoomId, Refusal> {
+    let Some(room) = object.get("room") else {
+        return Err(Refusal::new(ErrorCode::InvalidRoom, "a \"room\" is needed: a non-empty string or a number"));
+    };
+    RoomId::from_json(room).map_err(|error| Refusal::new(ErrorCode::InvalidRoom, error.to_string()))
+}
+
+fn read_recipient(object: &Object<'_>) -> Result<Box<str>, Refusal> {
+    let recipient = object.get("recipient").and_then(Value::as_string);
+    recipient.filter(|sid| (1..=MAX_ID).contains(&sid.len())).map(|sid| sid.into_owned().into_boxed_str()).ok_or_else(
+        || Refusal::new(ErrorCode::InvalidRecipient, "a \"recipient\" is needed: the sid of one peer, as a string"),
+    )
+}

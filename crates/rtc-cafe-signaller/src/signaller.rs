@@ -1,0 +1,277 @@
+//! The signalling server as an application uses it.
+
+use std::{future::Future, sync::Arc, sync::atomic::Ordering, time::Duration};
+
+use axum::Router;
+use rtc_cafe_wire::json::Writer;
+use serde_json::Value;
+use tokio::time::timeout;
+
+use crate::{
+    ErrorCode,
+    engine::{
+        self,
+        origin::Origins,
+        shared::{Config, Counters, Shared, Validate},
+    },
+    hub::{Hub, HubConfig, Mint},
+};
+
+/// How long [`Signaller::shutdown`] waits for clients that do not take what waits for them.
+const DRAIN: Duration = Duration::from_secs(5);
+
+/// An `RTCIceServer` that clients of version 1.0 are told to use.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IceServer {
+    url: String,
+    credentials: Option<(String, String)>,
+}
+
+impl IceServer {
+    /// A server by its address, such as `stun:stun.example.org` or `turn:turn.example.org?transport=tcp`.
+    pub fn new(url: impl Into<String>) -> Self {
+        Self { url: url.into(), credentials: None }
+    }
+
+    /// Adds what a TURN server asks for.
+    #[must_use]
+    pub fn credentials(mut self, username: impl Into<String>, credential: impl Into<String>) -> Self {
+        self.credentials = Some((username.into(), credential.into()));
+        self
+    }
+
+    fn to_json(&self) -> String {
+        let writer = Writer::new().string("urls", &self.url);
+        match &self.credentials {
+            Some((username, credential)) => writer.string("username", username).string("credential", credential),
+            None => writer,
+        }
+        .finish()
+    }
+}
+
+/// What one client, and one room, may use up. Start from the defaults, which suit a public server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Limits {
+    /// Bytes of one message that are taken; a longer one is answered by an `error`. Default: 1,000,000.
+    pub max_payload: usize,
+    /// Bytes of one websocket message that are read at all; a longer one ends the connection with code 1009.
+    /// Default: 4 MiB.
+    pub max_message: usize,
+    /// Bytes that may wait for one connection; a client that reads too slowly for it is disconnected. Default: 2 MiB.
+    pub queue: usize,
+    /// Rooms that one socket may be in. Default: 64.
+    pub rooms_per_socket: usize,
+    /// Sockets that may be in one room. Default: 1,000.
+    pub members_per_room: usize,
+    /// Events per second that one socket may send in the long run. Default: 500.
+    pub events_per_second: u32,
+    /// Events that one socket may send at once. Default: 5,000.
+    pub burst: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        let hub = HubConfig::default();
+        Self {
+            max_payload: rtc_cafe_wire::limits::MAX_PAYLOAD,
+            max_message: 4 * 1024 * 1024,
+            queue: 2 * 1024 * 1024,
+            rooms_per_socket: hub.rooms_per_socket,
+            members_per_room: hub.members_per_room,
+            events_per_second: hub.events_per_second,
+            burst: hub.burst,
+        }
+    }
+}
+
+/// How much there is of everything, and how much there was since the start.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Clients that are connected.
+    pub connections: usize,
+    /// Sockets in a namespace; a client has one as a rule.
+    pub sockets: usize,
+    /// Rooms with somebody in them.
+    pub rooms: usize,
+    /// Connections that there were.
+    pub connections_opened: u64,
+    /// Connections that were cut because their clients read too slowly.
+    pub connections_cut: u64,
+    /// Events that clients sent.
+    pub events_received: u64,
+    /// Events that were sent to clients.
+    pub events_sent: u64,
+    /// Events that were refused, by code.
+    pub events_refused: Vec<(ErrorCode, u64)>,
+}
+
+/// A signalling server to be nested into an axum application. Clones are the same server.
+#[derive(Debug, Clone)]
+pub struct Signaller {
+    shared: Arc<Shared>,
+}
+
+impl Signaller {
+    /// A server with the defaults: pages of the same origin, no ICE servers, no validation.
+    pub fn new() -> Self {
+        Self::builder().build()
+    }
+
+    /// A server to be configured.
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    /// Serves `/socket.io/`, below whatever path it is nested at. Call it on a Tokio runtime with time enabled.
+    ///
+    /// Turn on `TCP_NODELAY` where you listen (`axum::serve::ListenerExt::tap_io`): without it joining a room takes
+    /// 40 ms longer.
+    pub fn router(&self) -> Router {
+        engine::http::router(self.shared.clone())
+    }
+
+    /// How much there is of everything.
+    pub fn stats(&self) -> Stats {
+        let hub = self.shared.core().0.hub.stats();
+        let Counters { opened, cut } = &self.shared.counters;
+        Stats {
+            connections: self.shared.connections(),
+            sockets: hub.sockets,
+            rooms: hub.rooms,
+            connections_opened: opened.load(Ordering::Relaxed),
+            connections_cut: cut.load(Ordering::Relaxed),
+            events_received: hub.received,
+            events_sent: hub.emitted,
+            events_refused: ErrorCode::ALL.iter().copied().zip(hub.refused).collect(),
+        }
+    }
+
+    /// Takes no new clients, sends to everybody what still waits, closes every connection, and returns when all are
+    /// gone, or after five seconds at the latest. Clients reconnect on their own when a server is there again.
+    ///
+    /// Dropping the future leaves the connections draining.
+    pub async fn shutdown(&self) {
+        self.shared.drain();
+        if timeout(DRAIN, self.shared.drained()).await.is_err() {
+            self.shared.kill();
+        }
+    }
+}
+
+impl Default for Signaller {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Configures a [`Signaller`].
+#[must_use]
+pub struct Builder {
+    origins: Origins,
+    ice_servers: Vec<IceServer>,
+    validate: Option<Box<Validate>>,
+    limits: Limits,
+    timing: engine::shared::Timing,
+}
+
+impl Builder {
+    /// Lets pages of another origin connect, such as `https://app.example.org`, or all with `*`.
+    ///
+    /// Pages of the server's own host and port may always connect, and so may clients that are no web pages. The
+    /// scheme is not compared, because behind a proxy that ends TLS the server does not know its own.
+    pub fn allow_origin(mut self, origin: impl AsRef<str>) -> Self {
+        self.origins.allow(origin.as_ref());
+        self
+    }
+
+    /// Tells clients of version 1.0 which STUN and TURN servers to use.
+    pub fn ice_servers(mut self, servers: impl IntoIterator<Item = IceServer>) -> Self {
+        self.ice_servers.extend(servers);
+        self
+    }
+
+    /// Asks a function before every event that a client sends: with the client's sid, the event's name and its data.
+    ///
+    /// `Ok` lets it through. `Err` drops it, and its value reaches the client as
+    /// `error {"error": value, "originalMessage": name, "code": "rejected"}`. While one event is being decided, later
+    /// ones of the same client wait, so their order stays; other clients do not wait.
+    pub fn validate<F, V>(mut self, function: F) -> Self
+    where
+        F: Fn(String, String, Value) -> V + Send + Sync + 'static,
+        V: Future<Output = Result<(), Value>> + Send + 'static,
+    {
+        self.validate = Some(Box::new(move |sid, event, data| Box::pin(function(sid, event, data))));
+        self
+    }
+
+    /// Sets what clients may use up.
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// Sets how often clients are pinged, and how long they have to answer. Defaults: 25 s and 20 s.
+    pub const fn heartbeat(mut self, ping_interval: Duration, ping_timeout: Duration) -> Self {
+        self.timing.ping_interval = ping_interval;
+        self.timing.ping_timeout = ping_timeout;
+        self
+    }
+
+    /// Sets how long a connection may be in no namespace. Default: 45 s.
+    pub const fn connect_timeout(mut self, connect_timeout: Duration) -> Self {
+        self.timing.connect_timeout = connect_timeout;
+        self
+    }
+
+    /// Makes the server.
+    ///
+    /// # Panics
+    /// If the operating system gives no randomness.
+    pub fn build(self) -> Signaller {
+        let seed = || {
+            let mut seed = [0; 32];
+            getrandom::fill(&mut seed).expect("the operating system gives randomness");
+            seed
+        };
+        let Limits { max_payload, max_message, queue, rooms_per_socket, members_per_room, events_per_second, burst } =
+            self.limits;
+        let ice_servers: Vec<_> = self.ice_servers.iter().map(IceServer::to_json).collect();
+        let hub = HubConfig {
+            rooms_per_socket,
+            members_per_room,
+            events_per_second,
+            burst,
+            ice_servers: format!("[{}]", ice_servers.join(",")),
+            ..HubConfig::default()
+        };
+        let config = Config {
+            timing: self.timing,
+            origins: self.origins,
+            validate: self.validate,
+            max_payload,
+            max_message: max_message.max(max_payload),
+            queue,
+        };
+        Signaller { shared: Arc::new(Shared::new(config, Hub::new(hub, seed()), Mint::new(seed()))) }
+    }
+}
+
+impl Default for Builder {
+    fn default() -> Self {
+        let timing = engine::shared::Timing {
+            ping_interval: Duration::from_secs(25),
+            ping_timeout: Duration::from_secs(20),
+            connect_timeout: Duration::from_secs(45),
+        };
+        Self { origins: Origins::default(), ice_servers: Vec::new(), validate: None, limits: Limits::default(), timing }
+    }
+}
+
+impl std::fmt::Debug for Builder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Builder").field("origins", &self.origins).field("limits", &self.limits).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,96 @@
+//! What must hold at every moment, and what must hold once all is quiet.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use rtc_cafe_core::{Event, Sid};
+
+use crate::NodeId;
+
+/// Follows the events that one application is told, as the application would.
+#[derive(Debug, Default)]
+pub(crate) struct Observer {
+    /// The peers it believes to be connected to.
+    pub(crate) connected: BTreeSet<Sid>,
+    /// Errors it was told of.
+    pub(crate) errors: Vec<String>,
+}
+
+impl Observer {
+    /// Takes an event.
+    ///
+    /// # Panics
+    /// If the event refers to a peer that was not announced or is gone.
+    pub(crate) fn observe(&mut self, event: &Event) {
+        match event {
+            Event::ConnectToPeer { sid } => assert!(self.connected.insert(sid.clone()), "connected twice to {sid}"),
+            Event::DisconnectFromPeer { sid } => assert!(self.connected.remove(sid), "{sid} was not connected"),
+            Event::ReassignPeerSid { old_sid, sid } => {
+                assert!(self.connected.remove(old_sid), "{old_sid} was not connected");
+                assert!(self.connected.insert(sid.clone()), "{sid} is somebody else");
+            }
+            Event::Message { sender, .. } => assert!(self.connected.contains(sender), "message from a stranger"),
+            Event::Error { code, message, .. } => self.errors.push(format!("{code:?}: {message}")),
+            _ => {}
+        }
+    }
+}
+
+/// Every message that was sent, and what became of it.
+#[derive(Debug, Default)]
+pub(crate) struct Ledger {
+    next: u64,
+    /// By sender and recipient: the number of each message, and how often the two had been parted when it was sent.
+    sent: BTreeMap<(NodeId, NodeId), Vec<(u64, u64)>>,
+    received: BTreeMap<(NodeId, NodeId), Vec<u64>>,
+    partings: BTreeMap<(NodeId, NodeId), u64>,
+}
+
+impl Ledger {
+    /// A number for the next message.
+    pub(crate) const fn number(&mut self) -> u64 {
+        self.next += 1;
+        self.next
+    }
+
+    pub(crate) fn send(&mut self, from: NodeId, to: NodeId, number: u64) {
+        let partings = self.partings(from, to);
+        self.sent.entry((from, to)).or_default().push((number, partings));
+    }
+
+    /// # Panics
+    /// If the message comes twice, out of order, or was never sent to this node.
+    pub(crate) fn receive(&mut self, from: NodeId, to: NodeId, number: u64) {
+        let known = self.sent.get(&(from, to)).is_some_and(|sent| sent.iter().any(|&(sent, _)| sent == number));
+        assert!(known, "{to} got message {number}, which {from} did not send to it");
+        let received = self.received.entry((from, to)).or_default();
+        assert!(received.last().is_none_or(|&last| last < number), "message {number} twice or out of order");
+        received.push(number);
+    }
+
+    /// The connection between two nodes has ended; what was on its way may be lost.
+    pub(crate) fn part(&mut self, one: NodeId, other: NodeId) {
+        *self.partings.entry((one.min(other), one.max(other))).or_default() += 1;
+    }
+
+    fn partings(&self, one: NodeId, other: NodeId) -> u64 {
+        self.partings.get(&(one.min(other), one.max(other))).copied().unwrap_or(0)
+    }
+
+    /// How many messages arrived.
+    pub(crate) fn delivered(&self) -> usize {
+        self.received.values().map(Vec::len).sum()
+    }
+
+    /// # Panics
+    /// If a message to a peer whose connection has lasted has not arrived.
+    pub(crate) fn assert_complete(&self, is_alive: impl Fn(NodeId) -> bool) {
+        for (&(from, to), sent) in &self.sent {
+            let received: BTreeSet<u64> = self.received.get(&(from, to)).into_iter().flatten().copied().collect();
+            let partings = self.partings(from, to);
+            let lasting = sent.iter().filter(|&&(_, at)| at == partings && is_alive(from) && is_alive(to));
+            for (number, _) in lasting {
+                assert!(received.contains(number), "message {number} from {from} to {to} was lost");
+            }
+        }
+    }
+}

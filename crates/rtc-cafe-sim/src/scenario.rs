@@ -1,0 +1,114 @@
+//! Random lives of a few rooms: people come, talk, lose the server, leave.
+//!
+//! In a calm scenario nothing goes wrong but that everybody comes at the same moment, so it has to settle quickly and
+//! without an error. In a troubled one connections to the server break, the server restarts, and machines die.
+
+use rtc_cafe_core::RoomId;
+
+use crate::{NodeId, World};
+
+/// A random scenario, wholly given by its seed.
+#[derive(Debug, Clone, Copy)]
+pub struct Scenario {
+    seed: u64,
+}
+
+/// How long there is trouble, and how long the rooms have to settle afterwards, in milliseconds: ICE alone takes 20 s to
+/// notice that a machine is gone, for somebody whom the server could not tell.
+const TROUBLE: u64 = 30_000;
+const AFTERMATH: u64 = 25_000;
+/// How long newcomers have to be connected, and members to miss one who is gone, in milliseconds.
+const WELCOME: u64 = 2500;
+const FAREWELL: u64 = 7500;
+
+impl Scenario {
+    /// The scenario of a seed.
+    pub const fn new(seed: u64) -> Self {
+        Self { seed }
+    }
+
+    /// Everybody joins at about the same moment; later somebody leaves.
+    ///
+    /// # Panics
+    /// If an invariant is violated, an error is told, or something takes too long.
+    pub fn run_calm(self) -> World {
+        let mut rng = fastrand::Rng::with_seed(self.seed ^ 0xca11);
+        let mut world = World::new(self.seed);
+        let nodes = rng.usize(2..=8);
+        let rooms = rng.u64(1..=4);
+        for _ in 0..nodes {
+            world.add_node();
+        }
+        world.run_until(rng.u64(0..100));
+        for _ in 0..nodes * 2 {
+            world.join(rng.usize(0..nodes), room(rng.u64(0..rooms)));
+            world.run_until(world.now() + rng.u64(0..40));
+        }
+        world.run_until(world.now() + WELCOME);
+        world.assert_settled();
+        for node in 0..nodes {
+            world.send(node, 10, false);
+        }
+        world.kill(rng.usize(0..nodes), rng.bool());
+        world.run_until(world.now() + FAREWELL);
+        world.assert_settled();
+        assert_eq!(world.errors(), Vec::<String>::new(), "an error was told, though nothing went wrong");
+        world
+    }
+
+    /// People come and go, and much goes wrong.
+    ///
+    /// # Panics
+    /// If an invariant is violated.
+    pub fn run_troubled(self) -> World {
+        let mut rng = fastrand::Rng::with_seed(self.seed ^ 0x5eed);
+        let mut world = World::new(self.seed);
+        let nodes = rng.usize(2..=7);
+        let rooms = rng.u64(1..=3);
+        // Some scenarios begin with everybody joining at the same moment.
+        let at_once = rng.bool();
+        for _ in 0..nodes {
+            let node = world.add_node();
+            for _ in 0..rng.u64(1..=2) {
+                world.join(node, room(rng.u64(0..rooms)));
+            }
+            if !at_once {
+                world.run_until(world.now() + rng.u64(0..800));
+            }
+        }
+        // From none to much.
+        let restlessness = rng.u64(0..12);
+        while world.now() < TROUBLE {
+            world.run_until(world.now() + rng.u64(1..600));
+            Self::act(&mut world, &mut rng, nodes, rooms, restlessness);
+        }
+        world.run_until(TROUBLE + AFTERMATH);
+        for node in 0..nodes {
+            if world.is_alive(node) {
+                world.send(node, 10, false);
+            }
+        }
+        world.run_until(TROUBLE + AFTERMATH + 1000);
+        world.assert_settled();
+        world
+    }
+
+    fn act(world: &mut World, rng: &mut fastrand::Rng, nodes: usize, rooms: u64, restlessness: u64) {
+        let node: NodeId = rng.usize(0..nodes);
+        if !world.is_alive(node) {
+            return;
+        }
+        match rng.u64(0..100) {
+            chance if chance < restlessness => world.drop_signalling(node),
+            12..14 if restlessness > 6 => world.restart_server(),
+            14..16 if restlessness > 3 => world.kill(node, rng.bool()),
+            16..20 => world.join(node, room(rng.u64(0..rooms))),
+            20..22 => world.send(node, 150_000, rng.bool()),
+            _ => world.send(node, rng.usize(0..200), rng.bool()),
+        }
+    }
+}
+
+fn room(number: u64) -> RoomId {
+    RoomId::numbered(i64::try_from(number).expect("few rooms"))
+}

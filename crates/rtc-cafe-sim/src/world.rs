@@ -1,0 +1,457 @@
+//! The world: virtual time, the queue of what happens next, and everything that it happens to.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use rtc_cafe_core::{
+    Command, ConnectionEvent, Event, Output, Recipients, RoomId, SessionOutput, Sid, SignallerState, Time,
+    wire::{
+        ApiVersion,
+        signal::{ClientSignal, ServerSignal},
+    },
+};
+use rtc_cafe_signaller::hub::{self, Hub, HubConfig, SocketId};
+
+use crate::{
+    NodeId,
+    check::Ledger,
+    links::Link,
+    node::Node,
+    rtc::{Connections, Effect, End},
+};
+
+/// What happens next.
+#[derive(Debug)]
+enum Happening {
+    /// A signal arrives at the server.
+    AtServer { socket: SocketId, event: &'static str, payload: String },
+    /// A signal arrives at a node.
+    AtNode { node: NodeId, link: u64, event: String, payload: String },
+    /// The server notices that a connection has ended.
+    ServerLoses(SocketId),
+    /// A node reaches the server.
+    Connect(NodeId),
+    /// A node's timer.
+    Wake(NodeId),
+    /// A peer connection finishes a command.
+    Execute(End, Command),
+    /// A node is told something about its peer connection.
+    Tell(End, ConnectionEvent),
+    /// Two ends find a path to each other.
+    Link(End, End),
+    /// A frame arrives.
+    Frame(End, String),
+}
+
+/// Many clients and one server in virtual time.
+pub struct World {
+    now: u64,
+    rng: fastrand::Rng,
+    queue: BTreeMap<(u64, u64), Happening>,
+    order: u64,
+    hub: Hub,
+    /// The node behind each socket of the server, with the number of its link and when the last signal reaches it.
+    sockets: BTreeMap<SocketId, (NodeId, u64, u64)>,
+    nodes: Vec<Node>,
+    connections: Connections,
+    /// When the last command of an end is finished, and when its last event is told: both stay in order.
+    busy_until: BTreeMap<End, u64>,
+    told_until: BTreeMap<End, u64>,
+    frames_until: BTreeMap<End, u64>,
+    ledger: Ledger,
+    owners: BTreeMap<Sid, NodeId>,
+    links: u64,
+    /// Whether every happening is printed, for whoever looks into a seed that fails (`TRACE=1`).
+    trace: bool,
+}
+
+impl World {
+    /// A world with nobody in it.
+    pub fn new(seed: u64) -> Self {
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let hub = Hub::new(HubConfig::default(), seed_bytes(&mut rng));
+        Self {
+            now: 0,
+            rng,
+            queue: BTreeMap::new(),
+            order: 0,
+            hub,
+            sockets: BTreeMap::new(),
+            nodes: Vec::new(),
+            connections: Connections::default(),
+            busy_until: BTreeMap::new(),
+            told_until: BTreeMap::new(),
+            frames_until: BTreeMap::new(),
+            ledger: Ledger::default(),
+            owners: BTreeMap::new(),
+            links: 0,
+            trace: std::env::var_os("TRACE").is_some(),
+        }
+    }
+
+    /// Adds a client, which begins to connect to the server.
+    pub fn add_node(&mut self) -> NodeId {
+        let seed = seed_bytes(&mut self.rng);
+        let node = self.nodes.len();
+        self.nodes.push(Node::new(seed, ApiVersion::LATEST));
+        self.connect_within(node, 50);
+        node
+    }
+
+    /// Has a client join a room.
+    pub fn join(&mut self, node: NodeId, room: RoomId) {
+        let now = self.time();
+        let client = &mut self.nodes[node];
+        client.rooms.insert(room.clone());
+        client.client.join_room(now, room).expect("few rooms");
+        self.drive(node);
+    }
+
+    /// Has a client send a message of so many bytes to every connected peer, or to one of them.
+    pub fn send(&mut self, node: NodeId, bytes: usize, to_one: bool) {
+        let connected: Vec<Sid> = self.nodes[node].client.connected_peers().cloned().collect();
+        let recipients = match self.rng.choice(connected.clone()) {
+            Some(sid) if to_one => vec![sid],
+            _ => connected,
+        };
+        let number = self.ledger.number();
+        for sid in &recipients {
+            self.ledger.send(node, self.owners[sid], number);
+        }
+        let payload = format!("[{node},{number},\"{}\"]", "x".repeat(bytes));
+        let now = self.time();
+        let sent = self.nodes[node].client.send_message(now, &payload, Recipients::Only(recipients));
+        sent.expect("every recipient is connected and no queue is full");
+        self.drive(node);
+    }
+
+    /// Cuts a client's connection to the server; both sides notice, each in its own time, and the client comes back.
+    pub fn drop_signalling(&mut self, node: NodeId) {
+        let Some(link) = self.nodes[node].link.take() else { return };
+        self.sockets.remove(&link.socket);
+        let notices = self.now + self.rng.u64(0..3000);
+        self.schedule(notices, Happening::ServerLoses(link.socket));
+        self.nodes[node].session.handle_disconnected();
+        self.drive(node);
+        self.connect_within(node, 4000);
+    }
+
+    /// Kills the server and starts it again with nothing in its memory.
+    pub fn restart_server(&mut self) {
+        let seed = seed_bytes(&mut self.rng);
+        self.hub = Hub::new(HubConfig::default(), seed);
+        self.sockets.clear();
+        self.queue.retain(|_, next| !matches!(next, Happening::AtServer { .. } | Happening::ServerLoses(_)));
+        for node in 0..self.nodes.len() {
+            if self.nodes[node].link.take().is_some() {
+                self.nodes[node].session.handle_disconnected();
+                self.drive(node);
+                self.connect_within(node, 4000);
+            }
+        }
+    }
+
+    /// Ends a client: its page is closed, or its machine is switched off, so that peers hear nothing.
+    pub fn kill(&mut self, node: NodeId, says_so: bool) {
+        self.nodes[node].alive = false;
+        if let Some(link) = self.nodes[node].link.take() {
+            self.sockets.remove(&link.socket);
+            let notices = self.now + self.rng.u64(0..3000);
+            self.schedule(notices, Happening::ServerLoses(link.socket));
+        }
+        for effect in self.connections.kill(node, says_so) {
+            self.apply(effect);
+        }
+    }
+
+    /// Whether a client has not been killed.
+    pub fn is_alive(&self, node: NodeId) -> bool {
+        self.nodes[node].alive
+    }
+
+    /// Milliseconds of virtual time since the beginning.
+    pub const fn now(&self) -> u64 {
+        self.now
+    }
+
+    /// Every error that a living client's application was told of.
+    pub fn errors(&self) -> Vec<String> {
+        self.nodes.iter().filter(|node| node.alive).flat_map(|node| node.observer.errors.iter().cloned()).collect()
+    }
+
+    /// How many messages arrived.
+    pub fn delivered(&self) -> usize {
+        self.ledger.delivered()
+    }
+
+    /// Lets virtual time pass.
+    ///
+    /// # Panics
+    /// If something happens that must not.
+    pub fn run_until(&mut self, end: u64) {
+        while let Some(next) = self.queue.first_entry().filter(|next| next.key().0 <= end) {
+            let ((at, _), happening) = next.remove_entry();
+            self.now = at;
+            self.happen(happening);
+        }
+        self.now = end;
+    }
+
+    fn time(&self) -> Time {
+        Time::from_millis(self.now)
+    }
+
+    fn schedule(&mut self, at: u64, happening: Happening) {
+        self.order += 1;
+        self.queue.insert((at, self.order), happening);
+    }
+
+    fn connect_within(&mut self, node: NodeId, millis: u64) {
+        let at = self.now + self.rng.u64(1..=millis);
+        self.schedule(at, Happening::Connect(node));
+    }
+
+    fn happen(&mut self, happening: Happening) {
+        let now = self.time();
+        if self.trace {
+            println!("{} {happening:?}", self.now);
+        }
+        match happening {
+            Happening::AtServer { socket, event, payload } => {
+                self.hub.handle_event(now_of(self.now), socket, event, &payload);
+                self.drive_hub();
+            }
+            Happening::AtNode { node, link, event, payload } => self.deliver(node, link, &event, &payload),
+            Happening::ServerLoses(socket) => {
+                self.hub.disconnect(now_of(self.now), socket);
+                self.drive_hub();
+            }
+            Happening::Connect(node) => self.connect(node),
+            Happening::Wake(node) => {
+                let client = &mut self.nodes[node];
+                if client.alive && client.wakes_at == Some(self.now) {
+                    client.wakes_at = None;
+                    client.client.handle_timeout(now);
+                    self.drive(node);
+                }
+            }
+            Happening::Execute(end, command) => {
+                for effect in self.connections.execute(end, command) {
+                    self.apply(effect);
+                }
+            }
+            Happening::Tell(end, event) => {
+                if self.nodes[end.0].alive {
+                    self.nodes[end.0].client.handle_connection(now, end.1, event);
+                    self.drive(end.0);
+                }
+            }
+            Happening::Link(one, other) => {
+                for effect in self.connections.link(one, other) {
+                    self.apply(effect);
+                }
+            }
+            Happening::Frame(end, frame) => {
+                for effect in self.connections.arrive(end, frame) {
+                    self.apply(effect);
+                }
+            }
+        }
+    }
+
+    fn connect(&mut self, node: NodeId) {
+        if !self.nodes[node].alive || self.nodes[node].link.is_some() {
+            return;
+        }
+        let socket = self.hub.connect(self.nodes[node].session.offered_version());
+        self.links += 1;
+        self.sockets.insert(socket, (node, self.links, self.now));
+        self.nodes[node].link = Some(Link { number: self.links, socket, upstream: self.now });
+        self.drive_hub();
+        self.nodes[node].session.handle_connected();
+        self.drive(node);
+    }
+
+    fn deliver(&mut self, node: NodeId, link: u64, event: &str, payload: &str) {
+        let now = self.time();
+        let client = &mut self.nodes[node];
+        if client.link.as_ref().map(|link| link.number) != Some(link) {
+            return;
+        }
+        let signal = ServerSignal::decode(event, payload).expect("the hub writes what the core reads");
+        client.session.handle_signal(&signal);
+        if let ServerSignal::Sid { sid, .. } = &signal {
+            self.owners.insert(sid.clone(), node);
+        }
+        client.client.handle_signal(now, signal);
+        self.drive(node);
+    }
+
+    /// Sends what the hub has to say, in order for each socket.
+    fn drive_hub(&mut self) {
+        while let Some(output) = self.hub.poll() {
+            let hub::Output::Emit { to, event, payload } = output else { continue };
+            let delay = self.rng.u64(1..40);
+            let Some((node, link, last)) = self.sockets.get_mut(&to) else { continue };
+            let at = (self.now + delay).max(*last);
+            *last = at;
+            let arrival =
+                Happening::AtNode { node: *node, link: *link, event: event.into(), payload: payload.to_string() };
+            self.schedule(at, arrival);
+        }
+    }
+
+    /// Does what a node's core asks for.
+    fn drive(&mut self, node: NodeId) {
+        let now = self.time();
+        while let Some(output) = self.nodes[node].session.poll() {
+            match output {
+                SessionOutput::Signal(signal) => self.signal(node, &signal),
+                SessionOutput::StateChanged(state) => self.nodes[node].client.handle_signaller_state(now, state),
+            }
+        }
+        let mut told = false;
+        while let Some(output) = self.nodes[node].client.poll() {
+            told |= matches!(output, Output::Event(_));
+            match output {
+                Output::Signal(signal) => self.signal(node, &signal),
+                Output::Connection(connection, command) => self.command((node, connection), command),
+                Output::Event(event) => self.observe(node, &event),
+                Output::IceServers(_) => {}
+            }
+        }
+        if told {
+            self.check(node);
+        }
+        let next = self.nodes[node].client.poll_timeout().map(|time| time.as_millis().max(self.now));
+        if next != self.nodes[node].wakes_at {
+            self.nodes[node].wakes_at = next;
+            if let Some(at) = next {
+                self.schedule(at, Happening::Wake(node));
+            }
+        }
+    }
+
+    fn signal(&mut self, node: NodeId, signal: &ClientSignal) {
+        let delay = self.rng.u64(1..40);
+        let Some(link) = self.nodes[node].link.as_mut() else { return };
+        let at = (self.now + delay).max(link.upstream);
+        link.upstream = at;
+        let arrival = Happening::AtServer { socket: link.socket, event: signal.name(), payload: signal.payload() };
+        self.schedule(at, arrival);
+    }
+
+    fn command(&mut self, end: End, command: Command) {
+        match command {
+            Command::Close => {
+                if let Some(partner) = self.connections.partner(end) {
+                    self.ledger.part(end.0, partner);
+                }
+                self.happen(Happening::Execute(end, Command::Close));
+            }
+            Command::Open | Command::Send(_) => self.happen(Happening::Execute(end, command)),
+            command => {
+                let at = self.busy_until.get(&end).copied().unwrap_or(0).max(self.now) + self.rng.u64(0..8);
+                self.busy_until.insert(end, at);
+                self.schedule(at, Happening::Execute(end, command));
+            }
+        }
+    }
+
+    fn apply(&mut self, effect: Effect) {
+        match effect {
+            Effect::Tell(end, event) => {
+                let delay = match event {
+                    // ICE takes its time to give up.
+                    ConnectionEvent::StateChanged(rtc_cafe_core::ConnectionState::Failed) => 20_000,
+                    ConnectionEvent::ChannelClosed => self.rng.u64(1..60),
+                    _ => self.rng.u64(0..4),
+                };
+                let at = (self.now + delay).max(self.told_until.get(&end).copied().unwrap_or(0));
+                self.told_until.insert(end, at);
+                self.schedule(at, Happening::Tell(end, event));
+            }
+            Effect::Link(one, other) => {
+                let at = self.now + self.rng.u64(5..120);
+                self.schedule(at, Happening::Link(one, other));
+            }
+            Effect::Frame(end, frame) => {
+                let at = (self.now + self.rng.u64(1..60)).max(self.frames_until.get(&end).copied().unwrap_or(0));
+                self.frames_until.insert(end, at);
+                self.schedule(at, Happening::Frame(end, frame));
+            }
+        }
+    }
+
+    fn observe(&mut self, node: NodeId, event: &Event) {
+        if self.trace {
+            println!("{}   node {node}: {event:?}", self.now);
+        }
+        self.nodes[node].observer.observe(event);
+        if let Event::Message { payload, .. } = event {
+            let mut numbers = payload.trim_start_matches('[').split(',').map(str::parse::<u64>);
+            let (Some(Ok(from)), Some(Ok(number))) = (numbers.next(), numbers.next()) else {
+                panic!("a message that nobody sent: {payload}");
+            };
+            self.ledger.receive(from as NodeId, node, number);
+        }
+    }
+
+    /// What must hold for a client whenever it has told something.
+    fn check(&self, node: NodeId) {
+        let node = &self.nodes[node];
+        let connected = &node.observer.connected;
+        let agree = node.client.connected_peers().all(|sid| connected.contains(sid));
+        assert!(
+            agree && node.client.connected_peers().count() == connected.len(),
+            "events and connectedPeers disagree"
+        );
+        assert!(node.client.discovered_peers().count() >= connected.len(), "connected, but not discovered");
+        assert!(node.client.waiting_bytes() <= 64 << 20, "a queue outgrew its bound");
+    }
+
+    /// # Panics
+    /// If, now that all is quiet, the clients are not connected as their rooms say, or a message was lost.
+    pub fn assert_settled(&self) {
+        let mut links: BTreeMap<(NodeId, NodeId), u32> = BTreeMap::new();
+        for (one, other) in self.connections.links() {
+            *links.entry((one.min(other), one.max(other))).or_default() += 1;
+        }
+        for (id, node) in self.nodes.iter().enumerate().filter(|(_, node)| node.alive) {
+            assert_eq!(node.client.state(), SignallerState::Connected);
+            let expected: BTreeSet<Sid> = self.roommates(id).map(|(_, peer)| self.sid(peer)).collect();
+            assert_eq!(node.observer.connected, expected, "node {id} is not connected to all of its rooms and no more");
+            for (other, _) in self.roommates(id) {
+                let count = links.get(&(id.min(other), id.max(other)));
+                assert_eq!(count, Some(&1), "connections between {id} and {other}");
+            }
+        }
+        self.ledger.assert_complete(|node| self.nodes[node].alive);
+    }
+
+    fn roommates(&self, id: NodeId) -> impl Iterator<Item = (NodeId, &Node)> {
+        let rooms = &self.nodes[id].rooms;
+        self.nodes
+            .iter()
+            .enumerate()
+            .filter(move |(other, node)| *other != id && node.alive && !node.rooms.is_disjoint(rooms))
+    }
+
+    fn sid(&self, node: &Node) -> Sid {
+        node.client.sid().cloned().expect("it is connected")
+    }
+
+    /// Whether every client is connected to everybody in its rooms.
+    pub fn is_complete(&self) -> bool {
+        (0..self.nodes.len())
+            .filter(|&id| self.nodes[id].alive)
+            .all(|id| self.nodes[id].observer.connected.len() == self.roommates(id).count())
+    }
+}
+
+const fn now_of(millis: u64) -> std::time::Duration {
+    std::time::Duration::from_millis(millis)
+}
+
+fn seed_bytes(rng: &mut fastrand::Rng) -> [u8; 32] {
+    std::array::from_fn(|_| rng.u8(..))
+}

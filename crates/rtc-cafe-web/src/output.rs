@@ -1,0 +1,71 @@
+//! What `poll` returns: an array that begins with the kind of the output.
+
+use rtc_cafe_core::{
+    Command, Event, Output, SessionOutput, Sid,
+    wire::signal::{ClientSignal, IceCandidate},
+};
+use wasm_bindgen::JsValue;
+
+/// `["signal", name, payload]`, `["connection", id, command, detail?]`, `["iceServers", servers]` or
+/// `["event", name, ...arguments]`, with payload, servers, candidates and messages in JSON.
+pub(crate) fn client(output: Output) -> Vec<JsValue> {
+    match output {
+        Output::Signal(signal) => self::signal(&signal),
+        Output::Connection(id, command) => {
+            let (name, detail) = self::command(command);
+            let mut values = vec!["connection".into(), id.0.into(), name.into()];
+            values.extend(detail.map(JsValue::from));
+            values
+        }
+        Output::IceServers(json) => vec!["iceServers".into(), json.into()],
+        Output::Event(event) => self::event(&event),
+    }
+}
+
+/// `["signal", name, payload]` or `["stateChanged", state]`.
+pub(crate) fn session(output: SessionOutput) -> Vec<JsValue> {
+    match output {
+        SessionOutput::Signal(signal) => self::signal(&signal),
+        SessionOutput::StateChanged(state) => strings(&["stateChanged", state.as_str()]),
+    }
+}
+
+fn strings(texts: &[&str]) -> Vec<JsValue> {
+    texts.iter().map(|&text| text.into()).collect()
+}
+
+fn signal(signal: &ClientSignal) -> Vec<JsValue> {
+    strings(&["signal", signal.name(), &signal.payload()])
+}
+
+fn command(command: Command) -> (&'static str, Option<String>) {
+    match command {
+        Command::Open => ("open", None),
+        Command::CreateOffer => ("createOffer", None),
+        Command::AcceptOffer(sdp) => ("acceptOffer", Some(sdp)),
+        Command::AcceptAnswer(sdp) => ("acceptAnswer", Some(sdp)),
+        Command::AddCandidate(candidate) => ("addCandidate", candidate.as_ref().map(IceCandidate::to_json)),
+        Command::Send(frame) => ("send", Some(frame)),
+        Command::Close => ("close", None),
+    }
+}
+
+fn event(event: &Event) -> Vec<JsValue> {
+    match event {
+        Event::AcquireSid { sid } => strings(&["event", "acquireSid", sid.as_str()]),
+        Event::SignallerStateChanged { state } => strings(&["event", "signallerStateChanged", state.as_str()]),
+        Event::ConnectToPeer { sid } => strings(&["event", "connectToPeer", sid.as_str()]),
+        Event::DisconnectFromPeer { sid } => strings(&["event", "disconnectFromPeer", sid.as_str()]),
+        Event::ReassignPeerSid { old_sid, sid } => {
+            strings(&["event", "reassignPeerSid", old_sid.as_str(), sid.as_str()])
+        }
+        Event::Message { sender, payload } => strings(&["event", "message", sender.as_str(), payload]),
+        Event::Error { code, message, sid } => {
+            let mut values = strings(&["event", "error", code.as_str(), message]);
+            values.extend(sid.as_ref().map(|sid| Sid::as_str(sid).into()));
+            values
+        }
+        // The enum may grow; TypeScript passes over what it does not know.
+        _ => strings(&["event"]),
+    }
+}

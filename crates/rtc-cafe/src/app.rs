@@ -1,0 +1,72 @@
+//! Everything that the server answers, by path.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+use axum::{
+    Router,
+    extract::Path,
+    http::{HeaderMap, StatusCode, header},
+    response::{IntoResponse, Redirect},
+    routing::get,
+};
+use rtc_cafe_signaller::Signaller;
+use tower_http::compression::CompressionLayer;
+
+use crate::{
+    files::{self, CLIENT, SAMPLES},
+    metrics,
+};
+
+/// Tells balancers whether to send clients here.
+#[derive(Debug, Clone)]
+pub(crate) struct Readiness(Arc<AtomicBool>);
+
+impl Readiness {
+    /// Sends clients elsewhere from now on.
+    pub(crate) fn end(&self) {
+        self.0.store(false, Ordering::Relaxed);
+    }
+}
+
+pub(crate) fn router(signaller: &Signaller) -> (Router, Readiness) {
+    let readiness = Readiness(Arc::new(AtomicBool::new(true)));
+    let (ready, counted) = (readiness.clone(), signaller.clone());
+    let health = Router::new()
+        .route("/healthz", get(async || "ok\n"))
+        .route("/readyz", get(async move || answer_readiness(&ready)))
+        .route("/metrics", get(async move || answer_metrics(&counted)));
+    let router = pages().merge(health).merge(signaller.router());
+    let router = router.fallback(async || files::not_found("There is nothing here; / has an overview.\n"));
+    (router, readiness)
+}
+
+fn pages() -> Router {
+    Router::new()
+        .route("/", get(async |headers: HeaderMap| files::respond(SAMPLES, "index.html", &headers)))
+        .route("/samples", get(async || Redirect::permanent("/")))
+        .route("/samples/", get(async || Redirect::permanent("/")))
+        .route(
+            "/samples/{*name}",
+            get(async |Path(name): Path<String>, headers: HeaderMap| files::respond(SAMPLES, &name, &headers)),
+        )
+        .route(
+            "/client/{*name}",
+            get(async |Path(name): Path<String>, headers: HeaderMap| files::respond(CLIENT, &name, &headers)),
+        )
+        .layer(CompressionLayer::new())
+}
+
+fn answer_readiness(readiness: &Readiness) -> (StatusCode, &'static str) {
+    match readiness.0.load(Ordering::Relaxed) {
+        true => (StatusCode::OK, "ready\n"),
+        false => (StatusCode::SERVICE_UNAVAILABLE, "shutting down\n"),
+    }
+}
+
+fn answer_metrics(signaller: &Signaller) -> impl IntoResponse + use<> {
+    let kind = [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
+    (kind, metrics::text(&signaller.stats()))
+}

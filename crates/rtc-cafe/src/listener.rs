@@ -1,0 +1,85 @@
+//! Accepts connections and serves HTTP/1.1 on them.
+
+use std::{io, pin::pin, time::Duration};
+
+use axum::Router;
+use hyper::server::conn::http1;
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    service::TowerToHyperService,
+};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::watch,
+    time::sleep,
+};
+
+/// How long a client may take for the head of a request, and a connection may be idle.
+const REQUEST_HEAD: Duration = Duration::from_secs(30);
+/// Until it is tried again when the system has no more sockets to give.
+const OUT_OF_SOCKETS: Duration = Duration::from_millis(100);
+
+/// A running server.
+pub(crate) struct Serving {
+    stop: watch::Sender<()>,
+}
+
+impl Serving {
+    pub(crate) fn start(listener: TcpListener, app: Router) -> Self {
+        let (stop, stopped) = watch::channel(());
+        tokio::spawn(accept(listener, app, stopped));
+        Self { stop }
+    }
+
+    /// Takes no new connections, and waits for the requests that are open.
+    pub(crate) async fn shutdown(self) {
+        // Without anybody to hear it, there is nothing to wait for.
+        let _ = self.stop.send(());
+        self.stop.closed().await;
+    }
+}
+
+async fn accept(listener: TcpListener, app: Router, mut stopped: watch::Receiver<()>) {
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            _ = stopped.changed() => return,
+        };
+        match accepted {
+            Ok((stream, _)) => drop(tokio::spawn(serve(stream, app.clone(), stopped.clone()))),
+            Err(error) if is_of_one_connection(&error) => {}
+            Err(error) => {
+                tracing::error!(%error, "cannot accept connections");
+                sleep(OUT_OF_SOCKETS).await;
+            }
+        }
+    }
+}
+
+async fn serve(stream: TcpStream, app: Router, mut stopped: watch::Receiver<()>) {
+    // Signals are small and many: with Nagle's algorithm each would wait for the acknowledgement of the last.
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "cannot set TCP_NODELAY");
+    }
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(REQUEST_HEAD)
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(app))
+        .with_upgrades();
+    let mut connection = pin!(connection);
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        _ = stopped.changed() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, "connection ended");
+    }
+}
+
+fn is_of_one_connection(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
+}

@@ -1,0 +1,159 @@
+//! `rtc-cafe serve`: the signalling server with its pages.
+
+use std::{
+    io::{self, Write},
+    net::SocketAddr,
+    time::Duration,
+};
+
+use anyhow::Context;
+use rtc_cafe_signaller::{IceServer, Signaller};
+use tokio::{net::TcpListener, time::timeout};
+
+use crate::{app, listener};
+
+/// How long open requests may take to end once the clients have been told to go.
+const LAST_REQUESTS: Duration = Duration::from_secs(5);
+
+/// Serves signalling, the landing page with the samples, the client's files, and metrics, all on one port
+///
+/// When it is ready it prints one line with its URL. On SIGTERM or SIGINT it takes no new clients, sends what still
+/// waits, closes the connections and exits with 0. Clients that use this server have its URL as their `host`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  rtc-cafe serve
+      On this machine only: http://127.0.0.1:8080/ has a chat to try.
+  rtc-cafe serve --listen 0.0.0.0:8080 --ice-server stun:stun.example.org
+      For others too. Browsers give WebRTC to pages over HTTPS only: put a proxy that does TLS in front.
+  rtc-cafe serve --allow-origin https://app.example.org
+      For the pages of another site.")]
+pub(crate) struct Options {
+    /// Address and port to listen on; with port 0 the system chooses one
+    #[arg(long, env = "RTC_CAFE_LISTEN", value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8080")]
+    listen: String,
+
+    /// Lets pages of this origin connect, `*` those of all; repeat it, or separate several by commas
+    ///
+    /// The pages of this server itself may always connect, and so may programs that are no web pages.
+    #[arg(long, env = "RTC_CAFE_ALLOW_ORIGIN", value_name = "ORIGIN", value_delimiter = ',', value_parser = origin)]
+    allow_origin: Vec<String>,
+
+    /// STUN or TURN server that clients are told to use; repeat it, or separate several by commas
+    #[arg(long, env = "RTC_CAFE_ICE_SERVER", value_name = "URL", value_delimiter = ',', value_parser = ice_server)]
+    ice_server: Vec<String>,
+}
+
+fn origin(text: &str) -> Result<String, String> {
+    let text = text.trim();
+    let host = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"));
+    let is_origin = host.is_some_and(|host| !host.is_empty() && !host.trim_end_matches('/').contains(['/', '?', '#']));
+    if text == "*" || is_origin {
+        Ok(text.to_owned())
+    } else {
+        Err("an origin is `https://host` or `http://host:port` without a path, or `*`".to_owned())
+    }
+}
+
+fn ice_server(text: &str) -> Result<String, String> {
+    let text = text.trim();
+    if ["stun:", "stuns:", "turn:", "turns:"].iter().any(|scheme| text.len() > scheme.len() && text.starts_with(scheme))
+    {
+        Ok(text.to_owned())
+    } else {
+        Err("the URL of an ICE server begins with `stun:`, `stuns:`, `turn:` or `turns:`".to_owned())
+    }
+}
+
+pub(crate) fn run(options: Options) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(serve(options))
+}
+
+async fn serve(options: Options) -> anyhow::Result<()> {
+    let listener = listen(&options.listen).await?;
+    let address = listener.local_addr()?;
+    let mut builder = Signaller::builder().ice_servers(options.ice_server.into_iter().map(IceServer::new));
+    for origin in &options.allow_origin {
+        builder = builder.allow_origin(origin);
+    }
+    let signaller = builder.build();
+    let (app, readiness) = app::router(&signaller);
+    let stop = stop_signal()?;
+    // Whoever started this may have stopped listening; that is no reason not to serve.
+    let _ = writeln!(io::stdout(), "rtc-cafe is ready at {}", url(address));
+    let serving = listener::Serving::start(listener, app);
+    stop.await;
+    tracing::info!("shutting down");
+    readiness.end();
+    signaller.shutdown().await;
+    if timeout(LAST_REQUESTS, serving.shutdown()).await.is_err() {
+        tracing::warn!("some requests did not end in time");
+    }
+    Ok(())
+}
+
+async fn listen(address: &str) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.with_context(|| match address.rsplit_once(':') {
+        Some(_) => format!("cannot listen on {address}; choose another address with --listen"),
+        None => format!("cannot listen on {address}, which has no port; write it as {address}:8080"),
+    })
+}
+
+/// The URL at which a browser on this machine finds the server.
+fn url(address: SocketAddr) -> String {
+    let host = match address {
+        SocketAddr::V4(v4) if v4.ip().is_unspecified() => "127.0.0.1".to_owned(),
+        SocketAddr::V6(v6) if v6.ip().is_unspecified() => "[::1]".to_owned(),
+        SocketAddr::V4(v4) => v4.ip().to_string(),
+        SocketAddr::V6(v6) => format!("[{}]", v6.ip()),
+    };
+    format!("http://{host}:{}/", address.port())
+}
+
+/// Ends when the system or the user asks the program to stop.
+#[cfg(unix)]
+fn stop_signal() -> io::Result<impl Future<Output = ()>> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
+}
+
+/// Ends when the user asks the program to stop.
+#[cfg(not(unix))]
+fn stop_signal() -> io::Result<impl Future<Output = ()>> {
+    Ok(async {
+        let _ = tokio::signal::ctrl_c().await;
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn origins_and_ice_servers_are_checked() {
+        for good in ["*", "https://a.example", "http://localhost:5173", "https://a.example/"] {
+            assert!(origin(good).is_ok(), "{good}");
+        }
+        for bad in ["", "a.example", "https://", "https://a.example/app", "ws://a.example"] {
+            assert!(origin(bad).is_err(), "{bad}");
+        }
+        assert!(ice_server("stun:stun.example.org:3478").is_ok());
+        assert!(ice_server("stun.example.org").is_err());
+        assert!(ice_server("turn:").is_err());
+    }
+
+    #[test]
+    fn the_url_can_be_opened() {
+        let of = |address: &str| url(address.parse().unwrap());
+        assert_eq!(of("0.0.0.0:80"), "http://127.0.0.1:80/");
+        assert_eq!(of("[::1]:8080"), "http://[::1]:8080/");
+    }
+}

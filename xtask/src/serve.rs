@@ -1,0 +1,43 @@
+//! Builds everything, serves it, or measures it.
+
+use std::{ffi::OsString, path::PathBuf, process::Command};
+
+use anyhow::Result;
+
+use crate::{
+    package,
+    process::{cargo, command, run, say},
+    project::Project,
+};
+
+/// The npm package and the binary that serves it.
+pub fn build(project: &Project) -> Result<PathBuf> {
+    package::package(project)?;
+    run(cargo(&project.root).args(["build", "--release", "-p", "rtc-cafe"]))?;
+    let binary = project.target.join("release").join(format!("rtc-cafe{}", std::env::consts::EXE_SUFFIX));
+    say(format!("built {} and {}", binary.display(), project.client().join("dist").display()));
+    Ok(binary)
+}
+
+/// Builds, and becomes the server.
+pub fn serve(project: &Project, arguments: &[OsString]) -> Result<()> {
+    let binary = build(project)?;
+    become_program(command(binary).arg("serve").args(arguments))
+}
+
+/// Measures; which benchmarks there are, the benchmark program itself knows.
+pub fn bench(project: &Project, arguments: &[OsString]) -> Result<()> {
+    run(cargo(&project.root).args(["run", "--release", "-p", "rtc-cafe-bench", "--"]).args(arguments))
+}
+
+/// So that signals and the exit status are the server's own.
+#[cfg(unix)]
+fn become_program(program: &mut Command) -> Result<()> {
+    use std::os::unix::process::CommandExt;
+    Err(program.exec().into())
+}
+
+#[cfg(not(unix))]
+fn become_program(program: &mut Command) -> Result<()> {
+    run(program)
+}

@@ -1,0 +1,164 @@
+//! Gets everything that is missing before something can be built or tested, and says so.
+
+use std::{
+    env,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result, bail, ensure};
+
+use crate::{
+    debian,
+    process::{self, capture, cargo, command, quiet},
+    project::{Mark, Project},
+    toolchain,
+};
+
+const CARGO_DENY: &str = "0.20.2";
+const OLDEST_NODE: u32 = 20;
+
+/// Something that must be there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    WasmTarget,
+    ClientPackages,
+    WasmOpt,
+    TestPackages,
+    Chromium,
+    Python,
+    CargoDeny,
+}
+
+/// What a build needs.
+pub const BUILD: &[Part] = &[Part::WasmTarget, Part::ClientPackages, Part::WasmOpt];
+/// What the tests in browsers need beyond that.
+pub const BROWSER: &[Part] = &[Part::TestPackages, Part::Chromium, Part::Python];
+/// What the check of the dependencies needs.
+pub const DENY: &[Part] = &[Part::CargoDeny];
+
+/// Makes sure of each part; fast when they are there.
+pub fn ensure_all(project: &Project, parts: impl IntoIterator<Item = Part>) -> Result<()> {
+    for part in parts {
+        match part {
+            Part::WasmTarget => drop(toolchain::ensure(&project.root)?),
+            Part::ClientPackages => npm_packages(&project.client())?,
+            Part::WasmOpt => drop(wasm_opt(project)?),
+            Part::TestPackages => npm_packages(&project.e2e())?,
+            Part::Chromium => drop(chromium()?),
+            Part::Python => drop(python(project)?),
+            Part::CargoDeny => drop(cargo_deny(project)?),
+        }
+    }
+    Ok(())
+}
+
+/// `npm` in a folder.
+pub fn npm(folder: &Path) -> std::process::Command {
+    let mut npm = command(if cfg!(windows) { "npm.cmd" } else { "npm" });
+    npm.current_dir(folder);
+    npm
+}
+
+/// The packages of a `package-lock.json`, installed again when it changes.
+fn npm_packages(folder: &Path) -> Result<()> {
+    let node = capture(command("node").arg("--version")).unwrap_or_default();
+    let node = node.trim();
+    let major = node.trim_start_matches('v').split('.').next().and_then(|major| major.parse::<u32>().ok());
+    ensure!(
+        major.is_some_and(|major| major >= OLDEST_NODE),
+        "Node.js {OLDEST_NODE} or newer is missing: install it and run again"
+    );
+    let lock = folder.join("package-lock.json");
+    ensure!(lock.exists(), "{} is missing", lock.display());
+    let modules = folder.join("node_modules");
+    let mark = Mark::in_file(modules.join(".xtask")).text(node).path(&lock, &[])?;
+    if mark.is_set() {
+        return Ok(());
+    }
+    let name = folder.file_name().unwrap_or_default().to_string_lossy();
+    quiet(&format!("npm packages of {name}"), npm(folder).args(["ci", "--no-audit", "--no-fund"]))?;
+    std::fs::create_dir_all(&modules)?;
+    mark.set()
+}
+
+/// `wasm-opt`: the one of the npm packages, or the system's.
+pub fn wasm_opt(project: &Project) -> Result<PathBuf> {
+    let own = project.client().join("node_modules/.bin/wasm-opt");
+    if own.exists() {
+        return Ok(own);
+    }
+    if let Some(found) = on_path(&["wasm-opt"]) {
+        return Ok(found);
+    }
+    debian::install("wasm-opt", &["binaryen"])?;
+    on_path(&["wasm-opt"]).context("wasm-opt is still missing after its installation")
+}
+
+/// Chromium: `CHROMIUM` in the environment, an installed one, or Debian's.
+pub fn chromium() -> Result<PathBuf> {
+    const NAMES: &[&str] = &["chromium", "chromium-browser", "google-chrome-stable", "google-chrome"];
+    if let Some(given) = env::var_os("CHROMIUM").map(PathBuf::from) {
+        ensure!(given.is_file(), "CHROMIUM is set to {}, which does not exist", given.display());
+        return Ok(given);
+    }
+    if let Some(found) = on_path(NAMES) {
+        return Ok(found);
+    }
+    debian::install("Chromium", &["chromium"])?;
+    on_path(NAMES).context("Chromium is still missing after its installation")
+}
+
+/// The Python of a virtual environment with the packages of `e2e/requirements.txt`.
+pub fn python(project: &Project) -> Result<PathBuf> {
+    let folder = project.e2e().join(".venv");
+    let python = folder.join(if cfg!(windows) { "Scripts/python.exe" } else { "bin/python" });
+    let requirements = project.e2e().join("requirements.txt");
+    let mark = Mark::in_file(folder.join(".xtask")).path(&requirements, &[])?;
+    if mark.is_set() && process::works(command(&python).arg("--version")) {
+        return Ok(python);
+    }
+    let system = match system_python() {
+        Some(found) => found,
+        None => {
+            debian::install("Python with venv", &["python3-venv"])?;
+            system_python().context("Python is still unable to make virtual environments (python3 -m venv)")?
+        }
+    };
+    quiet("Python environment", command(&system).args(["-m", "venv", "--clear"]).arg(&folder))?;
+    let pip = ["-m", "pip", "install", "--disable-pip-version-check", "--no-input", "-r"];
+    quiet("Python packages", command(&python).args(pip).arg(&requirements))?;
+    mark.set()?;
+    Ok(python)
+}
+
+fn system_python() -> Option<PathBuf> {
+    let candidates = ["python3", "/usr/bin/python3", "python"];
+    let able = |python: &&str| process::works(command(python).args(["-c", "import ensurepip, venv"]));
+    candidates.into_iter().find(able).map(PathBuf::from)
+}
+
+/// `cargo-deny`: an installed one, or one of our own in the cache.
+pub fn cargo_deny(project: &Project) -> Result<PathBuf> {
+    if let Some(found) = on_path(&["cargo-deny"]) {
+        return Ok(found);
+    }
+    let folder = toolchain::cache_folder()?.join("tools").join(format!("cargo-deny-{CARGO_DENY}"));
+    let program = folder.join("bin/cargo-deny");
+    if program.exists() {
+        return Ok(program);
+    }
+    // A debug build takes half as long and checks as fast as anybody can read.
+    let mut install = cargo(&project.root);
+    install.args(["install", "--locked", "--debug", "cargo-deny", "--version", CARGO_DENY, "--root"]).arg(&folder);
+    quiet("building cargo-deny, a minute or two", &mut install)?;
+    if !program.exists() {
+        bail!("cargo install did not make {}", program.display());
+    }
+    Ok(program)
+}
+
+/// The first of these programs that the search path has.
+pub fn on_path(names: &[&str]) -> Option<PathBuf> {
+    let path = env::var_os("PATH")?;
+    names.iter().find_map(|name| env::split_paths(&path).map(|folder| folder.join(name)).find(|file| file.is_file()))
+}
