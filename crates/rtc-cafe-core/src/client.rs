@@ -2,7 +2,7 @@
 //!
 //! What it does with peers is in [`discovery`] (who is there), [`linking`] (connections) and [`channel`] (frames).
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 
 use rtc_cafe_wire::{
     PermanentId, RoomId, Sid,
@@ -12,6 +12,7 @@ use rtc_cafe_wire::{
 use crate::{
     config::Config,
     event::{ErrorCode, Event, SignallerState},
+    map::Map,
     output::{Command, ConnectionEvent, ConnectionState, Output},
     rng::Rng,
     roster::{PeerKey, Roster},
@@ -76,7 +77,7 @@ pub struct Client {
     session: Option<String>,
     /// The session before the present one, and its secret.
     previous: Option<(Sid, Option<String>)>,
-    rooms: BTreeSet<RoomId>,
+    rooms: Map<RoomId, ()>,
     roster: Roster,
     timers: Timers,
     next_connection: u32,
@@ -98,7 +99,7 @@ impl Client {
             sid: None,
             session: None,
             previous: None,
-            rooms: BTreeSet::new(),
+            rooms: Map::default(),
             roster: Roster::default(),
             timers: Timers::default(),
             next_connection: 1,
@@ -114,10 +115,10 @@ impl Client {
             return Err(JoinError::Closed);
         }
         let max = self.config.limits.rooms;
-        if !self.rooms.contains(&room) && self.rooms.len() >= max {
+        if !self.rooms.contains_key(&room) && self.rooms.len() >= max {
             return Err(JoinError::TooManyRooms(max));
         }
-        self.rooms.insert(room.clone());
+        self.rooms.insert(room.clone(), ());
         if self.state == SignallerState::Connected {
             self.send_join(room);
         }
@@ -146,8 +147,11 @@ impl Client {
             Recipients::All => Ok(self.roster.keys().into_iter().filter(connected).collect()),
             Recipients::Only(sids) => {
                 let key = |sid: Sid| self.roster.by_sid(&sid).filter(connected).ok_or(SendError::NotConnected(sid));
-                let keys: BTreeSet<_> = sids.into_iter().map(key).collect::<Result<_, _>>()?;
-                Ok(keys.into_iter().collect())
+                let mut keys = Map::default();
+                for sid in sids {
+                    keys.insert(key(sid)?, ());
+                }
+                Ok(keys.keys().copied().collect())
             }
         }
     }
@@ -172,7 +176,7 @@ impl Client {
         self.event(Event::SignallerStateChanged { state });
         if state == SignallerState::Connected {
             self.previous = self.sid.clone().map(|sid| (sid, self.session.clone()));
-            for room in self.rooms.clone() {
+            for room in self.rooms.keys().cloned().collect::<Vec<_>>() {
                 self.send_join(room);
             }
         } else {
@@ -272,7 +276,7 @@ impl Client {
 
     /// The rooms that were joined.
     pub fn rooms(&self) -> impl Iterator<Item = &RoomId> {
-        self.rooms.iter()
+        self.rooms.keys()
     }
 
     /// The peers to whom messages flow.

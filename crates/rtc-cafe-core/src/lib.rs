@@ -15,6 +15,7 @@ mod config;
 mod connection;
 mod event;
 mod mailbox;
+mod map;
 mod output;
 mod peer;
 mod rng;

@@ -61,8 +61,8 @@ impl Mailbox {
     pub(crate) fn push_message(&mut self, payload: &str) {
         let mut rest = payload;
         loop {
-            let part = prefix(rest, MAX_PART);
-            rest = &rest[part.len()..];
+            let (part, behind) = split(rest, MAX_PART);
+            rest = behind;
             self.push(&Frame::Message { more: !rest.is_empty(), body: part });
             if rest.is_empty() {
                 break;
@@ -116,9 +116,9 @@ impl Mailbox {
     }
 }
 
-/// The longest beginning of at most so many bytes that ends between two characters.
-fn prefix(text: &str, max: usize) -> &str {
-    &text[..text.floor_char_boundary(max)]
+/// The longest beginning of at most so many bytes that ends between two characters, and the rest.
+fn split(text: &str, max: usize) -> (&str, &str) {
+    text.split_at_checked(text.floor_char_boundary(max)).unwrap_or((text, ""))
 }
 
 #[cfg(test)]

@@ -1,10 +1,8 @@
 //! All peers, and the names by which they are found: session, permanent id, connection.
 
-use std::collections::BTreeMap;
-
 use rtc_cafe_wire::{PermanentId, Sid, signal::ConnectionId};
 
-use crate::{connection::Connection, peer::Peer};
+use crate::{connection::Connection, map::Map, peer::Peer};
 
 /// Names a peer inside the client, whatever its session is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -12,10 +10,10 @@ pub(crate) struct PeerKey(u64);
 
 #[derive(Debug, Default)]
 pub(crate) struct Roster {
-    peers: BTreeMap<PeerKey, Peer>,
-    by_sid: BTreeMap<Sid, PeerKey>,
-    by_id: BTreeMap<PermanentId, PeerKey>,
-    by_connection: BTreeMap<ConnectionId, PeerKey>,
+    peers: Map<PeerKey, Peer>,
+    by_sid: Map<Sid, PeerKey>,
+    by_id: Map<PermanentId, PeerKey>,
+    by_connection: Map<ConnectionId, PeerKey>,
     next: u64,
 }
 

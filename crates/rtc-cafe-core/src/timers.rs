@@ -1,8 +1,6 @@
 //! The named timers of all peers, and the one deadline that comes of them.
 
-use std::collections::{BTreeMap, BTreeSet};
-
-use crate::{roster::PeerKey, time::Time};
+use crate::{map::Map, roster::PeerKey, time::Time};
 
 /// What a peer waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -17,8 +15,8 @@ pub(crate) enum Timer {
 
 #[derive(Debug, Default)]
 pub(crate) struct Timers {
-    queue: BTreeSet<(Time, PeerKey, Timer)>,
-    deadlines: BTreeMap<(PeerKey, Timer), Time>,
+    queue: Map<(Time, PeerKey, Timer), ()>,
+    deadlines: Map<(PeerKey, Timer), Time>,
 }
 
 impl Timers {
@@ -26,7 +24,7 @@ impl Timers {
     pub(crate) fn set(&mut self, peer: PeerKey, timer: Timer, at: Time) {
         self.cancel(peer, timer);
         self.deadlines.insert((peer, timer), at);
-        self.queue.insert((at, peer, timer));
+        self.queue.insert((at, peer, timer), ());
     }
 
     pub(crate) fn is_set(&self, peer: PeerKey, timer: Timer) -> bool {

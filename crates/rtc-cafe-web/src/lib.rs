@@ -6,8 +6,8 @@
 mod output;
 
 use rtc_cafe_core::{
-    ApiVersion, Client, Config, ConnectionEvent, ConnectionId, ConnectionState, JoinError, Limits, Recipients, RoomId,
-    SendError, Session, Sid, SignallerState, Time,
+    Client, Config, ConnectionEvent, ConnectionId, ConnectionState, JoinError, Limits, Recipients, RoomId, SendError,
+    Session, Sid, SignallerState, Time,
     wire::{
         json::Value,
         signal::{IceCandidate, ServerSignal, SignalError},
@@ -224,12 +224,6 @@ impl SignallerSession {
     }
 }
 
-/// The newest version of the signalling API.
-#[wasm_bindgen(js_name = latestApiVersion)]
-pub fn latest_api_version() -> String {
-    ApiVersion::LATEST.as_str().to_owned()
-}
-
 fn failure(code: &str, message: &str) -> JsValue {
     JsValue::from(vec![JsValue::from_str(code), JsValue::from_str(message)])
 }
@@ -277,4 +271,30 @@ fn connection_event(event: &str, detail: Option<String>) -> Option<ConnectionEve
         ("channelClosed", None) => ConnectionEvent::ChannelClosed,
         _ => return None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use rtc_cafe_core::{ApiVersion, ErrorCode};
+
+    const SIGNALLER: &str = include_str!("../../../packages/rtc-cafe-client/src/signaller.ts");
+    const ERRORS: &str = include_str!("../../../packages/rtc-cafe-client/src/errors.ts");
+
+    #[test]
+    fn typescript_knows_the_versions() {
+        let versions = ApiVersion::ALL.map(|version| format!("'{version}'")).join(" | ");
+        assert!(SIGNALLER.contains(&format!("export type ApiVersion = {versions};")));
+        assert!(SIGNALLER.contains(&format!("LATEST_API_VERSION = '{}'", ApiVersion::LATEST)));
+    }
+
+    #[test]
+    fn typescript_knows_the_codes() {
+        let events = [ErrorCode::Signal, ErrorCode::Protocol, ErrorCode::ConnectFailed, ErrorCode::Undelivered];
+        let thrown = include_str!("lib.rs")
+            .split('"')
+            .filter(|text| text.len() > 5 && text.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_'));
+        for code in events.map(ErrorCode::as_str).into_iter().chain(thrown) {
+            assert!(ERRORS.contains(&format!("| '{code}'")), "{code}");
+        }
+    }
 }

@@ -140,7 +140,8 @@ fn plain_number(text: &str) -> Option<String> {
     } else if shift >= significant.len() {
         [sign, significant, &"0".repeat(shift - significant.len())].concat()
     } else {
-        [sign, &significant[..shift], ".", &significant[shift..]].concat()
+        let (whole, fraction) = significant.split_at_checked(shift)?;
+        [sign, whole, ".", fraction].concat()
     };
     (plain.len() <= MAX_ROOM_ID).then_some(plain)
 }

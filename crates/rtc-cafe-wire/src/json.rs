@@ -157,6 +157,10 @@ impl<'a> Scanner<'a> {
         JsonError::Syntax(self.at)
     }
 
+    fn slice(&self, start: usize, end: usize) -> Value<'a> {
+        Value(part(self.text, start, end))
+    }
+
     fn skip_space(&mut self) {
         while matches!(self.peek(), Some(b' ' | b'\t' | b'\n' | b'\r')) {
             self.at += 1;
@@ -194,7 +198,7 @@ impl<'a> Scanner<'a> {
             _ => self.number()?,
         };
         self.skip_space();
-        Ok(Value(&self.text[start..end]))
+        Ok(self.slice(start, end))
     }
 
     fn enter(&mut self) -> Result<(), JsonError> {
@@ -213,7 +217,7 @@ impl<'a> Scanner<'a> {
                 self.skip_space();
                 self.expect(b':')?;
                 let value = self.value()?;
-                each(Value(&self.text[start..end]), value);
+                each(self.slice(start, end), value);
                 if !self.take(b',') {
                     break;
                 }
@@ -249,7 +253,7 @@ impl<'a> Scanner<'a> {
     }
 
     fn word(&mut self, word: &str) -> Result<usize, JsonError> {
-        if !self.text.as_bytes()[self.at..].starts_with(word.as_bytes()) {
+        if !part(self.text, self.at, self.text.len()).starts_with(word) {
             return Err(self.error());
         }
         self.at += word.len();
@@ -328,14 +332,20 @@ impl<'a> Scanner<'a> {
     }
 }
 
+/// A part of the text between two characters. Unlike an index it brings no panic, whose message would be a tenth of the
+/// browser module.
+fn part(text: &str, start: usize, end: usize) -> &str {
+    text.get(start..end).unwrap_or_default()
+}
+
 /// Undoes the escapes of a string that has been checked.
 fn unescape(inner: &str) -> String {
     let mut out = String::with_capacity(inner.len());
     let mut rest = inner;
     while let Some(at) = rest.find('\\') {
-        out.push_str(&rest[..at]);
-        let escape = rest.as_bytes()[at + 1];
-        rest = &rest[at + 2..];
+        out.push_str(part(rest, 0, at));
+        let escape = rest.as_bytes().get(at + 1).copied().unwrap_or_default();
+        rest = part(rest, at + 2, rest.len());
         out.push(match escape {
             b'b' => '\u{8}',
             b'f' => '\u{c}',
@@ -344,7 +354,7 @@ fn unescape(inner: &str) -> String {
             b't' => '\t',
             b'u' => {
                 let (c, used) = unicode(rest);
-                rest = &rest[used..];
+                rest = part(rest, used, rest.len());
                 c
             }
             other => other as char,
@@ -385,7 +395,7 @@ pub fn push_string(out: &mut String, text: &str) {
             0..=0x1f => "\\u00",
             _ => continue,
         };
-        out.push_str(&text[copied..at]);
+        out.push_str(part(text, copied, at));
         out.push_str(short);
         if short == "\\u00" {
             for digit in [byte >> 4, byte & 15] {
@@ -394,7 +404,7 @@ pub fn push_string(out: &mut String, text: &str) {
         }
         copied = at + 1;
     }
-    out.push_str(&text[copied..]);
+    out.push_str(part(text, copied, text.len()));
     out.push('"');
 }
 
@@ -415,7 +425,14 @@ pub struct Writer {
 impl Writer {
     /// Begins an object.
     pub fn new() -> Self {
-        Self { out: String::from("{"), empty: true }
+        Self::with_capacity(1)
+    }
+
+    /// Begins an object of about so many bytes.
+    pub fn with_capacity(bytes: usize) -> Self {
+        let mut out = String::with_capacity(bytes);
+        out.push('{');
+        Self { out, empty: true }
     }
 
     fn key(&mut self, key: &str) {

@@ -40,10 +40,13 @@ pub fn announcement(id: &str, sid: &str, prev_sid: Option<&str>, room: Option<&s
 
 /// `offer`, `answer` or `candidate`: the client's fields behind the sender's stamp, which they cannot override.
 pub fn relay(id: &str, sid: &str, fields: &Object<'_>) -> String {
+    // Every relayed signal is written here, so its size is reckoned first.
+    let size: usize = fields.entries().map(|(key, value)| key.len() + value.text().len() + 4).sum();
+    let writer = Writer::with_capacity(size + id.len() + sid.len() + 20).raw("id", id).string("sid", sid);
     fields
         .entries()
         .filter(|(key, _)| !matches!(*key, "id" | "sid"))
-        .fold(Writer::new().raw("id", id).string("sid", sid), |writer, (key, value)| writer.raw(key, value.text()))
+        .fold(writer, |writer, (key, value)| writer.raw(key, value.text()))
         .finish()
 }
 

@@ -1,0 +1,90 @@
+// Builds dist/ from src/ and the WebAssembly module in build/.
+
+import { copyFile, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { execFileSync } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+import { deflateRawSync } from 'node:zlib';
+import { build } from 'esbuild';
+
+const root = new URL('..', import.meta.url);
+const path = (relative) => fileURLToPath(new URL(relative, root));
+const wasm = path('build/rtc_cafe_web_bg.wasm');
+
+/** The WebAssembly module, as a module with its compressed bytes in base64. */
+const inlineWasm = {
+  name: 'inline-wasm',
+  setup(setup) {
+    setup.onResolve({ filter: /^wasm:deflated$/ }, ({ path }) => ({ path, namespace: 'wasm' }));
+    setup.onLoad({ filter: /.*/, namespace: 'wasm' }, async () => {
+      const level = { level: 9, memLevel: 9 };
+      return { contents: deflateRawSync(await readFile(wasm), level).toString('base64'), loader: 'text' };
+    });
+  },
+};
+
+const common = {
+  absWorkingDir: path('.'),
+  bundle: true,
+  minify: true,
+  target: 'es2022',
+  platform: 'browser',
+  sourcemap: true,
+  sourcesContent: false,
+  legalComments: 'none',
+  banner: { js: '/*! rtc-cafe-client, MIT OR Apache-2.0; third parties: THIRD-PARTY-LICENSES.txt */' },
+  plugins: [inlineWasm],
+  logLevel: 'warning',
+};
+
+/** The builds by name. */
+const builds = {
+  'rtc-cafe-client.js': { entryPoints: ['src/wasm-inline.ts'], format: 'esm' },
+  'rtc-cafe-client.external.js': { entryPoints: ['src/wasm-external.ts'], format: 'esm' },
+  'rtc-cafe-client.global.js': { entryPoints: ['src/wasm-inline.ts'], format: 'iife', globalName: 'RTCCafe' },
+};
+
+/**
+ * The declarations of all modules as one, in an order in which each follows what it uses. Names are unique over the
+ * package, so that only the imports between the modules have to go.
+ */
+async function declarations() {
+  const out = path('build/types');
+  await rm(out, { recursive: true, force: true });
+  const tsc = path('node_modules/typescript/bin/tsc');
+  const args = ['--project', path('.'), '--declaration', '--emitDeclarationOnly', '--outDir', out];
+  execFileSync(process.execPath, [tsc, ...args], { stdio: 'inherit' });
+  const read = (name) => readFile(`${out}/src/${name}.d.ts`, 'utf8');
+  const modules = await Promise.all(['errors', 'events', 'signaller', 'client'].map(read));
+  const exported = /^export (?=(?:declare|type|interface|class|abstract) )/gm;
+  const imports = /^import [^;]*;\n|^\/\/ .*\n|^export \{\};\n/gm;
+  const body = modules.map((text) => text.replace(imports, '').replace(exported, '')).join('');
+  return `${body}\n${(await read('index')).replace(/^\/\/ .*\n/gm, '').replace(/ from '[^']*'/g, '')}`;
+}
+
+/** The licences of what the builds include: the bundled packages and this one. */
+async function licences(parts) {
+  const inputs = Object.values(parts).flatMap((inputs) => Object.keys(inputs));
+  const packages = inputs.map((input) => /^node_modules\/((?:@[^/]+\/)?[^/]+)\//.exec(input)?.[1]).filter(Boolean);
+  const licence = (name) => readFile(path(`node_modules/${name}/LICENSE`), 'utf8');
+  const notice = async (name) => `${name}\n\n${(await licence(name)).trim()}\n`;
+  const notices = await Promise.all([...new Set(packages)].sort().map(notice));
+  await writeFile(path('dist/THIRD-PARTY-LICENSES.txt'), notices.join(`\n${'-'.repeat(80)}\n\n`));
+  for (const name of ['LICENSE-MIT', 'LICENSE-APACHE']) await copyFile(path(`../../${name}`), path(`dist/${name}`));
+}
+
+async function main() {
+  await rm(path('dist'), { recursive: true, force: true });
+  await mkdir(path('dist'));
+  const parts = {};
+  for (const [name, options] of Object.entries(builds)) {
+    const { metafile } = await build({ ...common, ...options, outfile: path(`dist/${name}`), metafile: true });
+    parts[name] = metafile.outputs[`dist/${name}`].inputs;
+  }
+  await licences(parts);
+  await copyFile(wasm, path('dist/rtc_cafe_web_bg.wasm'));
+  const types = await declarations();
+  await writeFile(path('dist/rtc-cafe-client.d.ts'), types);
+  await writeFile(path('dist/rtc-cafe-client.global.d.ts'), `${types}\nexport as namespace RTCCafe;\n`);
+}
+
+await main();

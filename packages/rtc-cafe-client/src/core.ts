@@ -1,0 +1,49 @@
+// The boundary to WebAssembly: which values `poll` returns.
+
+import type { SignallerState } from './signaller.js';
+import type { RTCCafeErrorCode } from './errors.js';
+
+export { Core, Session } from '../build/rtc_cafe_web.js';
+
+/** What to do to a peer connection. */
+export type Command =
+  | [command: 'open']
+  | [command: 'createOffer']
+  | [command: 'acceptOffer', sdp: string]
+  | [command: 'acceptAnswer', sdp: string]
+  | [command: 'addCandidate', candidate?: string]
+  | [command: 'send', frame: string]
+  | [command: 'close'];
+
+/** What happened to a peer connection, as `Core.handleConnection` takes it. */
+export type ConnectionEvent =
+  | [event: 'offerCreated', sdp: string]
+  | [event: 'answerCreated', sdp: string]
+  | [event: 'failed', reason: string]
+  | [event: 'candidateFound', candidate: string | undefined]
+  | [event: 'stateChanged', state: RTCPeerConnectionState]
+  | [event: 'channelOpen']
+  | [event: 'channelMessage', frame: string]
+  | [event: 'channelClosed'];
+
+/** What to tell the application. */
+export type CoreEvent =
+  | [name: 'acquireSid', sid: string]
+  | [name: 'signallerStateChanged', state: SignallerState]
+  | [name: 'connectToPeer', sid: string]
+  | [name: 'disconnectFromPeer', sid: string]
+  | [name: 'reassignPeerSid', oldSid: string, sid: string]
+  | [name: 'message', sender: string, payload: string]
+  | [name: 'error', code: RTCCafeErrorCode, message: string, sid?: string];
+
+/** What `Core.poll` returns; payloads, candidates and ICE servers are JSON. */
+export type CoreOutput =
+  | [kind: 'signal', name: string, payload: string]
+  | [kind: 'connection', id: number, ...command: Command]
+  | [kind: 'iceServers', servers: string]
+  | [kind: 'event', ...event: CoreEvent];
+
+/** What `Session.poll` returns. */
+export type SessionOutput =
+  | [kind: 'signal', name: string, payload: string]
+  | [kind: 'stateChanged', state: SignallerState];

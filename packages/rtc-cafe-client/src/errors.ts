@@ -1,0 +1,65 @@
+// Errors with codes.
+
+/** What went wrong, for programs. Each code is either thrown by a call or told in an `error` event. */
+export type RTCCafeErrorCode =
+  /** Thrown: an argument is of the wrong kind. */
+  | 'INVALID_ARGUMENT'
+  /** Thrown by `joinRoom`: neither a number nor a text that is not empty, or too long. */
+  | 'INVALID_ROOM'
+  /** Thrown by `joinRoom`: no more rooms can be joined. */
+  | 'TOO_MANY_ROOMS'
+  /** Thrown: the client or the signaller was closed. */
+  | 'CLOSED'
+  /** Thrown by `sendMessage`: the message has no JSON, like a function or something circular. */
+  | 'NOT_SERIALIZABLE'
+  /** Thrown by `sendMessage`: nothing was sent, because the message is too long. */
+  | 'MESSAGE_TOO_LONG'
+  /** Thrown by `sendMessage`: nothing was sent, because one of the sids is that of no connected peer. */
+  | 'NOT_CONNECTED'
+  /** Thrown by `sendMessage`: some peers take messages slower than they are sent, and were left out. */
+  | 'QUEUE_FULL'
+  /** Thrown by constructors: there is no such version of the signalling API. */
+  | 'UNKNOWN_API_VERSION'
+  /** Thrown by constructors: there is no page whose host could be the signalling server. */
+  | 'NO_HOST'
+  /** Event: the signalling server cannot be reached, or refuses the connection; it is tried again. */
+  | 'SIGNALLER_UNREACHABLE'
+  /** Event: `signalModifier` threw, so that a signal was not sent. */
+  | 'SIGNAL_MODIFIER'
+  /** Event: the signalling server refused a signal. */
+  | 'SIGNAL_REFUSED'
+  /** Event: a peer or the server said something that the protocol does not allow. */
+  | 'PROTOCOL'
+  /** Event: a connection to a peer could not be made; it is tried again while the peer is there. */
+  | 'CONNECT_FAILED'
+  /** Event: messages to a peer were lost with its connection. */
+  | 'UNDELIVERED';
+
+/** Every error that this library throws or tells in an `error` event. */
+export class RTCCafeError extends Error {
+  override readonly name = 'RTCCafeError';
+  /** What went wrong, for programs. */
+  readonly code: RTCCafeErrorCode;
+  /** The peer that it is about, if it is about one. */
+  declare readonly sid?: string;
+
+  constructor(code: RTCCafeErrorCode, message: string, sid?: string, cause?: unknown) {
+    super(message, cause === undefined ? undefined : { cause });
+    this.code = code;
+    if (sid !== undefined) this.sid = sid;
+  }
+}
+
+/**
+ * Calls into the core, whose errors are `[code, message]`.
+ *
+ * @internal
+ */
+export function rethrowing<T>(call: () => T): T {
+  try {
+    return call();
+  } catch (error) {
+    if (Array.isArray(error)) throw new RTCCafeError(error[0], error[1]);
+    throw error;
+  }
+}

@@ -1,0 +1,319 @@
+// The connection to the signalling server, over Socket.IO.
+
+import { Manager, type Socket } from 'socket.io-client';
+import { Session, type SessionOutput } from './core.js';
+import { RTCCafeError, rethrowing } from './errors.js';
+import { EventEmitter } from './events.js';
+
+/** The newest version of the signalling API. */
+export const LATEST_API_VERSION = '1.0';
+
+/** A version of the signalling API. */
+export type ApiVersion = '0.0' | '0.1' | '0.2' | '1.0';
+
+/**
+ * The state of the connection to the signalling server: `setup` until it is there for the first time, `connected`,
+ * `reconnecting` after it was lost, `closed` after `disconnect()`.
+ */
+export type SignallerState = 'setup' | 'connected' | 'reconnecting' | 'closed';
+
+/** The name of a signal that a client sends. */
+export type SignalName =
+  | 'request-sid'
+  | 'join'
+  | 'acquire-peers-response'
+  | 'offer'
+  | 'answer'
+  | 'candidate'
+  | (string & {});
+
+/**
+ * Changes the payload of every signal before it is sent, for example to add a token that the server checks. It may
+ * return a promise; signals keep their order. Where it throws, the signal is not sent and an `error` event tells.
+ */
+export type SignalModifier = (signalName: SignalName, payload: any) => unknown;
+
+/** Options for Socket.IO; the most used ones are named, and every other one of its client's is taken as well. */
+export interface IoOptions {
+  /** The path of the Socket.IO server. Default `/socket.io`. */
+  path?: string;
+  /** Which transports to try. Default websocket, then polling. */
+  transports?: any[];
+  /** Credentials for the namespace. */
+  auth?: { [key: string]: any } | ((callback: (data: object) => void) => void);
+  /** Query parameters. */
+  query?: { [key: string]: any };
+  /** Headers, for polling only. */
+  extraHeaders?: { [header: string]: string };
+  /** Whether cookies go along to other sites. */
+  withCredentials?: boolean;
+  /** Milliseconds before the first attempt to reconnect. Default 250. */
+  reconnectionDelay?: number;
+  /** Milliseconds between attempts at most. Default 2000. */
+  reconnectionDelayMax?: number;
+  [option: string]: any;
+}
+
+/** Options of {@link RTCCafeSignallingClient}. */
+export interface RTCCafeSignallingClientOptions {
+  /** The newest version of the signalling API to use. Default {@link LATEST_API_VERSION}. */
+  apiVersion?: ApiVersion;
+  /**
+   * The server, like `https://example.org`; default is the page's. A path in it is that under which the signaller is
+   * nested: `https://example.org/cafe` means `path: '/cafe/socket.io'`.
+   */
+  host?: string;
+  /** Changes the payload of every signal before it is sent. */
+  signalModifier?: SignalModifier | null;
+  /** Options for the Socket.IO client. */
+  ioOptions?: IoOptions;
+}
+
+/** The arguments of each event of {@link RTCCafeSignallingClient}. */
+export interface RTCCafeSignallingClientEvents {
+  /** The state changed. */
+  stateChanged: [state: SignallerState];
+  /** A signal arrived: its name and what the server sent with it. */
+  message: [event: string, ...args: any[]];
+  /** `message.${event}` and `message.${event}.${sid}` have `...args`; `message.${sid}` has `event, ...args`. */
+  [name: `message.${string}`]: any[];
+  /** Something went wrong that no call could report. */
+  error: [error: RTCCafeError];
+}
+
+/**
+ * Who is told of what happens, before event handlers are.
+ *
+ * @internal
+ */
+export interface SignallerTap {
+  state(state: SignallerState): void;
+  signal(name: string, payload: string): void;
+  error(error: RTCCafeError): void;
+}
+
+/** On average, so that not everybody comes at once. */
+const RETRY_MS = 2000;
+
+/**
+ * Connects to the signalling server, and sends signals to it and receives signals from it. It begins to connect at
+ * once, and connects again after every loss until {@link RTCCafeSignallingClient.disconnect}.
+ */
+export class RTCCafeSignallingClient extends EventEmitter<RTCCafeSignallingClientEvents> {
+  /** Changes the payload of every signal before it is sent; may be assigned at any time. */
+  signalModifier: SignalModifier | null;
+  readonly #session: Session;
+  readonly #socket: Socket;
+  readonly #taps = new Set<SignallerTap>();
+  /** The payload of the last `sid` signal, for clients that come later. */
+  #lastSid: string | undefined;
+  /** Settles when every signal so far was sent; there is none while nothing waits. */
+  #sending: Promise<void> | undefined;
+  #retry: ReturnType<typeof setTimeout> | undefined;
+  #troubled = false;
+
+  /**
+   * @throws {@link RTCCafeError} `UNKNOWN_API_VERSION`; `INVALID_ARGUMENT` for a host that is none; `NO_HOST` where
+   * there is neither a host nor a page.
+   */
+  constructor({ apiVersion, host, signalModifier, ioOptions }: RTCCafeSignallingClientOptions = {}) {
+    super();
+    this.signalModifier = signalModifier ?? null;
+    this.#session = rethrowing(() => new Session(String(apiVersion ?? LATEST_API_VERSION)));
+    const { origin, path } = server(host);
+    const manager = new Manager(origin, {
+      path,
+      transports: ['websocket', 'polling'],
+      tryAllTransports: true,
+      reconnectionDelay: 250,
+      reconnectionDelayMax: 2000,
+      ...ioOptions,
+    });
+    this.#socket = manager.socket(this.#session.namespace, ioOptions);
+    this.#listen();
+  }
+
+  /** The version of the signalling API: the one agreed on with the server; until then the one asked for. */
+  get apiVersion(): ApiVersion {
+    return this.#session.apiVersion as ApiVersion;
+  }
+
+  /** The session id, by which peers know this client; `"unassigned"` until the server gave one. */
+  get sid(): string {
+    return this.#session.sid ?? 'unassigned';
+  }
+
+  /** The state of the connection. */
+  get state(): SignallerState {
+    return this.#session.state as SignallerState;
+  }
+
+  /**
+   * Sends a signal to the server, through `signalModifier`. Before the first connection, and during an outage, it
+   * waits for the next one.
+   *
+   * @throws {@link RTCCafeError} `CLOSED` after `disconnect()`.
+   */
+  sendSignal(signalName: SignalName, data?: unknown): null {
+    if (this.state === 'closed') throw new RTCCafeError('CLOSED', 'the signaller is disconnected');
+    this.#send(signalName, data);
+    return null;
+  }
+
+  /** Disconnects from the server, for good. */
+  disconnect(): null {
+    clearTimeout(this.#retry);
+    globalThis.removeEventListener?.('pagehide', this.#onPageHide);
+    globalThis.removeEventListener?.('pageshow', this.#onPageShow);
+    this.#session.close();
+    this.#socket.disconnect();
+    this.#flush();
+    return null;
+  }
+
+  /**
+   * Sends a signal that belongs to the present connection, and is of no use on another one.
+   *
+   * @internal
+   */
+  sendNow(name: string, payload: string): void {
+    if (this.#socket.connected) this.#send(name, JSON.parse(payload), this.#socket.id);
+  }
+
+  /**
+   * Lets a client follow what happens here; what has happened is told at once. Returns what ends it.
+   *
+   * @internal
+   */
+  attach(tap: SignallerTap): () => void {
+    this.#taps.add(tap);
+    tap.state(this.state);
+    if (this.state === 'connected' && this.#lastSid) tap.signal('sid', this.#lastSid);
+    return () => this.#taps.delete(tap);
+  }
+
+  #listen(): void {
+    const socket = this.#socket;
+    socket.on('connect', () => this.#connected());
+    socket.on('disconnect', (reason) => {
+      this.#session.handleDisconnected();
+      this.#flush();
+      // Whoever is thrown out by the server is not connected again by Socket.IO.
+      if (reason === 'io server disconnect') this.#connectLater();
+    });
+    socket.on('connect_error', (error) => {
+      // One error for an outage, not one for each attempt.
+      if (!this.#troubled) {
+        this.#troubled = true;
+        this.#fail('SIGNALLER_UNREACHABLE', `cannot connect to the signaller: ${error.message}`, error);
+      }
+      // The server refuses the namespace, which Socket.IO takes for final.
+      if (!socket.active) this.#connectLater();
+    });
+    socket.onAny((event: string, ...args: unknown[]) => this.#receive(event, args));
+    globalThis.addEventListener?.('pagehide', this.#onPageHide);
+    globalThis.addEventListener?.('pageshow', this.#onPageShow);
+  }
+
+  #connected(): void {
+    this.#troubled = false;
+    this.#session.handleConnected();
+    this.#flush();
+  }
+
+  #connectLater(): void {
+    if (this.state === 'closed') return;
+    clearTimeout(this.#retry);
+    this.#retry = setTimeout(() => this.#socket.connect(), RETRY_MS * (0.5 + Math.random()));
+  }
+
+  #receive(event: string, args: unknown[]): void {
+    // What a server of version 0.0 sends ahead of the connection's confirmation comes before `connect`.
+    if (this.state !== 'connected') this.#connected();
+    const payload = JSON.stringify(args[0]) ?? 'null';
+    if (event === 'sid') {
+      this.#session.handleSignal(event, payload);
+      this.#lastSid = payload;
+    }
+    for (const tap of [...this.#taps]) tap.signal(event, payload);
+    this.emitEvent('message', event, ...args);
+    this.emitEvent(`message.${event}`, ...args);
+    const sid = (args[0] as { sid?: unknown } | null | undefined)?.sid;
+    if (typeof sid === 'string' && event !== 'sid') {
+      this.emitEvent(`message.${sid}`, event, ...args);
+      this.emitEvent(`message.${event}.${sid}`, ...args);
+    }
+  }
+
+  #flush(): void {
+    for (let output; (output = this.#session.poll() as SessionOutput | undefined); ) {
+      if (output[0] === 'signal') {
+        this.sendNow(output[1], output[2]);
+      } else {
+        const state = output[1];
+        for (const tap of [...this.#taps]) tap.state(state);
+        this.emitEvent('stateChanged', state);
+      }
+    }
+  }
+
+  /** Sends a signal behind those that wait for their modifier; one of a connection that is over is dropped. */
+  #send(name: string, data: unknown, connection?: string): void {
+    const emit = (payload: unknown) => {
+      if (this.state !== 'closed' && (!connection || connection === this.#socket.id)) this.#socket.emit(name, payload);
+    };
+    const modify = () => (this.signalModifier ? this.signalModifier(name, data) : data);
+    const refuse = (error: unknown) => {
+      this.#fail('SIGNAL_MODIFIER', `signalModifier failed for "${name}": ${error}`, error);
+    };
+    if (!this.#sending) {
+      try {
+        const payload = modify();
+        if (!isPromise(payload)) return emit(payload);
+        this.#sending = payload.then(emit).catch(refuse);
+      } catch (error) {
+        return refuse(error);
+      }
+    } else {
+      this.#sending = this.#sending.then(modify).then(emit).catch(refuse);
+    }
+    const sending = this.#sending;
+    void sending.then(() => {
+      if (this.#sending === sending) this.#sending = undefined;
+    });
+  }
+
+  #fail(code: 'SIGNALLER_UNREACHABLE' | 'SIGNAL_MODIFIER', message: string, cause: unknown): void {
+    const error = new RTCCafeError(code, message, undefined, cause);
+    for (const tap of [...this.#taps]) tap.error(error);
+    if (!this.#taps.size || this.hasHandlers('error')) this.emitEvent('error', error);
+  }
+
+  /** A page that is left says so; the back-forward cache may bring it back. */
+  readonly #onPageHide = () => {
+    clearTimeout(this.#retry);
+    this.#socket.disconnect();
+  };
+
+  readonly #onPageShow = ({ persisted }: PageTransitionEvent) => {
+    if (persisted) this.#socket.connect();
+  };
+}
+
+function isPromise(value: unknown): value is Promise<unknown> {
+  return typeof (value as PromiseLike<unknown> | null | undefined)?.then === 'function';
+}
+
+/** Where the server is: its origin and the path of its Socket.IO end point. */
+function server(host: string | undefined): { origin: string; path: string } {
+  const page = globalThis.location?.origin;
+  const given = host || page;
+  if (!given || given === 'null') throw new RTCCafeError('NO_HOST', 'outside of a page, the option "host" is needed');
+  try {
+    const scheme = page?.startsWith('http:') ? 'http:' : 'https:';
+    const url = new URL(/^(https?|wss?):\/\//i.test(given) ? given : `${scheme}//${given.replace(/^\/\//, '')}`);
+    return { origin: url.origin, path: `${url.pathname.replace(/\/+$/, '')}/socket.io` };
+  } catch (error) {
+    throw new RTCCafeError('INVALID_ARGUMENT', `"${given}" is not the address of a host`, undefined, error);
+  }
+}

@@ -1,0 +1,141 @@
+// The signalling client against a real Socket.IO server.
+
+import assert from 'node:assert/strict';
+import { afterEach, beforeEach, test } from 'node:test';
+import { next, startServer, until } from './server.mjs';
+import { LATEST_API_VERSION, RTCCafeSignallingClient } from '../dist/rtc-cafe-client.js';
+
+let server;
+let signaller;
+
+beforeEach(async () => {
+  server = await startServer();
+});
+
+afterEach(() => {
+  signaller?.disconnect();
+  server.close();
+});
+
+function connect(options) {
+  signaller = new RTCCafeSignallingClient({ host: server.host, ...options });
+  return signaller;
+}
+
+test('gets a sid, and falls back to the version of an old server', async () => {
+  connect();
+  assert.deepEqual([signaller.sid, signaller.state, signaller.apiVersion], ['unassigned', 'setup', LATEST_API_VERSION]);
+  const states = [];
+  signaller.on('stateChanged', (state) => states.push(state));
+  const [event, payload] = await next(signaller, 'message');
+  assert.deepEqual([event, payload], ['sid', { sid: signaller.sid }]);
+  assert.deepEqual([signaller.state, signaller.apiVersion], ['connected', '0.2']);
+  assert.deepEqual(server.signals, [['request-sid', { apiVersion: '1.0' }]]);
+  assert.equal(signaller.disconnect(), null);
+  assert.deepEqual(states, ['connected', 'closed']);
+});
+
+test('agrees on 1.0 with a server that names it', async () => {
+  server.close();
+  server = await startServer({ reply: { apiVersion: '1.0' } });
+  connect();
+  await next(signaller, 'message.sid');
+  assert.equal(signaller.apiVersion, '1.0');
+});
+
+test('tells a signal under each of its names', async () => {
+  connect();
+  const calls = [];
+  for (const name of ['message', 'message.offer', 'message.S', 'message.offer.S', 'message.answer', 'message.T']) {
+    signaller.on(name, (...args) => calls.push([name, ...args]));
+  }
+  await next(signaller, 'message.sid');
+  calls.length = 0;
+  const payload = { sid: 'S', id: null };
+  server.namespace.emit('offer', payload, 2);
+  await next(signaller, 'message.offer.S');
+  assert.deepEqual(calls, [
+    ['message', 'offer', payload, 2],
+    ['message.offer', payload, 2],
+    ['message.S', 'offer', payload, 2],
+    ['message.offer.S', payload, 2],
+  ]);
+});
+
+test('sends signals through the modifier, those of the library too, and keeps their order', async () => {
+  let delay = 60;
+  connect({
+    signalModifier: async (signalName, payload) => {
+      await new Promise((resolve) => setTimeout(resolve, (delay -= 20)));
+      return { ...payload, signalName, token: 'secret' };
+    },
+  });
+  await next(signaller, 'message.sid');
+  assert.equal(signaller.sendSignal('one', { number: 1 }), null);
+  signaller.sendSignal('two', { number: 2 });
+  await until(() => server.signals.length === 3);
+  signaller.signalModifier = null;
+  signaller.sendSignal('three', { number: 3 });
+  await until(() => server.signals.length === 4);
+  const changed = (signalName, payload) => [signalName, { ...payload, signalName, token: 'secret' }];
+  assert.deepEqual(server.signals, [
+    changed('request-sid', { apiVersion: '1.0' }),
+    changed('one', { number: 1 }),
+    changed('two', { number: 2 }),
+    ['three', { number: 3 }],
+  ]);
+});
+
+test('a modifier that throws costs one signal and is reported', async () => {
+  connect();
+  await next(signaller, 'message.sid');
+  signaller.signalModifier = (name, payload) => {
+    if (name === 'bad') throw new Error('no token');
+    return payload;
+  };
+  const error = next(signaller, 'error');
+  signaller.sendSignal('bad', {});
+  signaller.sendSignal('good', {});
+  assert.equal((await error)[0].code, 'SIGNAL_MODIFIER');
+  await until(() => server.signals.some(([name]) => name === 'good'));
+  assert.ok(!server.signals.some(([name]) => name === 'bad'));
+});
+
+test('connects again when the server comes back, and when the server throws it out', async () => {
+  connect();
+  await next(signaller, 'message.sid');
+  const old = signaller.sid;
+  const { port } = server;
+  server.close();
+  assert.deepEqual(await next(signaller, 'stateChanged'), ['reconnecting']);
+  const [error] = await next(signaller, 'error');
+  assert.equal(error.code, 'SIGNALLER_UNREACHABLE');
+  server = await startServer({ port });
+  await next(signaller, 'message.sid');
+  assert.equal(signaller.state, 'connected');
+  assert.notEqual(signaller.sid, old);
+  server.namespace.disconnectSockets();
+  assert.deepEqual(await next(signaller, 'stateChanged'), ['reconnecting']);
+  await next(signaller, 'message.sid');
+});
+
+test('takes options of Socket.IO and a host without scheme', async () => {
+  const { port } = server;
+  connect({ host: `http://127.0.0.1:${port}/`, ioOptions: { transports: ['websocket'], query: { a: 'b' } } });
+  await next(signaller, 'message.sid');
+  const [socket] = await server.namespace.fetchSockets();
+  assert.equal(socket.handshake.query.a, 'b');
+});
+
+test('refuses what it cannot work with', async () => {
+  const refused = (options, code) => {
+    assert.throws(() => new RTCCafeSignallingClient(options), { name: 'RTCCafeError', code });
+  };
+  refused({}, 'NO_HOST');
+  refused({ host: 'http://' }, 'INVALID_ARGUMENT');
+  refused({ host: server.host, apiVersion: '7.0' }, 'UNKNOWN_API_VERSION');
+  connect().disconnect();
+  assert.equal(signaller.state, 'closed');
+  assert.throws(() => signaller.sendSignal('offer', {}), { code: 'CLOSED' });
+  assert.equal(signaller.disconnect(), null);
+});
