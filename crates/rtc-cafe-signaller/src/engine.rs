@@ -3,6 +3,8 @@
 //! Whatever a client sends is handled in the task of its connection and decided under one lock, so a sender's order is
 //! kept; what it gets waits in its own bounded [`outbox`]. `docs/decisions/003-engine-io.md` says why this is ours.
 
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 pub(crate) mod http;
 pub(crate) mod origin;
 pub(crate) mod shared;

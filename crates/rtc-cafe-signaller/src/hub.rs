@@ -94,7 +94,7 @@ pub struct HubStats {
 #[derive(Debug)]
 struct Socket {
     generation: u32,
-    sid: Box<str>,
+    sid: Arc<str>,
     version: ApiVersion,
     session: Session,
     /// Indices of rooms, sorted.
@@ -117,7 +117,7 @@ pub struct Hub {
     generation: u32,
     sockets: Slab<Socket>,
     /// Only looked up, never walked; sids are minted here, so nobody can choose keys that collide.
-    sids: HashMap<Box<str>, SocketId, BuildHasherDefault<DefaultHasher>>,
+    sids: HashMap<Arc<str>, SocketId, BuildHasherDefault<DefaultHasher>>,
     rooms: Slab<Room>,
     room_names: BTreeMap<RoomId, u32>,
     ended: Ended,
@@ -150,7 +150,7 @@ impl Hub {
     pub fn connect(&mut self, version: ApiVersion) -> SocketId {
         self.generation = self.generation.wrapping_add(1);
         let generation = self.generation;
-        let sid = self.mint.text::<20>();
+        let sid: Arc<str> = self.mint.text::<20>().into();
         let session = Session { id: None, secret: None };
         let socket =
             Socket { generation, sid: sid.clone(), version, session, rooms: Vec::new(), bucket: Bucket::default() };

@@ -28,5 +28,8 @@ mod engine;
 mod signaller;
 
 pub use code::ErrorCode;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub use engine::fuzzing;
 #[cfg(feature = "server")]
 pub use signaller::{Builder, IceServer, Limits, Signaller, Stats};

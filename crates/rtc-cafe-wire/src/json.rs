@@ -276,7 +276,7 @@ impl<'a> Scanner<'a> {
                     self.escape()?;
                 }
                 0..=0x1f => return Err(self.error()),
-                _ => self.at += 1,
+                _ => self.at += 1 + plain(self.text.as_bytes().get(self.at + 1..).unwrap_or_default()),
             }
         }
     }
@@ -336,6 +336,20 @@ impl<'a> Scanner<'a> {
 /// browser module.
 fn part(text: &str, start: usize, end: usize) -> &str {
     text.get(start..end).unwrap_or_default()
+}
+
+/// How many bytes, in steps of eight, are neither quote nor backslash nor control character.
+fn plain(bytes: &[u8]) -> usize {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const HIGH: u64 = ONES * 0x80;
+    // The high bit of a byte is set where the byte is below `n`, and nowhere if there is none such.
+    let below = |word: u64, n: u64| word.wrapping_sub(ONES * n) & !word & HIGH;
+    let is_plain = |word: u64| {
+        let (quote, backslash) = (word ^ (ONES * u64::from(b'"')), word ^ (ONES * u64::from(b'\\')));
+        below(word, 0x20) | below(quote, 1) | below(backslash, 1) == 0
+    };
+    let (words, _) = bytes.as_chunks::<8>();
+    words.iter().take_while(|word| is_plain(u64::from_le_bytes(**word))).count() * 8
 }
 
 /// Undoes the escapes of a string that has been checked.

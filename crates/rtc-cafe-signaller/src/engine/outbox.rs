@@ -282,7 +282,7 @@ mod tests {
         for text in ["aaaa", "bb", "cc"] {
             outbox.push(Frame::text(text)).unwrap();
         }
-        let mut batch = |most| match outbox.poll_batch(&cx(), most) {
+        let batch = |most| match outbox.poll_batch(&cx(), most) {
             Poll::Ready((frames, _)) => frames.len(),
             Poll::Pending => 0,
         };

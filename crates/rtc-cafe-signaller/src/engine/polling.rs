@@ -201,10 +201,16 @@ pub(super) async fn post(link: Arc<Link>, shared: &Shared, body: Body) -> Respon
             Some(text("ok".to_owned()))
         }
     });
-    task.await.ok().flatten().unwrap_or_else(|| Refused::InvalidSession(&link.sid).into_response())
+    let response = task.await.unwrap_or_else(|_| {
+        // The validation panicked; a websocket's task would have ended too.
+        link.outbox.kill();
+        None
+    });
+    response.unwrap_or_else(|| Refused::InvalidSession(&link.sid).into_response())
 }
 
-async fn take(session: &mut Session, link: &Link, body: &str) {
+/// Takes the packets of one body.
+pub(super) async fn take(session: &mut Session, link: &Link, body: &str) {
     for packet in body.split(SEPARATOR) {
         let step = match packet.strip_prefix('b') {
             // What is no base64 is no packet either.

@@ -210,7 +210,15 @@ impl Session {
     /// Asks the application, where it wants to be asked. What is not JSON is refused without it.
     fn question(&self, event: &Event<'_>) -> Option<Verdict> {
         let validate = self.shared.config.validate.as_ref()?;
-        let data = serde_json::from_str(&event.payload).ok()?;
+        let data = match serde_json::from_str(&event.payload) {
+            Ok(data) => data,
+            // Our own reader takes lone surrogates and numbers of any size; nothing may get past the application by them.
+            Err(error) if rtc_cafe_wire::json::Value::parse(&event.payload).is_ok() => {
+                let reason = format!("the event cannot be shown to the application: {error}");
+                return Some(Box::pin(std::future::ready(Err(reason.into()))));
+            }
+            Err(_) => return None,
+        };
         let sid = self.shared.core().0.hub.sid(event.socket)?.to_owned();
         Some(validate(sid, event.name.to_string(), data))
     }

@@ -2,13 +2,14 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
+    sync::Arc,
     time::Duration,
 };
 
 /// What is known of a session: the JSON of its bound id, and its secret if it is one of version 1.0.
 #[derive(Debug, Clone)]
 pub(super) struct Session {
-    pub(super) id: Option<Box<str>>,
+    pub(super) id: Option<Arc<str>>,
     pub(super) secret: Option<Box<str>>,
 }
 
@@ -32,12 +33,12 @@ fn same(a: &str, b: &str) -> bool {
 /// The ended sessions, oldest first, bounded in number and age.
 #[derive(Debug, Default)]
 pub(super) struct Ended {
-    sessions: BTreeMap<Box<str>, Session>,
-    order: VecDeque<(Duration, Box<str>)>,
+    sessions: BTreeMap<Arc<str>, Session>,
+    order: VecDeque<(Duration, Arc<str>)>,
 }
 
 impl Ended {
-    pub(super) fn insert(&mut self, now: Duration, sid: Box<str>, session: Session, most: usize) {
+    pub(super) fn insert(&mut self, now: Duration, sid: Arc<str>, session: Session, most: usize) {
         self.order.push_back((now, sid.clone()));
         self.sessions.insert(sid, session);
         while self.order.len() > most {

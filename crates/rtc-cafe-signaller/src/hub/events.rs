@@ -1,6 +1,6 @@
 //! What each event of a client does.
 
-use std::time::Duration;
+use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use rtc_cafe_wire::{
     ApiVersion, RoomId,
@@ -27,9 +27,16 @@ struct Predecessor {
 
 /// Who sends, as it is stamped on everything relayed.
 struct Stamp {
-    id: Box<str>,
-    sid: Box<str>,
+    id: Option<Arc<str>>,
+    sid: Arc<str>,
     version: ApiVersion,
+}
+
+impl Stamp {
+    /// The id as JSON.
+    fn id(&self) -> &str {
+        self.id.as_deref().unwrap_or("null")
+    }
 }
 
 impl Hub {
@@ -84,7 +91,7 @@ impl Hub {
         let predecessor = self.predecessor(now, id, &object);
         let members = self.members(&room);
         let signal = Signal::Announcement { prev_sid: predecessor.sid.as_deref(), room: Some(room.as_json()) };
-        let frames = Frames::new(&stamp.id, &stamp.sid, signal);
+        let frames = Frames::new(stamp.id(), &stamp.sid, signal);
         self.emit_frames(members.into_iter().filter(|&member| member != id), name::ACQUIRE_PEERS, frames);
         self.supersede(now, id, predecessor.superseded);
         Ok(())
@@ -146,7 +153,7 @@ impl Hub {
         let predecessor = self.predecessor(now, id, &object);
         let signal =
             Signal::Announcement { prev_sid: predecessor.sid.as_deref(), room: room.as_ref().map(RoomId::as_json) };
-        let frames = Frames::new(&stamp.id, &stamp.sid, signal);
+        let frames = Frames::new(stamp.id(), &stamp.sid, signal);
         self.emit_frames([to], name::ACQUIRE_PEERS_RESPONSE, frames);
         self.supersede(now, id, predecessor.superseded);
         Ok(())
@@ -155,7 +162,7 @@ impl Hub {
     fn relay(&mut self, now: Duration, id: SocketId, event: &'static str, payload: &str) -> Result<(), Refusal> {
         let object = refusal::object(payload)?;
         let stamp = self.stamp(id, &object)?;
-        let frames = Frames::new(&stamp.id, &stamp.sid, Signal::Relay(&object));
+        let frames = Frames::new(stamp.id(), &stamp.sid, Signal::Relay(&object));
         // Clients of 0.0 leave it to the receivers to know who is meant.
         if stamp.version == ApiVersion::V0_0 && object.get("recipient").is_none() {
             let neighbours = self.neighbours(id);
@@ -188,11 +195,7 @@ impl Hub {
             }
             socket.session.id = Some(named.text().into());
         }
-        Ok(Stamp {
-            id: socket.session.id.clone().unwrap_or_else(|| "null".into()),
-            sid: socket.sid.clone(),
-            version: socket.version,
-        })
+        Ok(Stamp { id: socket.session.id.clone(), sid: socket.sid.clone(), version: socket.version })
     }
 
     /// Checks a `prevSid` against what is known; what is unknown, say after a restart, passes as the hint that it is.
@@ -272,9 +275,9 @@ fn read_room(object: &Object<'_>) -> Result<RoomId, Refusal> {
     RoomId::from_json(room).map_err(|error| Refusal::new(ErrorCode::InvalidRoom, error.to_string()))
 }
 
-fn read_recipient(object: &Object<'_>) -> Result<Box<str>, Refusal> {
+fn read_recipient<'a>(object: &Object<'a>) -> Result<Cow<'a, str>, Refusal> {
     let recipient = object.get("recipient").and_then(Value::as_string);
-    recipient.filter(|sid| (1..=MAX_ID).contains(&sid.len())).map(|sid| sid.into_owned().into_boxed_str()).ok_or_else(
-        || Refusal::new(ErrorCode::InvalidRecipient, "a \"recipient\" is needed: the sid of one peer, as a string"),
-    )
+    recipient.filter(|sid| (1..=MAX_ID).contains(&sid.len())).ok_or_else(|| {
+        Refusal::new(ErrorCode::InvalidRecipient, "a \"recipient\" is needed: the sid of one peer, as a string")
+    })
 }

@@ -1,1 +1,216 @@
-//! Tests of the hub.
+//! Tests of the hub alone: the same calls give the same outputs, whatever comes.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use proptest::prelude::*;
+use rtc_cafe_wire::{ApiVersion, RoomId, json::Value as Json};
+
+use super::{Hub, HubConfig, Output, SocketId};
+
+const NOW: Duration = Duration::from_secs(1);
+
+fn hub() -> Hub {
+    Hub::new(HubConfig::default(), [7; 32])
+}
+
+fn outputs(hub: &mut Hub) -> Vec<(SocketId, &'static str, String)> {
+    std::iter::from_fn(|| hub.poll())
+        .filter_map(|output| match output {
+            Output::Emit { to, event, payload } => Some((to, event, payload.to_string())),
+            Output::Disconnect { .. } => None,
+        })
+        .collect()
+}
+
+#[test]
+fn sids_cannot_be_guessed_and_are_the_same_for_the_same_seed() {
+    let (mut a, mut b, mut c) = (hub(), hub(), Hub::new(HubConfig::default(), [8; 32]));
+    let sid = |hub: &mut Hub| {
+        let socket = hub.connect(ApiVersion::V0_2);
+        hub.sid(socket).unwrap().to_owned()
+    };
+    let first = sid(&mut a);
+    assert_eq!(first.len(), 20);
+    assert_eq!(first, sid(&mut b));
+    assert_ne!(first, sid(&mut c));
+    assert_ne!(first, sid(&mut a));
+}
+
+#[test]
+fn a_slot_that_is_used_again_is_another_socket() {
+    let mut hub = hub();
+    let old = hub.connect(ApiVersion::V0_2);
+    hub.disconnect(NOW, old);
+    let new = hub.connect(ApiVersion::V0_2);
+    assert_eq!(old.index(), new.index());
+    assert_eq!(hub.sid(old), None);
+    hub.handle_event(NOW, old, "request-sid", "{}");
+    hub.disconnect(NOW, old);
+    assert!(hub.sid(new).is_some());
+    assert!(outputs(&mut hub).is_empty());
+}
+
+#[test]
+fn ended_sessions_are_forgotten_by_number_and_by_age() {
+    let config = HubConfig { remembered_sessions: 3, ..HubConfig::default() };
+    let mut hub = Hub::new(config, [7; 32]);
+    let member = hub.connect(ApiVersion::V0_2);
+    hub.handle_event(NOW, member, "join", "{\"room\":1}");
+    let mut ended = Vec::new();
+    for _ in 0..5 {
+        let socket = hub.connect(ApiVersion::V0_2);
+        hub.handle_event(NOW, socket, "join", "{\"room\":1,\"id\":\"x\"}");
+        ended.push(hub.sid(socket).unwrap().to_owned());
+        hub.disconnect(NOW, socket);
+    }
+    assert_eq!(hub.stats().remembered, 3);
+    let mut relayed = |now, claim: &str| {
+        outputs(&mut hub);
+        let socket = hub.connect(ApiVersion::V0_2);
+        hub.handle_event(now, socket, "join", &format!("{{\"room\":1,\"id\":\"y\",\"prevSid\":\"{claim}\"}}"));
+        outputs(&mut hub)[0].2.contains(claim)
+    };
+    assert!(relayed(NOW, &ended[0]), "forgotten, so it is a hint again");
+    assert!(!relayed(NOW, &ended[4]), "remembered under another id");
+    assert!(relayed(NOW + Duration::from_secs(601), &ended[4]), "too long ago");
+}
+
+#[test]
+fn a_mesh_of_a_hundred_fits_the_rate() {
+    let mut hub = hub();
+    let sockets: Vec<_> = (0..100).map(|_| hub.connect(ApiVersion::V0_2)).collect();
+    for &socket in &sockets {
+        hub.handle_event(NOW, socket, "join", "{\"room\":1}");
+    }
+    let to = hub.sid(sockets[0]).unwrap().to_owned();
+    for _ in 0..99 * 16 {
+        hub.handle_event(NOW, sockets[1], "candidate", &format!("{{\"recipient\":\"{to}\"}}"));
+    }
+    assert_eq!(hub.stats().refused.iter().sum::<u64>(), 0);
+}
+
+/// Something that happens at the hub; numbers choose among the sockets that there were.
+#[derive(Debug, Clone)]
+enum Step {
+    Connect(ApiVersion),
+    Disconnect(usize),
+    Event { by: usize, event: &'static str, about: usize, room: &'static str, extra: &'static str },
+    Raw { by: usize, event: String, payload: String },
+}
+
+const ROOMS: &[&str] = &["1", "1.0", "\"1\"", "\"r\"", "null", "\"\"", "[]", "true"];
+const EVENTS: &[&str] = &["request-sid", "join", "acquire-peers-response", "offer", "answer", "candidate", "error"];
+const EXTRAS: &[&str] = &["", ",\"id\":\"a\"", ",\"id\":null", ",\"sid\":\"forged\"", ",\"apiVersion\":\"1.0\""];
+
+fn step() -> impl Strategy<Value = Step> {
+    let choice = |list: &'static [&'static str]| (0..list.len()).prop_map(move |at| list[at]);
+    prop_oneof![
+        2 => (0..4_usize).prop_map(|at| Step::Connect(ApiVersion::ALL[at])),
+        1 => (0..12_usize).prop_map(Step::Disconnect),
+        8 => (0..12_usize, choice(EVENTS), 0..12_usize, choice(ROOMS), choice(EXTRAS))
+            .prop_map(|(by, event, about, room, extra)| Step::Event { by, event, about, room, extra }),
+        1 => (0..12_usize, ".{0,12}", ".{0,40}").prop_map(|(by, event, payload)| Step::Raw { by, event, payload }),
+    ]
+}
+
+/// The rooms of each socket, kept apart from the hub's own books.
+#[derive(Default)]
+struct Model {
+    sockets: Vec<(SocketId, String)>,
+    rooms: BTreeMap<SocketId, BTreeSet<String>>,
+}
+
+impl Model {
+    fn take(&mut self, hub: &mut Hub, step: &Step) {
+        let socket = |at: usize| self.sockets.get(at).cloned();
+        match step {
+            Step::Connect(version) => {
+                let id = hub.connect(*version);
+                self.sockets.push((id, hub.sid(id).unwrap().to_owned()));
+                self.rooms.insert(id, BTreeSet::new());
+            }
+            Step::Disconnect(at) => {
+                if let Some((id, _)) = socket(*at) {
+                    hub.disconnect(NOW, id);
+                    self.check(hub, id);
+                    self.rooms.remove(&id);
+                }
+            }
+            Step::Event { by, event, about, room, extra } => {
+                let (Some((id, _)), Some((_, about))) = (socket(*by), socket(*about)) else { return };
+                let payload = format!("{{\"recipient\":\"{about}\",\"room\":{room},\"prevSid\":\"{about}\"{extra}}}");
+                hub.handle_event(NOW, id, event, &payload);
+                let joined = Json::parse(room).ok().and_then(|room| RoomId::from_json(room).ok());
+                if let (&"join", Some(room), Some(rooms)) = (event, joined, self.rooms.get_mut(&id)) {
+                    rooms.insert(room.as_json().to_owned());
+                }
+                self.check(hub, id);
+            }
+            Step::Raw { by, event, payload } => {
+                if let Some((id, _)) = socket(*by) {
+                    hub.handle_event(NOW, id, event, payload);
+                    self.check(hub, id);
+                }
+            }
+        }
+        outputs(hub);
+    }
+
+    /// Nobody hears of an event but those who share a room with its sender, and the sender.
+    fn check(&self, hub: &mut Hub, sender: SocketId) {
+        let none = BTreeSet::new();
+        let rooms = |id| self.rooms.get(&id).unwrap_or(&none);
+        for (to, event, payload) in outputs(hub) {
+            let shares = to == sender || rooms(to).intersection(rooms(sender)).next().is_some();
+            assert!(shares, "{event} {payload} reached a stranger");
+            assert!(Json::parse(&payload).is_ok(), "{payload}");
+            assert!(!payload.contains("forged"), "{payload}");
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(400) })]
+
+    #[test]
+    fn nothing_reaches_strangers_and_nothing_is_left(steps in proptest::collection::vec(step(), 1..120)) {
+        let mut hub = hub();
+        let mut model = Model::default();
+        for step in &steps {
+            model.take(&mut hub, step);
+        }
+        for (id, _) in &model.sockets {
+            hub.disconnect(NOW, *id);
+        }
+        outputs(&mut hub);
+        prop_assert_eq!((hub.stats().sockets, hub.stats().rooms), (0, 0));
+        prop_assert!(hub.sids.is_empty() && hub.room_names.is_empty() && hub.outputs.is_empty());
+    }
+
+    #[test]
+    fn the_same_calls_give_the_same_outputs(steps in proptest::collection::vec(step(), 1..60)) {
+        let run = || {
+            let mut hub = hub();
+            let mut sockets = Vec::new();
+            let mut all = Vec::new();
+            for step in &steps {
+                match step {
+                    Step::Connect(version) => sockets.push(hub.connect(*version)),
+                    Step::Disconnect(at) => sockets.get(*at).into_iter().for_each(|id| hub.disconnect(NOW, *id)),
+                    Step::Event { by, event, room, .. } => sockets.get(*by).into_iter().for_each(|id| {
+                        hub.handle_event(NOW, *id, event, &format!("{{\"room\":{room}}}"));
+                    }),
+                    Step::Raw { by, event, payload } => {
+                        sockets.get(*by).into_iter().for_each(|id| hub.handle_event(NOW, *id, event, payload));
+                    }
+                }
+                all.extend(outputs(&mut hub));
+            }
+            all
+        };
+        prop_assert_eq!(run(), run());
+    }
+}

@@ -1,0 +1,136 @@
+//! The binary as an operator sees it.
+#![allow(clippy::unwrap_used, reason = "a test")]
+
+use std::{
+    io::{BufRead, BufReader, Read, Write},
+    net::TcpStream,
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+const BINARY: &str = env!("CARGO_BIN_EXE_rtc-cafe");
+
+/// A running server, ended with its test.
+struct Serving {
+    child: Child,
+    host: String,
+}
+
+impl Serving {
+    fn start(arguments: &[&str], environment: &[(&str, &str)]) -> Self {
+        let mut child = Command::new(BINARY)
+            .arg("serve")
+            .args(arguments)
+            .envs(environment.iter().copied())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+        let host = line.strip_prefix("rtc-cafe is ready at http://").and_then(|rest| rest.strip_suffix("/\n"));
+        Self { host: host.unwrap_or_else(|| panic!("one line with the URL, not {line:?}")).to_owned(), child }
+    }
+
+    /// The head and the body of an answer.
+    fn get(&self, path: &str, headers: &str) -> (String, Vec<u8>) {
+        let mut stream = TcpStream::connect(&self.host).unwrap();
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n{headers}\r\n", self.host).unwrap();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).unwrap();
+        let end = answer.windows(4).position(|window| window == b"\r\n\r\n").unwrap();
+        let body = answer.split_off(end + 4);
+        (String::from_utf8(answer).unwrap().to_ascii_lowercase(), body)
+    }
+
+    /// Asks it to stop, and returns its exit code.
+    fn stop(mut self, signal: &str) -> Option<i32> {
+        Command::new("kill").args([signal, &self.child.id().to_string()]).status().unwrap();
+        let start = Instant::now();
+        while start.elapsed() < Duration::from_secs(15) {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status.code();
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        panic!("it does not stop");
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn it_serves_what_it_promises() {
+    let serving = Serving::start(&["--listen", "127.0.0.1:0"], &[]);
+    let ok = "http/1.1 200 ok";
+    for (path, kind) in [
+        ("/", "text/html"),
+        ("/samples/simple-chat.html", "text/html"),
+        ("/healthz", "text/plain"),
+        ("/readyz", "text/plain"),
+        ("/metrics", "text/plain; version=0.0.4"),
+        ("/socket.io/?EIO=4&transport=polling", "text/plain"),
+    ] {
+        let (head, _) = serving.get(path, "");
+        assert!(head.starts_with(ok) && head.contains(&format!("content-type: {kind}")), "{path}: {head}");
+    }
+    let (head, page) = serving.get("/", "");
+    assert!(head.contains("content-security-policy: default-src 'self'"), "{head}");
+    assert!(head.contains("x-content-type-options: nosniff") && head.contains("cache-control: no-cache"), "{head}");
+    let etag = head.lines().find_map(|line| line.strip_prefix("etag: ")).unwrap().replace("w/", "W/");
+    let (head, _) = serving.get("/", &format!("If-None-Match: {etag}\r\n"));
+    assert!(head.starts_with("http/1.1 304"), "{head}");
+    let (head, packed) = serving.get("/", "Accept-Encoding: gzip\r\n");
+    assert!(head.contains("content-encoding: gzip") && packed.len() < page.len(), "{head}");
+    // Without the npm build the client is not there, and that is said.
+    let (head, body) = serving.get("/client/rtc-cafe-client.js", "");
+    let text = String::from_utf8(body).unwrap();
+    match head.starts_with(ok) {
+        true => assert!(head.contains("content-type: text/javascript"), "{head}"),
+        false => assert!(head.starts_with("http/1.1 404") && text.contains("cargo xtask build"), "{head}{text}"),
+    }
+    for path in ["/client/nothing", "/samples/../Cargo.toml", "/samples/%2e%2e/Cargo.toml", "/nothing"] {
+        assert!(serving.get(path, "").0.starts_with("http/1.1 404"), "{path}");
+    }
+    let (_, metrics) = serving.get("/metrics", "");
+    let metrics = String::from_utf8(metrics).unwrap();
+    for line in ["rtc_cafe_connections 1", "rtc_cafe_events_rejected_total{code=\"too-large\"} 0"] {
+        assert!(metrics.lines().any(|found| found == line), "{metrics}");
+    }
+    assert_eq!(serving.stop("-TERM"), Some(0));
+}
+
+#[test]
+fn options_come_from_the_environment_too() {
+    let environment = [
+        ("RTC_CAFE_LISTEN", "127.0.0.1:0"),
+        ("RTC_CAFE_ALLOW_ORIGIN", "https://a.example,https://b.example"),
+        ("RTC_CAFE_ICE_SERVER", "stun:stun.example.org"),
+    ];
+    let serving = Serving::start(&[], &environment);
+    for (origin, status) in [("https://b.example", "200"), ("https://c.example", "400")] {
+        let (head, _) = serving.get("/socket.io/?EIO=4&transport=polling", &format!("Origin: {origin}\r\n"));
+        assert!(head.starts_with(&format!("http/1.1 {status}")), "{head}");
+    }
+    assert_eq!(serving.stop("-INT"), Some(0));
+}
+
+#[test]
+fn what_goes_wrong_is_said() {
+    let serving = Serving::start(&["--listen", "127.0.0.1:0"], &[]);
+    let fails = |arguments: &[&str]| {
+        let output = Command::new(BINARY).arg("serve").args(arguments).output().unwrap();
+        assert!(output.stdout.is_empty());
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    let (code, text) = fails(&["--listen", &serving.host]);
+    assert!(code == Some(1) && text.contains(&serving.host) && text.contains("in use"), "{text}");
+    let (code, text) = fails(&["--listen", "localhost"]);
+    assert!(code == Some(1) && text.contains("no port"), "{text}");
+    let (code, text) = fails(&["--allow-origin", "a.example"]);
+    assert!(code == Some(2) && text.contains("an origin is"), "{text}");
+}
