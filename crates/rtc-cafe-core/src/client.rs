@@ -243,8 +243,11 @@ impl Client {
         while let Some((key, timer)) = self.timers.pop(now) {
             match timer {
                 Timer::Offer => self.offer(now, key),
-                Timer::Connect => self.fail(now, key, String::from("the connection did not open in time")),
-                Timer::Pong => self.lose(now, key),
+                Timer::Connect if self.roster.get(key).is_some_and(|peer| peer.present) => {
+                    self.fail(now, key, String::from("the connection did not open in time"));
+                }
+                // The peer left in the middle of the handshake, or is silent.
+                Timer::Connect | Timer::Pong => self.lose(now, key),
             }
         }
     }

@@ -271,6 +271,19 @@ fn limits() {
 }
 
 #[test]
+fn who_leaves_in_the_middle_of_the_handshake_is_gone_soon() {
+    let mut client = joined(|_| ());
+    signal(&mut client, "acquire-peers", r#"{"id":"b","sid":"B","room":"R"}"#);
+    tell(&mut client, ConnectionId(1), ConnectionEvent::OfferCreated("offer".into()));
+    answer(&mut client, "B", "b", ConnectionId(1));
+    signal(&mut client, "peer-disconnection", r#"{"sid":"B"}"#);
+    outputs(&mut client);
+    client.handle_timeout(NOW + Duration::from_secs(3));
+    assert_eq!(outputs(&mut client), [Output::Connection(ConnectionId(1), Command::Close)], "no error is told");
+    assert_eq!(sids(client.discovered_peers()), Vec::<&str>::new());
+}
+
+#[test]
 fn closing_tells_of_every_loss() {
     let mut client = joined(|_| ());
     let connection = connect(&mut client, "B", "b");

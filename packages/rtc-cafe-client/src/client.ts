@@ -49,7 +49,6 @@ export class RTCCafeClient<Message = unknown> extends EventEmitter<RTCCafeClient
   readonly enableWebRTCHandshake: boolean;
   readonly #core = new Core(crypto.getRandomValues(new Uint8Array(32)));
   readonly #connections = new Map<number, Connection>();
-  readonly #ownsSignaller: boolean;
   readonly #detach: () => void;
   #rtcConfig: RTCConfiguration | null;
   #iceServers: RTCIceServer[] | undefined;
@@ -72,7 +71,6 @@ export class RTCCafeClient<Message = unknown> extends EventEmitter<RTCCafeClient
     }
     this.#rtcConfig = rtcConfig ?? null;
     this.enableWebRTCHandshake = enableWebRTCHandshake ?? true;
-    this.#ownsSignaller = !signaller;
     this.signaller = signaller ?? new RTCCafeSignallingClient(apiVersion === undefined ? {} : { apiVersion });
     this.#detach = this.signaller.attach({
       state: (state) => this.#input(() => this.#core.handleSignallerState(performance.now(), state)),
@@ -159,13 +157,13 @@ export class RTCCafeClient<Message = unknown> extends EventEmitter<RTCCafeClient
   }
 
   /**
-   * Leaves every room and closes every connection, for good. The signaller is disconnected too, unless it was given to
-   * the constructor.
+   * Leaves every room and closes every connection, for good. The signaller is disconnected too, because its session is
+   * what the server and peers know this client by.
    */
   close(): null {
     if (this.#closed) return null;
     this.#input(() => this.#core.close(performance.now()));
-    if (this.#ownsSignaller) this.signaller.disconnect();
+    this.signaller.disconnect();
     this.#closed = true;
     this.#detach();
     clearTimeout(this.#timer);

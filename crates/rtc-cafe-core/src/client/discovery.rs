@@ -12,6 +12,7 @@ use crate::{
     output::Output,
     roster::PeerKey,
     time::Time,
+    timers::Timer,
 };
 
 impl Client {
@@ -71,7 +72,10 @@ impl Client {
         peer.present = false;
         if peer.is_connected() {
             self.ping(now, key);
-        } else if !peer.is_bound() {
+        } else if peer.is_bound() {
+            // Both have what they need to connect, so if the peer is alive it will not take long.
+            self.timers.set(key, Timer::Connect, now + self.config.timing.pong);
+        } else {
             self.unlink(key);
             self.remove(key);
         }
@@ -100,7 +104,8 @@ impl Client {
         let peer = self.roster.get_mut(key)?;
         peer.present = true;
         peer.failures = 0;
-        if !peer.is_connected() {
+        if peer.connection.is_some() && !peer.is_connected() {
+            self.timers.set(key, Timer::Connect, now + self.config.timing.connect);
             self.negotiate(key, |connection, actions| connection.resend(actions));
         }
         Some(key)

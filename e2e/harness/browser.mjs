@@ -1,0 +1,116 @@
+// Headless Chromium: browsers that are gone after the test, and pages that remember what went wrong in them.
+
+import { existsSync } from 'node:fs';
+import { mkdir, mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+import puppeteer from 'puppeteer-core';
+
+import { pageKit } from './page-kit.mjs';
+import { within } from './process.mjs';
+
+const ARTIFACTS = fileURLToPath(new URL('../artifacts/', import.meta.url));
+
+const ARGUMENTS = [
+  '--no-sandbox',
+  '--disable-gpu',
+  '--disable-quic',
+  '--no-first-run',
+  '--disable-background-networking',
+  '--disable-component-update',
+  '--disable-sync',
+  // Pages on loopback are to find each other without multicast DNS.
+  '--disable-features=WebRtcHideLocalIpsWithMdns',
+];
+
+function chromium() {
+  const candidates = process.env.CHROMIUM ? [process.env.CHROMIUM] : ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'];
+  const found = candidates.find((candidate) => existsSync(candidate));
+  if (!found) throw new Error(`no browser at ${candidates.join(' or ')}; install Chromium, or set CHROMIUM`);
+  return found;
+}
+
+export class Browser {
+  #browser;
+  #profile;
+  #contexts = [];
+
+  static async launch() {
+    const browser = new Browser();
+    browser.#profile = await mkdtemp(join(tmpdir(), 'rtc-cafe-e2e-'));
+    browser.#browser = await puppeteer.launch({
+      executablePath: chromium(),
+      headless: true,
+      userDataDir: browser.#profile,
+      args: ARGUMENTS,
+      protocolTimeout: 60_000,
+    });
+    return browser;
+  }
+
+  /** Opens a page in a context of its own, as that of another person would be. */
+  async open(url, { viewport = { width: 1000, height: 700 }, kit = true } = {}) {
+    const context = await this.#browser.createBrowserContext();
+    this.#contexts.push(context);
+    const page = await context.newPage();
+    await page.setViewport(viewport);
+    watch(page);
+    if (kit) await page.evaluateOnNewDocument(pageKit);
+    const reply = await page.goto(url, { waitUntil: 'load' });
+    if (!reply.ok()) throw new Error(`${url} answers ${reply.status()}`);
+    return page;
+  }
+
+  /** Closes all pages. */
+  async clear() {
+    await Promise.all(this.#contexts.splice(0).map((context) => context.close().catch(() => {})));
+  }
+
+  /** Pulls the plug. */
+  async kill() {
+    const process = this.#browser.process();
+    const exited = new Promise((resolve) => { process.once('exit', resolve); });
+    process.kill('SIGKILL');
+    await within(5000, exited, 'the browser ending');
+    await this.#sweep();
+  }
+
+  async close() {
+    await this.#browser.close().catch(() => this.#browser.process()?.kill('SIGKILL'));
+    await this.#sweep();
+  }
+
+  #sweep() {
+    return rm(this.#profile, { recursive: true, force: true, maxRetries: 10, retryDelay: 100 }).catch(() => {});
+  }
+}
+
+/** Notes what goes wrong in a page, and where its requests go. */
+function watch(page) {
+  const problems = [];
+  // Browsers ask every site for an icon; pages that want one name it.
+  Object.defineProperty(page, 'problems', { get: () => problems.filter((problem) => !problem.includes('/favicon.ico')) });
+  page.requests = [];
+  page.on('pageerror', (error) => problems.push(`uncaught: ${error?.stack ?? error}`));
+  page.on('console', (message) => {
+    if (!['error', 'warn'].includes(message.type())) return;
+    problems.push(`${message.type()}: ${message.text()} ${message.location()?.url ?? ''}`);
+  });
+  page.on('request', (request) => page.requests.push(request.url()));
+  page.on('response', (response) => {
+    if (response.status() >= 400) problems.push(`${response.status()} ${response.url()}`);
+  });
+  page.on('requestfailed', (request) => {
+    const reason = request.failure()?.errorText;
+    // What a page that is left was still loading.
+    if (reason !== 'net::ERR_ABORTED') problems.push(`${reason} ${request.url()}`);
+  });
+}
+
+/** Keeps a picture of a page for people to look at. */
+export async function picture(page, name) {
+  await mkdir(ARTIFACTS, { recursive: true });
+  await page.screenshot({ path: join(ARTIFACTS, `${name}.png`) });
+}

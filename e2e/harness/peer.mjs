@@ -1,0 +1,140 @@
+// A client in a page, as a test sees it.
+
+import assert from 'node:assert/strict';
+
+import { eventually } from './process.mjs';
+
+const MODULE = '/client/rtc-cafe-client.js';
+
+export class Peer {
+  constructor(page, name) {
+    this.page = page;
+    this.name = name;
+  }
+
+  /** Opens a page of the server and starts a client in it. */
+  static async open(browser, base, settings = {}) {
+    const page = await browser.open(`${base}/healthz`);
+    return Peer.start(page, settings);
+  }
+
+  /** Starts a client in a page, which may have several. */
+  static async start(page, { name = 'client', from = MODULE, ...settings } = {}) {
+    const peer = new Peer(page, name);
+    peer.first = await page.evaluate((name, settings) => kit.start(name, settings), name, { from, ...settings });
+    return peer;
+  }
+
+  /** Runs a function in the page with the client as its first argument. */
+  run(call, ...args) {
+    return this.page.evaluate(
+      (name, call, args) => (0, eval)(`(${call})`)(kit.clients[name], ...args),
+      this.name, call.toString(), args,
+    );
+  }
+
+  /** What a call in the page gives or throws. */
+  attempt(call, ...args) {
+    return this.page.evaluate(
+      (name, call, args) => kit.attempt(() => (0, eval)(`(${call})`)(kit.clients[name], ...args)),
+      this.name, call.toString(), args,
+    );
+  }
+
+  look() {
+    return this.page.evaluate((name) => kit.look(name), this.name);
+  }
+
+  /** The arguments of every event of a name so far. */
+  told(event) {
+    return this.page.evaluate((name, event) => kit.told(name, event), this.name, event);
+  }
+
+  /** The names of all events so far, in order. */
+  history() {
+    return this.page.evaluate((name) => kit.events[name].map((event) => JSON.stringify(event).slice(0, 200)), this.name);
+  }
+
+  /** Forgets the events so far. */
+  forget() {
+    return this.page.evaluate((name) => { kit.events[name].length = 0; }, this.name);
+  }
+
+  join(...rooms) {
+    return this.run((client, rooms) => rooms.forEach((room) => client.joinRoom(room)), rooms);
+  }
+
+  send(message, to) {
+    return this.run((client, message, to) => { client.sendMessage(message, to ?? undefined); }, message, to ?? null);
+  }
+
+  async sid() {
+    const { sid } = await eventually(async () => {
+      const look = await this.look();
+      assert.notEqual(look.sid, 'unassigned');
+      return look;
+    });
+    return sid;
+  }
+
+  /** Waits until the events of a name are exactly these. */
+  async expect(event, expected, options) {
+    try {
+      await eventually(async () => assert.deepEqual(await this.told(event), expected), options);
+    } catch (error) {
+      error.message += `\nall events of ${this.name}:\n${(await this.history().catch(() => ['gone'])).join('\n')}`;
+      throw error;
+    }
+  }
+
+  /** Waits until these peers are connected, and no others. */
+  async sees(...others) {
+    const sids = (await Promise.all(others.map((other) => other.sid()))).sort();
+    try {
+      await eventually(async () => {
+        const { connectedPeers, discoveredPeers } = await this.look();
+        assert.deepEqual({ connected: connectedPeers.sort(), discovered: discoveredPeers.sort() }, { connected: sids, discovered: sids });
+      }, { within: 20_000 });
+    } catch (error) {
+      error.message += `\nall events of ${this.name}:\n${(await this.history().catch(() => ['gone'])).join('\n')}`;
+      throw error;
+    }
+  }
+
+  /** How many peer connections are open. */
+  connections() {
+    return this.page.evaluate(() => kit.connections.filter((connection) => connection.connectionState !== 'closed').length);
+  }
+}
+
+/** Opens so many clients in pages of their own, in one room where nobody is yet, and waits until all see each other. */
+export async function table(browser, base, count, settings = {}) {
+  const peers = await Promise.all(Array.from({ length: count }, () => Peer.open(browser, base, { rooms: ['table'], ...settings })));
+  await Promise.all(peers.map((peer) => peer.sid()));
+  await everybodySees(peers);
+  return peers;
+}
+
+export async function everybodySees(peers) {
+  await Promise.all(peers.map((peer) => peer.sees(...peers.filter((other) => other !== peer))));
+}
+
+/** Sends a message from one to others, and waits until it has come there, as the last of its sender. */
+export async function delivers(from, message, ...to) {
+  const sender = await from.sid();
+  await from.send(message);
+  for (const peer of to) {
+    await eventually(async () => {
+      const messages = (await peer.told('message')).filter(([sid]) => sid === sender);
+      assert.deepEqual(messages.at(-1), [sender, message]);
+    });
+  }
+}
+
+/** Nothing was wrong in these pages, except what the test expects. */
+export function assertClean(...pages) {
+  const options = pages.at(-1) instanceof RegExp ? pages.pop() : /(?!)/;
+  for (const { problems } of pages.map((page) => page.page ?? page)) {
+    assert.deepEqual(problems.filter((problem) => !options.test(problem)), []);
+  }
+}
