@@ -12,9 +12,13 @@ use crate::process::{self, capture, command, quiet, say};
 
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
-/// Whether this system has apt.
-pub fn has_apt() -> bool {
-    process::works(command("apt-get").arg("--version")) && Path::new(KEYRING).exists()
+/// Whether packages of Debian can be read here.
+pub fn is_debian() -> bool {
+    has_apt() && Path::new(KEYRING).exists()
+}
+
+fn has_apt() -> bool {
+    process::works(command("apt-get").arg("--version"))
 }
 
 /// Installs packages, or says which line a person with more rights should type.

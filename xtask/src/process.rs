@@ -12,8 +12,10 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
-/// A step that runs longer than this hangs.
+/// A program that runs longer than this hangs.
 const DEADLINE: Duration = Duration::from_secs(20 * 60);
+/// So does a test runner that says nothing for so long.
+const SILENCE: Duration = Duration::from_secs(5 * 60);
 /// How often a quiet step says on a plain log that it is alive.
 const PLAIN_SIGN_OF_LIFE: Duration = Duration::from_secs(20);
 /// How much of a failed program's output is shown again.
@@ -132,7 +134,7 @@ pub fn tee(command: &mut Command) -> Result<Transcript> {
     let (mut child, received) = spawn(command).with_context(|| format!("cannot start `{shown}`"))?;
     let mut lines = Vec::new();
     loop {
-        match received.recv_timeout(DEADLINE.saturating_sub(start.elapsed())) {
+        match received.recv_timeout(SILENCE.min(DEADLINE.saturating_sub(start.elapsed()))) {
             Ok(line) => {
                 println!("{line}");
                 lines.push(line);
@@ -140,7 +142,9 @@ pub fn tee(command: &mut Command) -> Result<Transcript> {
             Err(RecvTimeoutError::Disconnected) => break,
             Err(RecvTimeoutError::Timeout) => {
                 stop(&mut child);
-                lines.push(format!("`{shown}` did not end within {}", seconds(DEADLINE)));
+                let message = format!("`{shown}` was stopped: after {} it said nothing more", seconds(start.elapsed()));
+                println!("{message}");
+                lines.push(message);
                 return Ok(Transcript { succeeded: false, lines });
             }
         }
@@ -188,10 +192,34 @@ fn spawn(command: &mut Command) -> io::Result<(Child, Receiver<String>)> {
     Ok((child, receiver))
 }
 
+/// Ends a program and everything that it started, which would otherwise go on without anybody.
 fn stop(child: &mut Child) {
+    let table = capture(command("ps").args(["-A", "-o", "pid=,ppid="])).unwrap_or_default();
+    let family = descendants(child.id(), &table);
+    if !family.is_empty() {
+        works(command("kill").args(family.iter().map(u32::to_string)));
+    }
     // It may have ended in the meantime, which is just as well.
     let _ = child.kill();
     let _ = child.wait();
+}
+
+/// The processes below one, from a table with a process and its parent in each line.
+fn descendants(ancestor: u32, table: &str) -> Vec<u32> {
+    let pairs: Vec<(u32, u32)> = table
+        .lines()
+        .filter_map(|line| {
+            let mut numbers = line.split_whitespace().map(str::parse);
+            Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
+        })
+        .collect();
+    let mut family = vec![ancestor];
+    let mut next = 0;
+    while let Some(&parent) = family.get(next) {
+        family.extend(pairs.iter().filter(|(_, of)| *of == parent).map(|(child, _)| child));
+        next += 1;
+    }
+    family.split_off(1)
 }
 
 fn succeed(shown: &str, status: ExitStatus) -> Result<()> {
@@ -217,5 +245,31 @@ impl Tail {
 
     fn text(&self) -> String {
         self.0.iter().map(String::as_str).collect::<Vec<_>>().join("\n")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_family_of_a_process_is_all_that_it_started_and_no_other() {
+        let table = "    1     0\n   10     1\n   11    10\n   12    11\n   20     1\n   21    20\n";
+        assert_eq!(descendants(10, table), [11, 12]);
+        assert_eq!(descendants(21, table), [0; 0]);
+    }
+
+    #[test]
+    fn both_outputs_are_kept_in_their_order_with_the_result() {
+        let transcript = tee(command("sh").args(["-c", "echo one; echo two >&2; echo three; exit 3"])).unwrap();
+        assert!(!transcript.succeeded);
+        assert_eq!(transcript.lines[..3], ["one", "two", "three"]);
+        assert!(transcript.lines[3].contains("exit status: 3"), "{transcript:?}");
+    }
+
+    #[test]
+    fn durations_read_well() {
+        let text = |millis| seconds(Duration::from_millis(millis));
+        assert_eq!([text(1_230), text(61_000), text(125_000)], ["1.2 s", "61 s", "2 min 05 s"]);
     }
 }

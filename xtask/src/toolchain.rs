@@ -122,7 +122,7 @@ fn from_debian(host: &Host, cache: &Path) -> Result<WasmToolchain> {
         debian::install("Rust's WebAssembly target", &["libstd-rust-dev-wasm32"]).context(advice)?;
         return Ok(WasmToolchain { programs: None });
     }
-    ensure!(debian::has_apt(), advice);
+    ensure!(debian::is_debian(), advice);
     say(format!("Rust's {TARGET} target is missing: building it from Debian's packages, about a minute"));
     let work = Workshop::open(cache)?;
     for (name, make) in [("source", from_source as fn(&Host, &Path) -> Result<PathBuf>), ("web", from_web)] {
