@@ -129,12 +129,12 @@ fn frame() {
 
 #[test]
 fn client() {
-    bounded("client", 30_000);
+    bounded("client", 60_000);
 }
 
 #[test]
 fn hub() {
-    bounded("hub", 30_000);
+    bounded("hub", 60_000);
 }
 
 #[test]

@@ -44,8 +44,9 @@ pub struct Connection {
 }
 
 impl Server {
-    /// A server that takes messages of so many bytes, and lets so many wait for one connection.
-    pub fn new(max_payload: usize, queue: usize) -> Self {
+    /// A server that takes messages of so many bytes, and lets so many wait for one connection. The sids of Engine.IO
+    /// come from the seed.
+    pub fn new(max_payload: usize, queue: usize, seed: u64) -> Self {
         let second = Duration::from_secs(1);
         let config = Config {
             timing: Timing { ping_interval: 25 * second, ping_timeout: 20 * second, connect_timeout: 45 * second },
@@ -56,7 +57,9 @@ impl Server {
             queue,
         };
         let hub = Hub::new(HubConfig::default(), [1; 32]);
-        Self { shared: Arc::new(Shared::new(config, hub, Mint::new([2; 32]))) }
+        let mut secret = [2; 32];
+        secret[..8].copy_from_slice(&seed.to_le_bytes());
+        Self { shared: Arc::new(Shared::new(config, hub, Mint::new(secret))) }
     }
 
     /// A client connects.

@@ -1,0 +1,108 @@
+//! What is measured, what it may be, and how to get there.
+
+use std::collections::BTreeMap;
+
+/// A number that is measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Metric {
+    Memory,
+    MemoryUsed,
+    Connects,
+    JoinMedian,
+    JoinSlow,
+    JoinLast,
+    Joins,
+    RelayCpu,
+    RelayUser,
+    RelayKernel,
+    Relayed,
+    PacedCpu,
+}
+
+/// What there is to know of a metric.
+pub(crate) struct About {
+    /// In the JSON.
+    pub(crate) key: &'static str,
+    pub(crate) title: &'static str,
+    pub(crate) unit: &'static str,
+    pub(crate) digits: usize,
+    /// Whether more is better, as of rates.
+    pub(crate) more: bool,
+    /// What DESIGN.md section 5 allows.
+    pub(crate) budget: Option<f64>,
+}
+
+impl Metric {
+    pub(crate) const ALL: [Self; 12] = [
+        Self::Memory,
+        Self::MemoryUsed,
+        Self::Connects,
+        Self::JoinMedian,
+        Self::JoinSlow,
+        Self::JoinLast,
+        Self::Joins,
+        Self::RelayCpu,
+        Self::RelayUser,
+        Self::RelayKernel,
+        Self::Relayed,
+        Self::PacedCpu,
+    ];
+
+    pub(crate) const fn about(self) -> About {
+        match self {
+            Self::Memory => cost("memory_kb", "memory per idle connection", "KB", 1).within(12.0),
+            Self::MemoryUsed => cost("memory_in_room_kb", "  after joining a room of 8", "KB", 1).within(12.0),
+            Self::Connects => rate("connections_per_second", "connections opened"),
+            Self::JoinMedian => cost("join_p50_ms", "join until the last answer, median", "ms", 3).within(0.25),
+            Self::JoinSlow => cost("join_p99_ms", "  slowest of a hundred", "ms", 3),
+            Self::JoinLast => cost("join_eighth_p50_ms", "  the eighth member's, median", "ms", 3),
+            Self::Joins => rate("joins_per_second", "joins, 16 rooms at a time"),
+            Self::RelayCpu => cost("relay_cpu_s", "CPU per 100,000 relayed signals", "s", 3).within(0.20),
+            Self::RelayUser => cost("relay_cpu_user_s", "  of it in the program", "s", 3),
+            Self::RelayKernel => cost("relay_cpu_kernel_s", "  of it in the kernel", "s", 3),
+            Self::Relayed => rate("relayed_per_second", "signals relayed"),
+            Self::PacedCpu => cost("paced_cpu_s", "CPU per 100,000 at 1,500 a second", "s", 2),
+        }
+    }
+}
+
+/// Less of it is better.
+const fn cost(key: &'static str, title: &'static str, unit: &'static str, digits: usize) -> About {
+    About { key, title, unit, digits, more: false, budget: None }
+}
+
+/// More of it is better.
+const fn rate(key: &'static str, title: &'static str) -> About {
+    About { key, title, unit: "/s", digits: 0, more: true, budget: None }
+}
+
+impl About {
+    const fn within(self, budget: f64) -> Self {
+        Self { budget: Some(budget), ..self }
+    }
+}
+
+/// Measured values, one for each round.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Samples(BTreeMap<Metric, Vec<f64>>);
+
+impl Samples {
+    pub(crate) fn add(&mut self, metric: Metric, value: f64) {
+        self.0.entry(metric).or_default().push(value);
+    }
+
+    pub(crate) fn of(&self, metric: Metric) -> &[f64] {
+        self.0.get(&metric).map_or(&[], Vec::as_slice)
+    }
+
+    pub(crate) fn median(&self, metric: Metric) -> f64 {
+        percentile(self.of(metric).to_vec(), 0.5)
+    }
+}
+
+/// The value below which the share of the values lies; not a number if there are none.
+pub(crate) fn percentile(mut values: Vec<f64>, share: f64) -> f64 {
+    values.sort_by(f64::total_cmp);
+    let rank = (values.len() as f64 * share).ceil() as usize;
+    values.get(rank.saturating_sub(1)).copied().unwrap_or(f64::NAN)
+}

@@ -1,0 +1,192 @@
+//! A server under test: a process of its own, so that its time and memory are nobody else's.
+
+use std::{
+    fs,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    time::Duration,
+};
+
+use anyhow::{Context, bail};
+use tokio::{
+    io::{AsyncBufReadExt, BufReader},
+    process::Child,
+    time::timeout,
+};
+
+/// Ticks in a second in `/proc/PID/stat`: the same on every Linux.
+const TICKS: f64 = 100.0;
+const READY: Duration = Duration::from_secs(10);
+
+/// What is measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Target {
+    /// `rtc-cafe serve`.
+    Signaller,
+    /// The bare websocket relay.
+    Relay,
+}
+
+/// The programs that are measured.
+#[derive(Debug)]
+pub(crate) struct Programs {
+    signaller: PathBuf,
+    relay: PathBuf,
+}
+
+impl Programs {
+    /// `RTC_CAFE_BIN`, or the binary that is built now, beside this one.
+    pub(crate) fn find() -> anyhow::Result<Self> {
+        let relay = std::env::current_exe().context("cannot find this program's own file")?;
+        let signaller = match std::env::var_os("RTC_CAFE_BIN") {
+            Some(path) => path.into(),
+            None => build(&relay)?,
+        };
+        if !signaller.is_file() {
+            bail!("{} is not there; RTC_CAFE_BIN names the `rtc-cafe` to measure", signaller.display());
+        }
+        Ok(Self { signaller, relay })
+    }
+}
+
+/// Builds the signaller as it is shipped.
+fn build(own: &Path) -> anyhow::Result<PathBuf> {
+    let target = own.ancestors().nth(2).context("this program does not lie in a target folder; set RTC_CAFE_BIN")?;
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let status = Command::new(cargo)
+        .args(["build", "--release", "--package", "rtc-cafe", "--target-dir"])
+        .arg(target)
+        // The report alone goes to the standard output.
+        .stdout(Stdio::null())
+        .status()
+        .context("cannot run cargo to build rtc-cafe; set RTC_CAFE_BIN instead")?;
+    if !status.success() {
+        bail!("rtc-cafe could not be built");
+    }
+    Ok(target.join("release").join(format!("rtc-cafe{}", std::env::consts::EXE_SUFFIX)))
+}
+
+/// Processor time that a process has used, in seconds.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Cpu {
+    pub(crate) user: f64,
+    pub(crate) kernel: f64,
+}
+
+impl Cpu {
+    pub(crate) const fn total(self) -> f64 {
+        self.user + self.kernel
+    }
+}
+
+impl std::ops::Sub for Cpu {
+    type Output = Self;
+
+    fn sub(self, before: Self) -> Self {
+        Self { user: self.user - before.user, kernel: self.kernel - before.kernel }
+    }
+}
+
+/// A running server; it ends when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Server {
+    child: Child,
+    pid: u32,
+    pub(crate) address: SocketAddr,
+    pub(crate) target: Target,
+}
+
+impl Server {
+    pub(crate) async fn start(target: Target, programs: &Programs) -> anyhow::Result<Self> {
+        let mut command = match target {
+            Target::Signaller => {
+                let mut command = Command::new(&programs.signaller);
+                command.args(["serve", "--listen", "127.0.0.1:0"]);
+                command
+            }
+            Target::Relay => {
+                let mut command = Command::new(&programs.relay);
+                command.arg("relay");
+                command
+            }
+        };
+        let settings = std::env::vars_os().map(|(name, _)| name);
+        for name in settings.filter(|name| name.to_str().is_some_and(|name| name.starts_with("RTC_CAFE_"))) {
+            command.env_remove(name);
+        }
+        let mut child = tokio::process::Command::from(command)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .with_context(|| format!("cannot start the {}", target.name()))?;
+        let pid = child.id().context("the server ended at once")?;
+        let stdout = child.stdout.take().context("the server has no standard output")?;
+        let mut line = String::new();
+        timeout(READY, BufReader::new(stdout).read_line(&mut line))
+            .await
+            .context("the server is not ready in time")??;
+        let address = line.split_once("http://").map_or("", |(_, rest)| rest.trim_end().trim_end_matches('/'));
+        let address = address.parse().with_context(|| format!("the {} says no address: {line:?}", target.name()))?;
+        Ok(Self { child, pid, address, target })
+    }
+
+    pub(crate) async fn stop(mut self) -> anyhow::Result<()> {
+        if let Some(status) = self.child.try_wait()? {
+            bail!("the {} ended by itself: {status}", self.target.name());
+        }
+        self.child.kill().await.context("cannot end the server")
+    }
+
+    /// Processor time used so far.
+    pub(crate) fn cpu(&self) -> anyhow::Result<Cpu> {
+        let stat = self.read("stat")?;
+        // The name, in parentheses, may contain anything.
+        let (_, rest) = stat.rsplit_once(')').context("/proc/PID/stat has no name")?;
+        let mut fields = rest.split_ascii_whitespace().skip(11).map(|field| field.parse::<f64>());
+        let mut next = || fields.next().context("/proc/PID/stat is too short")?.context("no number in /proc/PID/stat");
+        Ok(Cpu { user: next()? / TICKS, kernel: next()? / TICKS })
+    }
+
+    /// Resident memory, in KB.
+    pub(crate) fn memory(&self) -> anyhow::Result<f64> {
+        let status = self.read("status")?;
+        let value =
+            status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS in /proc/PID/status")?;
+        value.trim().trim_end_matches("kB").trim_end().parse().context("VmRSS is no number")
+    }
+
+    fn read(&self, file: &str) -> anyhow::Result<String> {
+        let path = format!("/proc/{}/{file}", self.pid);
+        fs::read_to_string(&path).with_context(|| format!("cannot read {path}; this benchmark runs on Linux"))
+    }
+}
+
+impl Target {
+    pub(crate) const BOTH: [Self; 2] = [Self::Signaller, Self::Relay];
+
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Signaller => "signaller",
+            Self::Relay => "bare relay",
+        }
+    }
+}
+
+/// Lets this process and its children have as many open files as the system allows them.
+pub(crate) fn raise_open_files(needed: u64) -> anyhow::Result<()> {
+    #[cfg(unix)]
+    {
+        use rustix::process::{Resource, getrlimit, setrlimit};
+        let mut limit = getrlimit(Resource::Nofile);
+        if limit.current.is_some_and(|current| current < needed) {
+            limit.current = Some(limit.maximum.map_or(needed, |most| most.min(needed)));
+            setrlimit(Resource::Nofile, limit).context("cannot raise the limit of open files")?;
+            if limit.current < Some(needed) {
+                bail!("{needed} files must be open at once, and the system allows fewer; take fewer --connections");
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,108 @@
+//! `signaller`: the signalling server against its budgets, beside a bare websocket relay.
+
+use std::time::Instant;
+
+use anyhow::bail;
+
+use crate::{
+    metric::Samples,
+    process::{Programs, Server, Target, raise_open_files},
+    report,
+    scenario::Scenario,
+};
+
+/// Measures the signalling server, and beside it a bare websocket relay, which is as fast as it gets
+///
+/// Both run as processes of their own, in turns, on loopback. Processor time and memory are theirs alone, read from
+/// Linux's /proc; the medians of all rounds are shown, with the budgets of DESIGN.md. A run takes about a minute.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+What is done, with a fresh server each:
+  idle   opens --connections websockets and reads how much memory the server has grown by
+  joins  fills rooms of 8, every member answering: one room at a time for the times, 16 for the rate
+  relay  32 pairs send each other --messages candidates of 300 bytes, 64 on their way in each pair
+  paced  the same at 1,500 a second: now every signal wakes the server for itself
+
+The bare relay hands text from one websocket to another and knows nothing else: same library, same runtime.
+CPU per signal is the figure to trust on a machine that does other things meanwhile.
+
+Examples:
+  cargo xtask bench signaller
+  cargo xtask bench signaller --only relay --rounds 5
+  cargo xtask bench signaller --json > now.json
+  RTC_CAFE_BIN=./rtc-cafe cargo xtask bench signaller
+      Measures another binary instead of the one of this tree, to compare two versions.")]
+pub(crate) struct Options {
+    /// Connections that are held at the same time
+    #[arg(long, default_value_t = 2000, value_name = "NUMBER", value_parser = bounded(100, 20_000))]
+    pub(crate) connections: usize,
+
+    /// Signals that are relayed as fast as they come through; more in one go would meet the server's rate limit
+    #[arg(long, default_value_t = 200_000, value_name = "NUMBER", value_parser = bounded(1000, 300_000))]
+    pub(crate) messages: usize,
+
+    /// Rooms that are filled for the times, and as many for the rate
+    #[arg(long, default_value_t = 100, value_name = "NUMBER", value_parser = bounded(16, 1000))]
+    pub(crate) rooms: usize,
+
+    /// Only this; repeat it for several
+    #[arg(long, value_name = "WHAT")]
+    only: Vec<Scenario>,
+
+    /// How often everything is measured; the medians are shown
+    #[arg(long, default_value_t = 3, value_name = "NUMBER", value_parser = bounded(1, 25))]
+    pub(crate) rounds: usize,
+
+    /// Prints JSON instead of the table, with the values of every round
+    #[arg(long)]
+    json: bool,
+}
+
+fn bounded(least: usize, most: usize) -> impl Fn(&str) -> Result<usize, String> + Clone {
+    move |text| match text.replace(['_', ','], "").parse() {
+        Ok(number) if (least..=most).contains(&number) => Ok(number),
+        _ => Err(format!("a number from {least} to {most} is needed")),
+    }
+}
+
+pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
+    if cfg!(debug_assertions) {
+        eprintln!("bench: this is a debug build; only `cargo xtask bench` measures what counts");
+    }
+    // For each room eight clients, twice as many rooms; at the relay two for each of seven pairs.
+    let open = options.connections.max(options.rooms * 28);
+    raise_open_files(open as u64 + 256)?;
+    let programs = Programs::find()?;
+    // One thread for the load leaves the other cores to the server.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let start = Instant::now();
+    let measured = runtime.block_on(async {
+        tokio::select! {
+            measured = measure(options, &programs) => measured,
+            _ = tokio::signal::ctrl_c() => bail!("interrupted"),
+        }
+    })?;
+    let [ours, relay] = &measured;
+    if options.json {
+        println!("{:#}", report::json(ours, relay));
+    } else {
+        print!("{}", report::table(ours, relay, options, start.elapsed()));
+    }
+    Ok(())
+}
+
+/// The samples of the signaller and of the relay.
+async fn measure(options: &Options, programs: &Programs) -> anyhow::Result<[Samples; 2]> {
+    let mut samples = [Samples::default(), Samples::default()];
+    for round in 1..=options.rounds {
+        for scenario in Scenario::ALL.into_iter().filter(|it| options.only.is_empty() || options.only.contains(it)) {
+            for (target, samples) in Target::BOTH.into_iter().zip(&mut samples) {
+                eprintln!("round {round} of {}: {} of the {}", options.rounds, scenario.name(), target.name());
+                let server = Server::start(target, programs).await?;
+                scenario.run(&server, options, samples).await?;
+                server.stop().await?;
+            }
+        }
+    }
+    Ok(samples)
+}
