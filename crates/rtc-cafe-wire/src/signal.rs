@@ -319,7 +319,7 @@ impl ServerSignal {
                 room: object.get("room").and_then(|room| RoomId::from_json(room).ok()),
             })
         };
-        let text = |key: &str| object.string(key).map(Into::into);
+        let text = |key: &str| object.string(key).filter(|text| text.len() <= limits::MAX_ID).map(Into::into);
         Ok(match event {
             name::SID => Self::Sid {
                 sid: sid()?,

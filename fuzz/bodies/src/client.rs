@@ -50,6 +50,8 @@ struct World {
     newest: ConnectionId,
     connected: BTreeSet<Sid>,
     closed: bool,
+    /// The connection on which a frame has just come.
+    speaking: Option<ConnectionId>,
 }
 
 impl World {
@@ -69,6 +71,7 @@ impl World {
             newest: ConnectionId(0),
             connected: BTreeSet::new(),
             closed: false,
+            speaking: None,
         }
     }
 
@@ -96,6 +99,7 @@ impl World {
             _ => {}
         }
         self.drain();
+        self.speaking = None;
         self.check();
     }
 
@@ -130,6 +134,7 @@ impl World {
         if let (Some(link), ConnectionEvent::ChannelOpen) = (self.links.get_mut(&id), &event) {
             link.open = true;
         }
+        self.speaking = (kind == 'm').then_some(id);
         self.client.handle_connection(now, id, event);
         if !self.links.contains_key(&id) {
             assert_eq!(self.client.poll(), None, "a connection that is closed was heard");
@@ -180,7 +185,11 @@ impl World {
         }
         let link = self.links.get_mut(&id).unwrap_or_else(|| panic!("{command:?} for connection {id}, which is none"));
         match command {
-            Command::Close => drop(self.links.remove(&id)),
+            Command::Close => {
+                let by_another = link.open && self.speaking.is_some_and(|speaking| speaking != id);
+                assert!(!by_another, "a peer has ended connection {id}, which is another's");
+                self.links.remove(&id);
+            }
             Command::AcceptOffer(_) => link.candidates = 0,
             Command::AddCandidate(_) => {
                 link.candidates += 1;

@@ -1,7 +1,7 @@
 //! The server's Engine.IO and Socket.IO: any packets from several clients, and frames back that any client can read.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     hash::{DefaultHasher, Hasher},
 };
 
@@ -11,20 +11,20 @@ use rtc_cafe_wire::json::{self, Object, Value};
 use crate::script;
 
 const MAX_PAYLOAD: usize = 2000;
-const QUEUE: usize = 50_000;
+const QUEUE: usize = 1200;
 const CLIENTS: u32 = 6;
 const NAMESPACES: [&str; 2] = ["/rtc-cafe,", ""];
 
 /// Runs a script of `1t42["join",{}]` (the second client sends a packet), `1b..` (it sends an attachment), `1p..` (it
-/// posts a body, a tab between its packets) and `1x` (it goes away). A client connects when it is first named; `$1`
-/// is the sid that it was given last.
+/// posts a body, a tab between its packets), `1z` (it stops reading, or begins again) and `1x` (it goes away). A client
+/// connects when it is first named; `$1` is the sid that it was given last.
 pub fn engine(data: &[u8]) {
     let script = String::from_utf8_lossy(data);
     // A fuzzer learns what it is compared with, but not what changes with every input.
     let mut hasher = DefaultHasher::new();
     hasher.write(data);
     let server = Server::new(MAX_PAYLOAD, QUEUE, hasher.finish());
-    let mut world = World { server, clients: BTreeMap::new(), sids: BTreeMap::new() };
+    let mut world = World { server, clients: BTreeMap::new(), asleep: BTreeSet::new(), sids: BTreeMap::new() };
     script::steps(&script).for_each(|step| world.step(step));
     drop(world.clients);
     assert_eq!(world.server.counts(), (0, 0, 0), "connections, sockets and rooms are left");
@@ -33,6 +33,8 @@ pub fn engine(data: &[u8]) {
 struct World {
     server: Server,
     clients: BTreeMap<u32, Connection>,
+    /// Those that do not read.
+    asleep: BTreeSet<u32>,
     sids: BTreeMap<u32, String>,
 }
 
@@ -45,11 +47,13 @@ impl World {
         let text = script::fill(rest, known);
         if kind == 'x' {
             self.clients.remove(&client);
+            self.asleep.remove(&client);
         } else {
             let connection = self.clients.entry(client).or_insert_with(|| self.server.connect());
             match kind {
                 't' => connection.text(&text),
                 'b' => connection.binary(text.as_bytes()),
+                'z' if !self.asleep.remove(&client) => drop(self.asleep.insert(client)),
                 'p' => connection.post(&text.replace('\t', "\u{1e}")),
                 _ => {}
             }
@@ -61,8 +65,10 @@ impl World {
     fn receive(&mut self, sender: u32) {
         let secrets: Vec<_> = self.clients.values().map(|connection| connection.secret().to_owned()).collect();
         let mut ended = Vec::new();
-        for (&client, connection) in &mut self.clients {
+        for (&client, connection) in self.clients.iter_mut().filter(|(client, _)| !self.asleep.contains(client)) {
             let (sent, goes_on) = connection.receive();
+            let waited: usize = sent.iter().map(Sent::size).sum();
+            assert!(waited <= QUEUE, "{waited} bytes waited for client {client}");
             let mut attachments = 0;
             for frame in sent {
                 match frame {

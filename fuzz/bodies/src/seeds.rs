@@ -3,6 +3,7 @@
 /// JSON of every kind, and what is nearly JSON.
 pub(crate) const JSON: &[&str] = &[
     r#"{"a":[1,-2.5e3,0.1E-7,true,false,null],"b":{"c":"d\u00e9\n\"\\\/"},"":{}}"#,
+    r#"["\ude00\udc00\ud83d\ud83d\ude00\ud800\u0041"]"#,
     r#" [ "\ud83d\ude00" , "\ud83d" , "\ude00\ud83dx" ] "#,
     r#"{"a":1,"\u0061":2,"a":3}"#,
     "[[[[[[[[]]]],{}]]]]",
@@ -90,6 +91,28 @@ pub(crate) const CLIENT: &[&str] = &[
         r#">acquire-peers {"id":"zz","sid":"B2","prevSid":"B"}"#,
         "\nt3001\n1x\n2o\n2!\nt15001\n",
     ),
+    // Two are connected, and one of them says that it is the other; then come more candidates than are kept.
+    concat!(
+        "s+\n",
+        r#">sid {"sid":"me"}"#,
+        "\n",
+        r#">offer {"id":"b","sid":"B","offer":{"sdp":"o"},"connection":1,"negotiation":1}"#,
+        "\n",
+        r#">offer {"id":"c","sid":"C","offer":{"sdp":"o"},"connection":1,"negotiation":1}"#,
+        "\n1a\n2a\n1+\n2+\n",
+        r#"1m{"type":"sid","sid":"C"}"#,
+        "\n",
+        r#">candidate {"id":"c","sid":"C","candidate":null,"connection":1}"#,
+        "\n",
+        r#">candidate {"id":"c","sid":"C","candidate":null,"connection":1}"#,
+        "\n",
+        r#">candidate {"id":"c","sid":"C","candidate":null,"connection":1}"#,
+        "\n",
+        r#">candidate {"id":"c","sid":"C","candidate":null,"connection":1}"#,
+        "\n",
+        r#">candidate {"id":"c","sid":"C","candidate":null,"connection":1}"#,
+        "\n1c\n1c\n1c\n1c\n1c\n1n\n",
+    ),
     // Nobody is who it says, and there are too many.
     concat!(
         "s+\n",
@@ -174,6 +197,16 @@ pub(crate) const ENGINE: &[&str] = &[
         "1t451-/rtc-cafe,[\"candidate\",{\"recipient\":\"$0\",\"bin\":{\"_placeholder\":true,\"num\":1}}]\n1bone\n",
         "1t451-/rtc-cafe,[\"join\",{}]\n1t42/rtc-cafe,[\"request-sid\",null]\n",
         "1t41/rtc-cafe,\n1t2probe\n1t3\n1t6\n0t1\n2x\n",
+    ),
+    // The first client reads nothing, until too much waits for it.
+    concat!(
+        "0t40/rtc-cafe,\n0t42/rtc-cafe,[\"join\",{\"room\":5}]\n0z\n",
+        "1t40/rtc-cafe,\n1t42/rtc-cafe,[\"join\",{\"room\":5}]\n2t40/rtc-cafe,\n2t42/rtc-cafe,[\"join\",{\"room\":5}]\n",
+        "1t42/rtc-cafe,[\"offer\",{\"recipient\":\"$0\"}]\n1t42/rtc-cafe,[\"offer\",{\"recipient\":\"$0\"}]\n",
+        "1t452-/rtc-cafe,[\"offer\",{\"recipient\":\"$0\"}]\n1bone\n1btwo\n",
+        "1t42/rtc-cafe,[\"offer\",{\"recipient\":\"$0\"}]\n1t42/rtc-cafe,[\"offer\",{\"recipient\":\"$0\"}]\n",
+        "1t42/rtc-cafe,[\"offer\",{\"recipient\":\"$0\"}]\n1t42/rtc-cafe,[\"offer\",{\"recipient\":\"$0\"}]\n",
+        "1t42/rtc-cafe,[\"offer\",{\"recipient\":\"$0\"}]\n1t42/rtc-cafe,[\"offer\",{\"recipient\":\"$0\"}]\n0z\n",
     ),
     concat!(
         "0p40/rtc-cafe,\t40\t42/rtc-cafe,[\"join\",{\"room\":5}]\t2\n",

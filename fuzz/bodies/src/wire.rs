@@ -63,6 +63,7 @@ fn walk(value: Value<'_>) {
     assert_eq!(kinds.iter().filter(|is| **is).count(), 1, "{text:?} is {kinds:?}");
     assert_eq!(value.as_u32(), serde_json::from_str(text).ok(), "{text:?}");
     if let Some(string) = string {
+        assert_eq!(string, decode(&text[1..text.len() - 1]), "{text:?}");
         let written = json::string(&string);
         assert_eq!(Value::parse(&written).ok().and_then(Value::as_string).as_deref(), Some(&*string), "{text:?}");
         assert_eq!(serde_json::from_str::<String>(&written).ok().as_deref(), Some(&*string), "{text:?}");
@@ -79,6 +80,31 @@ fn walk(value: Value<'_>) {
         }
         Err(error) => assert_eq!(error, JsonError::NotAnObject),
     }
+}
+
+/// What a string says, by way of UTF-16, in which lone surrogates are no special case.
+fn decode(inner: &str) -> String {
+    let mut units = Vec::new();
+    let mut chars = inner.chars();
+    while let Some(c) = chars.next() {
+        if c != '\\' {
+            units.extend_from_slice(c.encode_utf16(&mut [0; 2]));
+            continue;
+        }
+        units.push(match chars.next().expect("something is escaped") {
+            'b' => 8,
+            'f' => 12,
+            'n' => 10,
+            'r' => 13,
+            't' => 9,
+            'u' => {
+                let digits: String = chars.by_ref().take(4).collect();
+                u16::from_str_radix(&digits, 16).expect("four digits")
+            }
+            other => u16::try_from(u32::from(other)).expect("a quote, a slash or a backslash"),
+        });
+    }
+    String::from_utf16_lossy(&units)
 }
 
 /// What the reader makes of the text, as `serde_json` has it; numbers are left to the latter.

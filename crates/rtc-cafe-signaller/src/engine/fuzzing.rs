@@ -35,6 +35,16 @@ pub enum Sent {
     Binary(Vec<u8>),
 }
 
+impl Sent {
+    /// Its length in bytes.
+    pub fn size(&self) -> usize {
+        match self {
+            Self::Text(text) => text.len(),
+            Self::Binary(bytes) => bytes.len(),
+        }
+    }
+}
+
 /// A connection; it ends when it is dropped.
 #[derive(Debug)]
 pub struct Connection {
