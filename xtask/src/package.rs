@@ -22,7 +22,7 @@ pub fn package(project: &Project) -> Result<()> {
 
 /// `crates/rtc-cafe-web` becomes `packages/rtc-cafe-client/build/`.
 fn webassembly(project: &Project) -> Result<()> {
-    let toolchain = toolchain::ensure(&project.root)?;
+    let toolchain = toolchain::ensure(project)?;
     run(toolchain.cargo(&project.root).args(["build", "-p", "rtc-cafe-web", "--profile", "wasm", "--target", TARGET]))?;
     let compiled = project.target.join(TARGET).join("wasm/rtc_cafe_web.wasm");
     let version = bindgen_version(&fs::read_to_string(project.root.join("Cargo.lock"))?)?;

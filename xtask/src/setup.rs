@@ -40,7 +40,7 @@ pub const DENY: &[Part] = &[Part::CargoDeny];
 pub fn ensure_all(project: &Project, parts: impl IntoIterator<Item = Part>) -> Result<()> {
     for part in parts {
         match part {
-            Part::WasmTarget => drop(toolchain::ensure(&project.root)?),
+            Part::WasmTarget => drop(toolchain::ensure(project)?),
             Part::ClientPackages => npm_packages(&project.client())?,
             Part::WasmOpt => drop(wasm_opt(project)?),
             Part::TestPackages => npm_packages(&project.e2e())?,

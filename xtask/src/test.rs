@@ -249,7 +249,7 @@ fn package_step(project: &Project) -> Result<Report> {
 fn clippy(project: &Project) -> Result<Report> {
     const STRICT: [&str; 3] = ["--", "-D", "warnings"];
     let root = &project.root;
-    let toolchain = toolchain::ensure(root)?;
+    let toolchain = toolchain::ensure(project)?;
     let workspace = Report::of_check(cargo(root).args(["clippy", "--workspace", "--all-targets"]).args(STRICT))?;
     let hub = ["clippy", "-p", "rtc-cafe-signaller", "--no-default-features"];
     let hub = Report::of_check(cargo(root).args(hub).args(STRICT))?;

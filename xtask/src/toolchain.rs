@@ -11,6 +11,7 @@ use anyhow::{Context, Result, bail, ensure};
 use crate::{
     debian::{self, PrivateLists},
     process::{self, capture, command, quiet, say},
+    project::Project,
 };
 
 pub const TARGET: &str = "wasm32-unknown-unknown";
@@ -65,7 +66,37 @@ impl Host {
 }
 
 /// Finds a tool chain or makes one.
-pub fn ensure(root: &Path) -> Result<WasmToolchain> {
+pub fn ensure(project: &Project) -> Result<WasmToolchain> {
+    let toolchain = find_or_make(&project.root)?;
+    forget_other_std(project, &toolchain)?;
+    Ok(toolchain)
+}
+
+/// Removes what was compiled against another build of the standard library.
+///
+/// Cargo tells compilers apart by their version alone; with a tool chain made anew, or rustup's in place of ours, it
+/// would use what cannot be linked any more.
+fn forget_other_std(project: &Project, toolchain: &WasmToolchain) -> Result<()> {
+    let rustc = toolchain.programs.as_ref().map_or("rustc".into(), |programs| programs.join("rustc"));
+    let mut print = command(rustc);
+    print.args(["--print", "target-libdir", "--target", TARGET]).current_dir(&project.root);
+    let libraries = PathBuf::from(capture(&mut print)?.trim());
+    let mut mark = project.mark("standard-library");
+    let mut files: Vec<_> = fs::read_dir(&libraries)?.collect::<Result<_, _>>()?;
+    files.sort_by_key(fs::DirEntry::file_name);
+    for file in files {
+        let about = file.metadata()?;
+        mark = mark.text(&format!("{} {} {:?}", file.path().display(), about.len(), about.modified()?));
+    }
+    let compiled = project.target.join(TARGET);
+    if !mark.is_set() && compiled.exists() {
+        say("the WebAssembly tool chain is another one than before: compiling for it anew");
+        fs::remove_dir_all(compiled)?;
+    }
+    mark.set()
+}
+
+fn find_or_make(root: &Path) -> Result<WasmToolchain> {
     let host = Host::read(root)?;
     if has_target(&host.sysroot) {
         return Ok(WasmToolchain { programs: None });
