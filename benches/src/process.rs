@@ -70,13 +70,23 @@ fn build(own: &Path) -> anyhow::Result<PathBuf> {
 /// Processor time that a process has used, in seconds.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Cpu {
-    pub(crate) user: f64,
-    pub(crate) kernel: f64,
+    /// By the scheduler's clock, in nanoseconds.
+    pub(crate) total: f64,
+    /// In ticks, which is too coarse for more than to share the total out.
+    user: f64,
+    kernel: f64,
 }
 
 impl Cpu {
-    pub(crate) const fn total(self) -> f64 {
-        self.user + self.kernel
+    /// How much of it was in the program itself.
+    pub(crate) fn user(self) -> f64 {
+        let ticks = self.user + self.kernel;
+        if ticks > 0.0 { self.total * self.user / ticks } else { 0.0 }
+    }
+
+    /// How much of it was in the kernel on the program's behalf.
+    pub(crate) fn kernel(self) -> f64 {
+        self.total - self.user()
     }
 }
 
@@ -84,7 +94,7 @@ impl std::ops::Sub for Cpu {
     type Output = Self;
 
     fn sub(self, before: Self) -> Self {
-        Self { user: self.user - before.user, kernel: self.kernel - before.kernel }
+        Self { total: self.total - before.total, user: self.user - before.user, kernel: self.kernel - before.kernel }
     }
 }
 
@@ -146,7 +156,19 @@ impl Server {
         let (_, rest) = stat.rsplit_once(')').context("/proc/PID/stat has no name")?;
         let mut fields = rest.split_ascii_whitespace().skip(11).map(|field| field.parse::<f64>());
         let mut next = || fields.next().context("/proc/PID/stat is too short")?.context("no number in /proc/PID/stat");
-        Ok(Cpu { user: next()? / TICKS, kernel: next()? / TICKS })
+        let (user, kernel) = (next()? / TICKS, next()? / TICKS);
+        Ok(Cpu { total: self.run_time().unwrap_or(user + kernel), user, kernel })
+    }
+
+    /// The time that the threads have run, where the kernel counts it.
+    fn run_time(&self) -> Option<f64> {
+        let tasks = fs::read_dir(format!("/proc/{}/task", self.pid)).ok()?;
+        let mut nanoseconds = 0.0;
+        for task in tasks {
+            let schedstat = fs::read_to_string(task.ok()?.path().join("schedstat")).ok()?;
+            nanoseconds += schedstat.split(' ').next()?.parse::<f64>().ok()?;
+        }
+        Some(nanoseconds / 1e9)
     }
 
     /// Resident memory, in KB.

@@ -14,7 +14,7 @@ use crate::{
 /// Measures the signalling server, and beside it a bare websocket relay, which is as fast as it gets
 ///
 /// Both run as processes of their own, in turns, on loopback. Processor time and memory are theirs alone, read from
-/// Linux's /proc; the medians of all rounds are shown, with the budgets of DESIGN.md. A run takes about a minute.
+/// Linux's /proc. The medians of all rounds are shown, with their budgets. A run takes about a minute.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 What is done, with a fresh server each:
@@ -24,6 +24,7 @@ What is done, with a fresh server each:
   paced  the same at 1,500 a second: now every signal wakes the server for itself
 
 The bare relay hands text from one websocket to another and knows nothing else: same library, same runtime.
+It has no rooms; for a join, the newcomer has a connection of its own for every member, and each sends one frame back.
 CPU per signal is the figure to trust on a machine that does other things meanwhile.
 
 Examples:
@@ -79,7 +80,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     let measured = runtime.block_on(async {
         tokio::select! {
             measured = measure(options, &programs) => measured,
-            _ = tokio::signal::ctrl_c() => bail!("interrupted"),
+            _ = interrupted() => bail!("interrupted"),
         }
     })?;
     let [ours, relay] = &measured;
@@ -89,6 +90,22 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
         print!("{}", report::table(ours, relay, options, start.elapsed()));
     }
     Ok(())
+}
+
+/// Ends when it is time to go; the servers go first.
+async fn interrupted() {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = tokio::signal::ctrl_c() => {}
+            }
+            return;
+        }
+    }
+    let _ = tokio::signal::ctrl_c().await;
 }
 
 /// The samples of the signaller and of the relay.

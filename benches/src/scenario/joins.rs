@@ -75,7 +75,7 @@ pub(super) async fn run(server: &Server, rooms: usize, samples: &mut Samples) ->
 
 /// A room with one member, and those who are about to join.
 enum Room {
-    Signaller { name: String, first: Client, others: Vec<Client> },
+    Signaller { name: String, clients: Vec<Client> },
     Relay { text: Utf8Bytes, pairs: Vec<Pair> },
 }
 
@@ -91,17 +91,17 @@ impl Room {
         }
         let mut first = Client::signaller(address).await?;
         first.join_first(&name).await?;
-        let mut others = Vec::new();
+        let mut clients = vec![first];
         for _ in 1..ROOM {
-            others.push(Client::signaller(address).await?);
+            clients.push(Client::signaller(address).await?);
         }
-        Ok(Self::Signaller { name, first, others })
+        Ok(Self::Signaller { name, clients })
     }
 
     /// Lets one after the other join; the members answer until the tasks are dropped.
     async fn fill(self) -> anyhow::Result<(Times, Members)> {
         match self {
-            Self::Signaller { name, first, others } => fill(&name, first, others).await,
+            Self::Signaller { name, clients } => fill(&name, clients).await,
             Self::Relay { text, pairs } => imitate(&text, pairs).await,
         }
     }
@@ -120,18 +120,20 @@ impl Members {
     }
 }
 
-async fn fill(name: &str, first: Client, others: Vec<Client>) -> anyhow::Result<(Times, Members)> {
+async fn fill(name: &str, clients: Vec<Client>) -> anyhow::Result<(Times, Members)> {
     let mut answering = JoinSet::new();
-    answering.spawn(answer(first, name.to_owned()));
     let mut times = Times::new();
     let join = join(name);
-    for (others, mut newcomer) in (1..).zip(others) {
-        let start = Instant::now();
-        newcomer.send(&join).await?;
-        for _ in 0..others {
-            newcomer.expect(r#"42/rtc-cafe,["acquire-peers-response","#).await?;
+    for (others, mut newcomer) in clients.into_iter().enumerate() {
+        // The first is in already.
+        if others > 0 {
+            let start = Instant::now();
+            newcomer.send(&join).await?;
+            for _ in 0..others {
+                newcomer.expect(r#"42/rtc-cafe,["acquire-peers-response","#).await?;
+            }
+            times.push((others, start.elapsed()));
         }
-        times.push((others, start.elapsed()));
         answering.spawn(answer(newcomer, name.to_owned()));
     }
     Ok((times, Members { answering, ends: Vec::new() }))

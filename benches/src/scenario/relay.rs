@@ -10,7 +10,7 @@ use super::together;
 use crate::{
     client::{Client, Pair},
     metric::{Metric, Samples},
-    process::{Cpu, Server},
+    process::Server,
 };
 
 /// Pairs of clients; both ends send.
@@ -32,11 +32,12 @@ pub(super) async fn burst(server: &Server, messages: usize, samples: &mut Sample
     // Connections are closed after the measurement.
     let _ends = together(ends.into_iter().map(|(client, text)| exchange(client, text, each))).await?;
     let took = start.elapsed();
-    let cpu = per_100_000(server.cpu()? - before, messages);
+    let cpu = server.cpu()? - before;
+    let per_100_000 = 1e5 / messages as f64;
     samples.add(Metric::Relayed, messages as f64 / took.as_secs_f64());
-    samples.add(Metric::RelayCpu, cpu.total());
-    samples.add(Metric::RelayUser, cpu.user);
-    samples.add(Metric::RelayKernel, cpu.kernel);
+    samples.add(Metric::RelayCpu, cpu.total * per_100_000);
+    samples.add(Metric::RelayUser, cpu.user() * per_100_000);
+    samples.add(Metric::RelayKernel, cpu.kernel() * per_100_000);
     Ok(())
 }
 
@@ -51,8 +52,8 @@ pub(super) async fn paced(server: &Server, samples: &mut Samples) -> anyhow::Res
         trickle(client, text, each, start)
     }))
     .await?;
-    let cpu = per_100_000(server.cpu()? - before, messages);
-    samples.add(Metric::PacedCpu, cpu.total());
+    let cpu = server.cpu()? - before;
+    samples.add(Metric::PacedCpu, cpu.total * 1e5 / messages as f64);
     Ok(())
 }
 
@@ -62,11 +63,6 @@ async fn open(server: &Server) -> anyhow::Result<Vec<(Client, Utf8Bytes)>> {
     let pairs = together((0..PAIRS).map(open)).await?;
     sleep(REST).await;
     Ok(pairs.into_iter().flat_map(|pair| pair.ends).collect())
-}
-
-fn per_100_000(cpu: Cpu, messages: usize) -> Cpu {
-    let factor = 1e5 / messages as f64;
-    Cpu { user: cpu.user * factor, kernel: cpu.kernel * factor }
 }
 
 /// Sends a window of signals, and then one for each that comes.
