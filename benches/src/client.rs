@@ -68,9 +68,11 @@ impl Client {
     /// The next text that is no ping; what the server refuses is an error. Cancelling it loses nothing but a pong.
     pub(crate) async fn receive(&mut self) -> anyhow::Result<Utf8Bytes> {
         loop {
-            let message = self.socket.next().await.context("the server closed the connection")?;
-            let Message::Text(text) = message.context("cannot receive")? else {
-                bail!("the server sent something else than text")
+            let text = match self.socket.next().await {
+                Some(Ok(Message::Text(text))) => text,
+                Some(Ok(Message::Close(_))) | None => bail!("the server closed the connection"),
+                Some(Ok(_)) => bail!("the server sent something else than text"),
+                Some(Err(error)) => return Err(error).context("cannot receive"),
             };
             match text.as_str() {
                 "2" => self.send("3").await?,

@@ -206,7 +206,9 @@ pub(crate) fn raise_open_files(needed: u64) -> anyhow::Result<()> {
             limit.current = Some(limit.maximum.map_or(needed, |most| most.min(needed)));
             setrlimit(Resource::Nofile, limit).context("cannot raise the limit of open files")?;
             if limit.current < Some(needed) {
-                bail!("{needed} files must be open at once, and the system allows fewer; take fewer --connections");
+                bail!(
+                    "{needed} files must be open at once, and the system allows fewer; take fewer --connections and --rooms"
+                );
             }
         }
     }

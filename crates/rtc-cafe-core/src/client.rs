@@ -40,7 +40,7 @@ pub enum JoinError {
     /// There are as many rooms as [`Limits::rooms`](crate::Limits::rooms) allows.
     #[error("no more than {0} rooms can be joined at a time")]
     TooManyRooms(usize),
-    /// The client was closed.
+    /// The client, or its connection to the signalling server, was closed.
     #[error("the client is closed")]
     Closed,
 }
@@ -111,7 +111,7 @@ impl Client {
     /// Joins a room, at once or as soon as there is a connection to the server, and again after every reconnection.
     /// Joining a room that was joined asks its members to answer again, which is harmless.
     pub fn join_room(&mut self, _now: Time, room: RoomId) -> Result<(), JoinError> {
-        if self.closed {
+        if self.closed || self.state == SignallerState::Closed {
             return Err(JoinError::Closed);
         }
         let max = self.config.limits.rooms;

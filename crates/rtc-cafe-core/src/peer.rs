@@ -28,6 +28,10 @@ pub(crate) struct Peer {
     pub(crate) failures: u32,
     /// Another session that says it is this peer. While we are connected, only the peer itself can confirm it.
     pub(crate) claim: Option<Sid>,
+    /// The nonce of the ping that waits for its answer.
+    pub(crate) ping: Option<u32>,
+    /// Our sid has changed, and there was no room to tell.
+    pub(crate) sid_untold: bool,
 }
 
 impl Peer {
@@ -42,6 +46,8 @@ impl Peer {
             early: VecDeque::new(),
             failures: 0,
             claim: None,
+            ping: None,
+            sid_untold: false,
         }
     }
 

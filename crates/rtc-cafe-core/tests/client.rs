@@ -209,6 +209,19 @@ fn a_new_session_is_believed_when_the_peer_itself_says_so() {
 }
 
 #[test]
+fn who_took_the_sid_of_somebody_else_is_dropped_when_that_one_comes() {
+    let mut client = joined(|_| ());
+    let liar = connect(&mut client, "M", "m");
+    tell(&mut client, liar, ConnectionEvent::ChannelMessage(Frame::Sid { sid: Sid::new("C").unwrap() }.encode()));
+    outputs(&mut client);
+    signal(&mut client, "acquire-peers", r#"{"id":"c","sid":"C","prevSid":null,"room":"R"}"#);
+    let outputs = outputs(&mut client);
+    assert!(commands(&outputs).contains(&(liar, Command::Close)));
+    assert!(outputs.contains(&Output::Event(Event::DisconnectFromPeer { sid: Sid::new("C").unwrap() })));
+    assert!(commands(&outputs).contains(&(ConnectionId(2), Command::CreateOffer)), "C itself is offered a connection");
+}
+
+#[test]
 fn rooms_are_joined_again_with_the_proof_of_the_last_session() {
     let mut client = joined(|_| ());
     let connection = connect(&mut client, "B", "b");
@@ -292,6 +305,9 @@ fn closing_tells_of_every_loss() {
     assert_eq!(commands(&outputs), [(connection, Command::Close)]);
     assert!(outputs.contains(&Output::Event(Event::DisconnectFromPeer { sid: Sid::new("B").unwrap() })));
     assert_eq!(client.join_room(NOW, RoomId::numbered(1)), Err(JoinError::Closed));
+    let mut other = joined(|_| ());
+    other.handle_signaller_state(NOW, SignallerState::Closed);
+    assert_eq!(other.join_room(NOW, RoomId::numbered(1)), Err(JoinError::Closed));
     signal(&mut client, "acquire-peers", r#"{"id":"b","sid":"B","room":"R"}"#);
     assert_eq!(self::outputs(&mut client), []);
 }

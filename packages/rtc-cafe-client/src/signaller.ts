@@ -92,6 +92,9 @@ export interface SignallerTap {
   error(error: RTCCafeError): void;
 }
 
+/** Names of events that Socket.IO keeps for itself. */
+const RESERVED = ['connect', 'connect_error', 'disconnect', 'disconnecting', 'newListener', 'removeListener'];
+
 /** On average, so that not everybody comes at once. */
 const RETRY_MS = 2000;
 
@@ -116,8 +119,9 @@ export class RTCCafeSignallingClient extends EventEmitter<RTCCafeSignallingClien
    * @throws {@link RTCCafeError} `UNKNOWN_API_VERSION`; `INVALID_ARGUMENT` for a host that is none; `NO_HOST` where
    * there is neither a host nor a page.
    */
-  constructor({ apiVersion, host, signalModifier, ioOptions }: RTCCafeSignallingClientOptions = {}) {
+  constructor(options?: RTCCafeSignallingClientOptions | null) {
     super();
+    const { apiVersion, host, signalModifier, ioOptions } = options ?? {};
     this.signalModifier = signalModifier ?? null;
     this.#session = rethrowing(() => new Session(String(apiVersion ?? LATEST_API_VERSION)));
     const { origin, path } = server(host);
@@ -152,10 +156,15 @@ export class RTCCafeSignallingClient extends EventEmitter<RTCCafeSignallingClien
    * Sends a signal to the server, through `signalModifier`. Before the first connection, and during an outage, it
    * waits for the next one.
    *
-   * @throws {@link RTCCafeError} `CLOSED` after `disconnect()`.
+   * @throws {@link RTCCafeError} `CLOSED` after `disconnect()`; `INVALID_ARGUMENT` for a name that Socket.IO keeps for
+   * itself; `NOT_SERIALIZABLE` for data that cannot be sent.
    */
   sendSignal(signalName: SignalName, data?: unknown): null {
     if (this.state === 'closed') throw new RTCCafeError('CLOSED', 'the signaller is disconnected');
+    if (typeof signalName !== 'string' || !signalName || RESERVED.includes(signalName)) {
+      throw new RTCCafeError('INVALID_ARGUMENT', `"${String(signalName)}" cannot be the name of a signal`);
+    }
+    assertSerializable(data);
     this.#send(signalName, data);
     return null;
   }
@@ -196,6 +205,7 @@ export class RTCCafeSignallingClient extends EventEmitter<RTCCafeSignallingClien
     const socket = this.#socket;
     socket.on('connect', () => this.#connected());
     socket.on('disconnect', (reason) => {
+      this.#lastSid = undefined;
       this.#session.handleDisconnected();
       this.#flush();
       // Whoever is thrown out by the server is not connected again by Socket.IO.
@@ -260,7 +270,10 @@ export class RTCCafeSignallingClient extends EventEmitter<RTCCafeSignallingClien
   /** Sends a signal behind those that wait for their modifier; one of a connection that is over is dropped. */
   #send(name: string, data: unknown, connection?: string): void {
     const emit = (payload: unknown) => {
-      if (this.state !== 'closed' && (!connection || connection === this.#socket.id)) this.#socket.emit(name, payload);
+      if (this.state === 'closed' || (connection && connection !== this.#socket.id)) return;
+      // Socket.IO would throw later, when it has a connection, and lose everything that waits.
+      assertSerializable(payload);
+      this.#socket.emit(name, payload);
     };
     const modify = () => (this.signalModifier ? this.signalModifier(name, data) : data);
     const refuse = (error: unknown) => {
@@ -298,6 +311,14 @@ export class RTCCafeSignallingClient extends EventEmitter<RTCCafeSignallingClien
   readonly #onPageShow = ({ persisted }: PageTransitionEvent) => {
     if (persisted) this.#socket.connect();
   };
+}
+
+function assertSerializable(data: unknown): void {
+  try {
+    JSON.stringify(data);
+  } catch (error) {
+    throw new RTCCafeError('NOT_SERIALIZABLE', 'the signal cannot be written as JSON', undefined, error);
+  }
 }
 
 function isPromise(value: unknown): value is Promise<unknown> {

@@ -19,6 +19,8 @@ impl Client {
         let Some(connection) = peer.connection.as_mut().filter(|connection| !connection.open) else { return };
         connection.open = true;
         peer.failures = 0;
+        // The hello tells it.
+        peer.sid_untold = false;
         let sid = peer.sid.clone();
         self.timers.cancel_all(key);
         self.event(Event::ConnectToPeer { sid });
@@ -52,8 +54,11 @@ impl Client {
             }
             Ok(Some(Frame::Sid { sid })) => self.confirm_sid(key, sid),
             Ok(Some(Frame::Ping { nonce })) => self.push(key, &Frame::Pong { nonce }),
-            Ok(Some(Frame::Pong { .. })) => peer.claim = None,
-            // A type that a newer version may know.
+            Ok(Some(Frame::Pong { nonce })) if peer.ping == Some(nonce) => {
+                peer.ping = None;
+                peer.claim = None;
+            }
+            // A type that a newer version may know, or a stale answer.
             Ok(_) => {}
             Err(error) => self.error(ErrorCode::Protocol, error.to_string(), Some(sid)),
         }
@@ -64,7 +69,21 @@ impl Client {
         if !self.timers.is_set(key, Timer::Pong) {
             self.timers.set(key, Timer::Pong, now + self.config.timing.pong);
             let nonce = (self.rng.next() >> 32) as u32;
+            if let Some(peer) = self.roster.get_mut(key) {
+                peer.ping = Some(nonce);
+            }
             self.push(key, &Frame::Ping { nonce });
+        }
+    }
+
+    /// Tells a peer our new sid, now or as soon as there is room for it.
+    pub(super) fn tell_sid(&mut self, key: PeerKey) {
+        let Some(peer) = self.roster.get_mut(key).filter(|peer| peer.sid_untold && peer.is_connected()) else { return };
+        if let Some(sid) = self.sid.clone()
+            && peer.mailbox.has_room_for_control(&self.config.limits)
+        {
+            peer.sid_untold = false;
+            self.push(key, &Frame::Sid { sid });
         }
     }
 
@@ -77,6 +96,7 @@ impl Client {
             self.timers.set(key, Timer::Pong, now + self.config.timing.pong);
         }
         self.pump(key);
+        self.tell_sid(key);
     }
 
     /// Queues a message; false if there is no room for it.

@@ -2,7 +2,6 @@
 
 use rtc_cafe_wire::{
     PermanentId, Sid,
-    peer::Frame,
     signal::{Announcement, ClientSignal},
 };
 
@@ -34,7 +33,10 @@ impl Client {
         self.event(Event::AcquireSid { sid: sid.clone() });
         // Peers believe this sooner than the server's word, because it comes over the connection they have.
         for key in self.roster.keys() {
-            self.push(key, &Frame::Sid { sid: sid.clone() });
+            if let Some(peer) = self.roster.get_mut(key) {
+                peer.sid_untold = true;
+            }
+            self.tell_sid(key);
         }
     }
 
@@ -126,7 +128,10 @@ impl Client {
         if let Some(key) = self.roster.by_sid(sid) {
             let known = self.roster.get(key)?.id.clone();
             return match (known, id) {
-                (Some(known), Some(id)) if known != id => None,
+                (Some(known), Some(id)) if known != id => {
+                    self.expose(key);
+                    self.recognise(now, sid, Some(id), prev_sid)
+                }
                 (None, Some(id)) => self.adopt(now, key, id, by_id),
                 _ => Some(key),
             };
@@ -148,6 +153,14 @@ impl Client {
             None if self.roster.len() >= self.config.limits.peers => None,
             None => Some(self.roster.insert(sid.clone(), id)),
         }
+    }
+
+    /// The peer goes by a session that is another client's, as the server says who stamps them. It is dropped.
+    fn expose(&mut self, liar: PeerKey) {
+        let sid = self.roster.get(liar).map(|peer| peer.sid.clone());
+        self.error(ErrorCode::Protocol, String::from("the peer goes by the sid of somebody else"), sid);
+        self.unlink(liar);
+        self.remove(liar);
     }
 
     /// Learns the permanent id of a peer that was known by its session only. If it is somebody we know already, the
