@@ -1,17 +1,19 @@
 //! The client: commands and inputs in, outputs out.
 //!
-//! What it does with peers is in [`discovery`] (who is there), [`linking`] (connections) and [`channel`] (frames).
+//! What it does with peers is in [`discovery`] (who is there), [`linking`] (connections), [`channel`] (frames) and
+//! [`media`] (tracks).
 
 use std::collections::VecDeque;
 
 use rtc_cafe_wire::{
-    PermanentId, RoomId, Sid,
+    PermanentId, RoomId, Sid, TrackId,
     signal::{ClientSignal, ConnectionId, ServerSignal},
 };
 
 use crate::{
     config::Config,
-    event::{ErrorCode, Event, SignallerState},
+    connection::Connection,
+    event::{Definition, ErrorCode, Event, SignallerState},
     map::Map,
     output::{Command, ConnectionEvent, ConnectionState, Output},
     rng::Rng,
@@ -23,6 +25,9 @@ use crate::{
 mod channel;
 mod discovery;
 mod linking;
+mod media;
+
+pub use media::{AddTrackError, RequestTrackError};
 
 /// To whom a message goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,7 +66,7 @@ pub enum SendError {
         max: usize,
     },
     /// These peers take messages slower than they are sent and were left out; the others got it.
-    #[error("too much is waiting to be sent to {}", .0.iter().map(Sid::as_str).collect::<Vec<_>>().join(", "))]
+    #[error("too much is waiting to be sent to {} of the peers", .0.len())]
     QueueFull(Vec<Sid>),
 }
 
@@ -78,6 +83,8 @@ pub struct Client {
     /// The session before the present one, and its secret.
     previous: Option<(Sid, Option<String>)>,
     rooms: Map<RoomId, ()>,
+    /// Our tracks.
+    tracks: Map<TrackId, Definition>,
     roster: Roster,
     timers: Timers,
     next_connection: u32,
@@ -100,6 +107,7 @@ impl Client {
             session: None,
             previous: None,
             rooms: Map::default(),
+            tracks: Map::default(),
             roster: Roster::default(),
             timers: Timers::default(),
             next_connection: 1,
@@ -215,8 +223,8 @@ impl Client {
     pub fn handle_connection(&mut self, now: Time, id: ConnectionId, event: ConnectionEvent) {
         let Some(key) = self.roster.by_connection(id) else { return };
         match event {
-            ConnectionEvent::OfferCreated(sdp) => {
-                self.negotiate(key, |c, actions| c.handle_offer_created(sdp, actions))
+            ConnectionEvent::OfferCreated { sdp, mids } => {
+                self.negotiate(key, |c, actions| c.handle_offer_created(sdp, mids, actions));
             }
             ConnectionEvent::AnswerCreated(sdp) => {
                 self.negotiate(key, |c, actions| c.handle_answer_created(sdp, actions));
@@ -232,8 +240,9 @@ impl Client {
                 self.lose(now, key);
             }
             ConnectionEvent::StateChanged(_) => {}
+            ConnectionEvent::TrackAdded(mid) => self.handle_track_added(key, mid),
             ConnectionEvent::ChannelOpen => self.handle_open(key),
-            ConnectionEvent::ChannelMessage(frame) => self.handle_frame(key, &frame),
+            ConnectionEvent::ChannelMessage(frame) => self.handle_frame(now, key, &frame),
             ConnectionEvent::ChannelBuffered(bytes) => self.handle_buffered(now, key, bytes),
         }
     }
@@ -290,6 +299,12 @@ impl Client {
     /// The peers that are known to be there, connected or not.
     pub fn discovered_peers(&self) -> impl Iterator<Item = &Sid> {
         self.roster.iter().map(|(_, peer)| &peer.sid)
+    }
+
+    /// The connection to a connected peer.
+    pub fn connection_of(&self, sid: &Sid) -> Option<ConnectionId> {
+        let peer = self.roster.get(self.roster.by_sid(sid)?).filter(|peer| peer.is_connected())?;
+        peer.connection.as_ref().map(Connection::id)
     }
 
     /// Bytes of messages that wait for data channels, over all peers.

@@ -2,8 +2,14 @@
 //!
 //! When both sides offer at once, the polite one takes its offer back. The impolite one ignores the other's offer and
 //! sends its own again, because the other may never have got it.
+//!
+//! Once the data channel is open, descriptions go over it, and only one side at a time has the turn to offer; the
+//! impolite one has it first. Browsers cannot be relied on to roll back an offer with media in it.
 
-use rtc_cafe_wire::signal::{ConnectionId, Handshake, HandshakeBody, IceCandidate};
+use rtc_cafe_wire::{
+    peer::{Frame, Mids},
+    signal::{ConnectionId, Handshake, HandshakeBody, IceCandidate},
+};
 
 use crate::output::Command;
 
@@ -23,9 +29,21 @@ enum Signalling {
 /// What comes of a step.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Action {
+    /// Do this to the connection.
     Do(Command),
+    /// Send this by way of the server.
     Signal(Handshake),
+    /// Send this over the data channel.
+    Frame(Frame<'static>),
+    /// Send an offer over the data channel.
+    Offer { negotiation: u32, mids: Mids, sdp: String },
+    /// Send an answer over the data channel.
+    Answer { negotiation: u32, sdp: String },
 }
+
+/// The other side offered though it does not have the turn, or answered what was not asked.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct OutOfTurn;
 
 /// The peer connection with one peer, from its first offer to its end.
 #[derive(Debug)]
@@ -48,8 +66,15 @@ pub(crate) struct Connection {
     /// Bound on the candidates of either side.
     max_candidates: usize,
     remote_candidates: usize,
-    /// Whether the data channel is open.
-    pub(crate) open: bool,
+    open: bool,
+    /// Whether it is our turn to offer.
+    turn: bool,
+    /// Whether we have asked for the turn.
+    turn_asked: bool,
+    /// Whether the other side has asked for it.
+    turn_wanted: bool,
+    /// Whether something has changed that needs an offer.
+    offer_due: bool,
 }
 
 impl Connection {
@@ -67,6 +92,10 @@ impl Connection {
             max_candidates,
             remote_candidates: 0,
             open: false,
+            turn: !polite,
+            turn_asked: false,
+            turn_wanted: false,
+            offer_due: false,
         }
     }
 
@@ -79,6 +108,16 @@ impl Connection {
         self.remote
     }
 
+    /// Whether the data channel is open.
+    pub(crate) const fn is_open(&self) -> bool {
+        self.open
+    }
+
+    /// The data channel has opened.
+    pub(crate) const fn set_open(&mut self) {
+        self.open = true;
+    }
+
     /// Begins an offer.
     pub(crate) fn offer(&mut self, actions: &mut Vec<Action>) {
         self.signalling = Signalling::Offering;
@@ -87,17 +126,28 @@ impl Connection {
     }
 
     /// Our offer was created.
-    pub(crate) fn handle_offer_created(&mut self, sdp: String, actions: &mut Vec<Action>) {
-        if self.signalling == Signalling::Offering {
-            self.signalling = Signalling::Offered(sdp);
+    pub(crate) fn handle_offer_created(&mut self, sdp: String, mids: Mids, actions: &mut Vec<Action>) {
+        if self.signalling != Signalling::Offering {
+            return;
+        }
+        self.signalling = Signalling::Offered(sdp.clone());
+        if self.open {
+            actions.push(Action::Offer { negotiation: self.offers, mids, sdp });
+        } else {
             self.resend(actions);
         }
     }
 
     /// Our answer was created.
     pub(crate) fn handle_answer_created(&mut self, sdp: String, actions: &mut Vec<Action>) {
-        if self.signalling == Signalling::Answering {
-            self.signalling = Signalling::Stable;
+        if self.signalling != Signalling::Answering {
+            return;
+        }
+        self.signalling = Signalling::Stable;
+        if self.open {
+            actions.push(Action::Answer { negotiation: self.remote_offers, sdp });
+            self.advance(actions);
+        } else {
             self.answer = Some(sdp);
             self.resend(actions);
         }
@@ -105,7 +155,7 @@ impl Connection {
 
     /// One of our candidates was found.
     pub(crate) fn handle_candidate_found(&mut self, candidate: Option<IceCandidate>, actions: &mut Vec<Action>) {
-        if self.local_candidates.len() < self.max_candidates {
+        if !self.open && self.local_candidates.len() < self.max_candidates {
             self.local_candidates.push(candidate);
             // Candidates follow the description that they belong to.
             if !matches!(self.signalling, Signalling::Offering | Signalling::Answering) {
@@ -116,6 +166,9 @@ impl Connection {
 
     /// Sends what the other side may have missed: the last description, and all candidates behind it.
     pub(crate) fn resend(&mut self, actions: &mut Vec<Action>) {
+        if self.open {
+            return;
+        }
         match (&self.signalling, &self.answer) {
             (Signalling::Offering | Signalling::Answering, _) => return,
             (Signalling::Offered(sdp), _) => {
@@ -132,6 +185,9 @@ impl Connection {
 
     /// The other side's offer, for this connection.
     pub(crate) fn handle_offer(&mut self, handshake: &Handshake, sdp: String, actions: &mut Vec<Action>) {
+        if self.open {
+            return;
+        }
         if self.remote == Some(handshake.connection) && handshake.negotiation <= self.remote_offers {
             // Sent again, so our answer may be lost.
             if handshake.negotiation == self.remote_offers && self.signalling == Signalling::Stable {
@@ -166,6 +222,79 @@ impl Connection {
             self.signalling = Signalling::Stable;
             self.answer = None;
             actions.push(Action::Do(Command::AcceptAnswer(sdp)));
+        }
+    }
+
+    /// Something has changed that needs an offer; it is made as soon as it is our turn.
+    pub(crate) fn renegotiate(&mut self, actions: &mut Vec<Action>) {
+        self.offer_due = true;
+        self.advance(actions);
+    }
+
+    /// The other side asks for the turn to offer.
+    pub(crate) fn handle_turn_request(&mut self, actions: &mut Vec<Action>) {
+        self.turn_wanted = true;
+        self.advance(actions);
+    }
+
+    /// The other side hands us the turn.
+    pub(crate) fn handle_turn(&mut self, actions: &mut Vec<Action>) {
+        self.turn = true;
+        self.turn_asked = false;
+        self.advance(actions);
+    }
+
+    /// An offer over the data channel.
+    pub(crate) fn handle_frame_offer(
+        &mut self,
+        negotiation: u32,
+        sdp: String,
+        actions: &mut Vec<Action>,
+    ) -> Result<(), OutOfTurn> {
+        if self.turn || self.signalling != Signalling::Stable || negotiation <= self.remote_offers {
+            return Err(OutOfTurn);
+        }
+        self.remote_offers = negotiation;
+        self.signalling = Signalling::Answering;
+        actions.push(Action::Do(Command::AcceptOffer(sdp)));
+        Ok(())
+    }
+
+    /// An answer over the data channel.
+    pub(crate) fn handle_frame_answer(
+        &mut self,
+        negotiation: u32,
+        sdp: String,
+        actions: &mut Vec<Action>,
+    ) -> Result<(), OutOfTurn> {
+        if !matches!(self.signalling, Signalling::Offered(_)) || negotiation != self.offers {
+            return Err(OutOfTurn);
+        }
+        self.signalling = Signalling::Stable;
+        actions.push(Action::Do(Command::AcceptAnswer(sdp)));
+        self.advance(actions);
+        Ok(())
+    }
+
+    /// Passes the turn on, takes it, or asks for it, as is due. Whoever has offered lets the other go first.
+    fn advance(&mut self, actions: &mut Vec<Action>) {
+        if !self.open || self.signalling != Signalling::Stable {
+            return;
+        }
+        if self.turn && self.turn_wanted {
+            self.turn = false;
+            self.turn_wanted = false;
+            actions.push(Action::Frame(Frame::Turn));
+        }
+        if !self.offer_due {
+            return;
+        }
+        if self.turn {
+            self.offer_due = false;
+            self.offer(actions);
+        } else if !self.turn_asked {
+            self.turn_asked = true;
+            actions.push(Action::Frame(Frame::TurnRequest));
         }
     }
 

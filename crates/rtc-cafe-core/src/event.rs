@@ -1,6 +1,6 @@
 //! What the application is told.
 
-use rtc_cafe_wire::Sid;
+use rtc_cafe_wire::{Sid, TrackId, peer::TrackKind, signal::ConnectionId};
 
 /// The state of the connection to the signalling server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -66,6 +66,40 @@ pub enum Event {
         /// The message's JSON as the peer sent it. It has not been parsed, so it may be anything.
         payload: String,
     },
+    /// A peer has a track that can be requested, or describes it anew.
+    PeerTrackDefined {
+        /// The peer.
+        sid: Sid,
+        /// The track.
+        id: TrackId,
+        /// What it is.
+        definition: Definition,
+    },
+    /// A requested track has arrived.
+    PeerTrackIdentified {
+        /// The peer.
+        sid: Sid,
+        /// The track.
+        id: TrackId,
+        /// Where the driver finds its media.
+        source: Source,
+    },
+    /// A track that had arrived is gone.
+    PeerTrackRemoved {
+        /// The peer.
+        sid: Sid,
+        /// The track.
+        id: TrackId,
+    },
+    /// A track can be requested no longer.
+    PeerTrackDefinitionRemoved {
+        /// The peer.
+        sid: Sid,
+        /// The track.
+        id: TrackId,
+        /// What it was.
+        definition: Definition,
+    },
     /// Something went wrong that no call of the application could report.
     Error {
         /// Which kind.
@@ -75,6 +109,24 @@ pub enum Event {
         /// The peer it is about.
         sid: Option<Sid>,
     },
+}
+
+/// What a track is, as its owner says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Definition {
+    /// What it carries.
+    pub kind: TrackKind,
+    /// The application's description, in JSON.
+    pub description: String,
+}
+
+/// Where a peer's track arrives.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Source {
+    /// The connection.
+    pub connection: ConnectionId,
+    /// The m-line.
+    pub mid: String,
 }
 
 /// Kinds of [`Event::Error`].

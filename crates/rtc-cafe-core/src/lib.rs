@@ -23,12 +23,13 @@ mod roster;
 mod session;
 mod time;
 mod timers;
+mod tracks;
 
-pub use client::{Client, JoinError, Recipients, SendError};
+pub use client::{AddTrackError, Client, JoinError, Recipients, RequestTrackError, SendError};
 pub use config::{Config, Limits, Timing};
-pub use event::{ErrorCode, Event, SignallerState};
+pub use event::{Definition, ErrorCode, Event, SignallerState, Source};
 pub use output::{Command, ConnectionEvent, ConnectionState, Output};
 pub use rtc_cafe_wire as wire;
-pub use rtc_cafe_wire::{ApiVersion, PermanentId, RoomId, Sid, signal::ConnectionId};
+pub use rtc_cafe_wire::{ApiVersion, PermanentId, RoomId, Sid, TrackId, peer::TrackKind, signal::ConnectionId};
 pub use session::{Session, SessionOutput};
 pub use time::Time;

@@ -1,4 +1,4 @@
-//! The frames that wait for one peer's data channel, and the parts of the message that it is sending us.
+//! The frames that wait for one peer's data channel, and the parts of what it is sending us.
 
 use std::collections::VecDeque;
 
@@ -16,7 +16,7 @@ pub(crate) struct Mailbox {
     incoming: Incoming,
 }
 
-/// A message that comes in parts.
+/// A body that comes in parts.
 #[derive(Debug, Default)]
 enum Incoming {
     #[default]
@@ -26,11 +26,11 @@ enum Incoming {
     TooLong,
 }
 
-/// What a part of a message completes.
+/// What a part completes.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Received {
     Nothing,
-    Message(String),
+    Whole(String),
     TooLong,
 }
 
@@ -57,13 +57,13 @@ impl Mailbox {
         self.waiting.push_back(frame);
     }
 
-    /// Queues a message in parts that fit into frames.
-    pub(crate) fn push_message(&mut self, payload: &str) {
-        let mut rest = payload;
+    /// Queues a body in frames that it fits into; `frame` makes one of whether more follow and of a part.
+    pub(crate) fn push_parts(&mut self, body: &str, frame: &dyn for<'a> Fn(bool, &'a str) -> Frame<'a>) {
+        let mut rest = body;
         loop {
             let (part, behind) = split(rest, MAX_PART);
             rest = behind;
-            self.push(&Frame::Message { more: !rest.is_empty(), body: part });
+            self.push(&frame(!rest.is_empty(), part));
             if rest.is_empty() {
                 break;
             }
@@ -88,7 +88,7 @@ impl Mailbox {
         drained
     }
 
-    /// Takes a part of a message.
+    /// Takes a part of a body. The parts of one follow each other, so one place is enough for them.
     pub(crate) fn receive(&mut self, more: bool, part: &str, limits: &Limits) -> Received {
         let mut message = match std::mem::take(&mut self.incoming) {
             Incoming::TooLong => {
@@ -111,7 +111,7 @@ impl Mailbox {
             self.incoming = Incoming::Parts(message);
             Received::Nothing
         } else {
-            Received::Message(message)
+            Received::Whole(message)
         }
     }
 }
@@ -134,14 +134,14 @@ mod tests {
         let limits = Limits::default();
         let payload = format!("\"{}\"", "é\u{1f600}x".repeat(50_000));
         let (mut sender, mut receiver) = (Mailbox::default(), Mailbox::default());
-        sender.push_message(&payload);
+        sender.push_parts(&payload, &|more, body| Frame::Message { more, body });
         let mut received = Vec::new();
         for frame in frames(&mut sender, &limits) {
             let Ok(Some(Frame::Message { more, body })) = Frame::decode(&frame) else { panic!("not a message") };
             received.push(receiver.receive(more, body, &limits));
         }
         assert!(received.len() > 2);
-        assert_eq!(received.pop(), Some(Received::Message(payload)));
+        assert_eq!(received.pop(), Some(Received::Whole(payload)));
         assert!(received.iter().all(|part| *part == Received::Nothing));
     }
 
@@ -150,7 +150,7 @@ mod tests {
         let limits = Limits { high_water: 100, ..Limits::default() };
         let mut mailbox = Mailbox::default();
         for _ in 0..10 {
-            mailbox.push_message("\"forty bytes of text, more or less\"");
+            mailbox.push(&Frame::Message { more: false, body: "\"forty bytes of text, more or less\"" });
         }
         let first = frames(&mut mailbox, &limits).len();
         assert!((1..10).contains(&first));
@@ -168,6 +168,6 @@ mod tests {
         assert_eq!(mailbox.receive(true, "123456", &limits), Received::TooLong);
         assert_eq!(mailbox.receive(true, "123456", &limits), Received::Nothing);
         assert_eq!(mailbox.receive(false, "1", &limits), Received::Nothing);
-        assert_eq!(mailbox.receive(false, "12", &limits), Received::Message("12".into()));
+        assert_eq!(mailbox.receive(false, "12", &limits), Received::Whole("12".into()));
     }
 }

@@ -1,6 +1,10 @@
 //! What the core asks of its driver, and what the driver reports of peer connections.
 
-use rtc_cafe_wire::signal::{ClientSignal, ConnectionId, IceCandidate};
+use rtc_cafe_wire::{
+    TrackId,
+    peer::Mids,
+    signal::{ClientSignal, ConnectionId, IceCandidate},
+};
 
 use crate::event::Event;
 
@@ -36,6 +40,10 @@ pub enum Command {
     AcceptAnswer(String),
     /// Add a remote candidate, or `None` for their end. One that cannot be added is skipped.
     AddCandidate(Option<IceCandidate>),
+    /// Send a local track from the next offer on, on an m-line of its own.
+    AddTrack(TrackId),
+    /// Stop sending a local track; the next offer says so.
+    RemoveTrack(TrackId),
     /// Send a frame on the data channel.
     Send(String),
     /// Close the connection. The last command of every connection; its events are of no interest from then on.
@@ -46,7 +54,12 @@ pub enum Command {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ConnectionEvent {
     /// The local description is this offer.
-    OfferCreated(String),
+    OfferCreated {
+        /// The offer.
+        sdp: String,
+        /// The m-lines on which it sends tracks.
+        mids: Mids,
+    },
     /// The local description is this answer.
     AnswerCreated(String),
     /// A description could not be created or set; the connection is of no use any more.
@@ -55,6 +68,8 @@ pub enum ConnectionEvent {
     CandidateFound(Option<IceCandidate>),
     /// The state of the connection (W3C `RTCPeerConnectionState`) changed.
     StateChanged(ConnectionState),
+    /// A remote track has come, on the m-line with this `mid` (W3C `track` event).
+    TrackAdded(String),
     /// The data channel opened.
     ChannelOpen,
     /// A frame arrived on the data channel.

@@ -7,7 +7,7 @@ use rtc_cafe_wire::{
     signal::{ConnectionId, IceCandidate},
 };
 
-use crate::{connection::Connection, mailbox::Mailbox};
+use crate::{connection::Connection, mailbox::Mailbox, tracks::PeerTracks};
 
 /// One peer: somebody with one permanent id, whatever its signalling session is.
 #[derive(Debug)]
@@ -20,6 +20,7 @@ pub(crate) struct Peer {
     pub(crate) present: bool,
     pub(crate) connection: Option<Connection>,
     pub(crate) mailbox: Mailbox,
+    pub(crate) tracks: PeerTracks,
     /// The newest of its connections that we have heard of.
     pub(crate) newest_remote: ConnectionId,
     /// Candidates that came before the description of their connection.
@@ -42,6 +43,7 @@ impl Peer {
             present: true,
             connection: None,
             mailbox: Mailbox::default(),
+            tracks: PeerTracks::default(),
             newest_remote: ConnectionId(0),
             early: VecDeque::new(),
             failures: 0,
@@ -53,7 +55,7 @@ impl Peer {
 
     /// Whether messages flow.
     pub(crate) fn is_connected(&self) -> bool {
-        self.connection.as_ref().is_some_and(|connection| connection.open)
+        self.connection.as_ref().is_some_and(Connection::is_open)
     }
 
     /// Whether both sides have each other's description, so that they can connect without signalling.

@@ -1,6 +1,6 @@
 //! All peers, and the names by which they are found: session, permanent id, connection.
 
-use rtc_cafe_wire::{PermanentId, Sid, signal::ConnectionId};
+use rtc_cafe_wire::{PermanentId, Sid, TrackId, signal::ConnectionId};
 
 use crate::{connection::Connection, map::Map, peer::Peer};
 
@@ -8,12 +8,17 @@ use crate::{connection::Connection, map::Map, peer::Peer};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct PeerKey(u64);
 
+/// Peers who are gone and whose tracks we wanted, at most.
+const MAX_WISHES: usize = 1000;
+
 #[derive(Debug, Default)]
 pub(crate) struct Roster {
     peers: Map<PeerKey, Peer>,
     by_sid: Map<Sid, PeerKey>,
     by_id: Map<PermanentId, PeerKey>,
     by_connection: Map<ConnectionId, PeerKey>,
+    /// The tracks that we wanted of peers who are gone, should they come back.
+    wishes: Map<PermanentId, Map<TrackId, ()>>,
     next: u64,
 }
 
@@ -56,18 +61,22 @@ impl Roster {
         let key = PeerKey(self.next);
         self.next += 1;
         self.by_sid.insert(sid.clone(), key);
-        if let Some(id) = &id {
-            self.by_id.insert(id.clone(), key);
+        self.peers.insert(key, Peer::new(sid, None));
+        if let Some(id) = id {
+            self.name(key, id);
         }
-        self.peers.insert(key, Peer::new(sid, id));
         key
     }
 
     pub(crate) fn remove(&mut self, key: PeerKey) -> Option<Peer> {
-        let peer = self.peers.remove(&key)?;
+        let mut peer = self.peers.remove(&key)?;
         self.by_sid.remove(&peer.sid);
         if let Some(id) = &peer.id {
             self.by_id.remove(id);
+            let wanted = peer.tracks.take_wanted();
+            if wanted.len() > 0 && self.wishes.len() < MAX_WISHES {
+                self.wishes.insert(id.clone(), wanted);
+            }
         }
         if let Some(connection) = &peer.connection {
             self.by_connection.remove(&connection.id());
@@ -89,6 +98,9 @@ impl Roster {
     /// Notes the permanent id of a peer that had none.
     pub(crate) fn name(&mut self, key: PeerKey, id: PermanentId) {
         if let Some(peer) = self.peers.get_mut(&key) {
+            if let Some(wanted) = self.wishes.remove(&id) {
+                peer.tracks.set_wanted(wanted);
+            }
             self.by_id.insert(id.clone(), key);
             peer.id = Some(id);
         }

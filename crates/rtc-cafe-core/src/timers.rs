@@ -14,27 +14,20 @@ pub(crate) enum Timer {
 }
 
 #[derive(Debug, Default)]
-pub(crate) struct Timers {
-    queue: Map<(Time, PeerKey, Timer), ()>,
-    deadlines: Map<(PeerKey, Timer), Time>,
-}
+pub(crate) struct Timers(Map<(PeerKey, Timer), Time>);
 
 impl Timers {
     /// Sets a timer, instead of the one of the same name.
     pub(crate) fn set(&mut self, peer: PeerKey, timer: Timer, at: Time) {
-        self.cancel(peer, timer);
-        self.deadlines.insert((peer, timer), at);
-        self.queue.insert((at, peer, timer), ());
+        self.0.insert((peer, timer), at);
     }
 
     pub(crate) fn is_set(&self, peer: PeerKey, timer: Timer) -> bool {
-        self.deadlines.contains_key(&(peer, timer))
+        self.0.contains_key(&(peer, timer))
     }
 
     pub(crate) fn cancel(&mut self, peer: PeerKey, timer: Timer) {
-        if let Some(at) = self.deadlines.remove(&(peer, timer)) {
-            self.queue.remove(&(at, peer, timer));
-        }
+        self.0.remove(&(peer, timer));
     }
 
     pub(crate) fn cancel_all(&mut self, peer: PeerKey) {
@@ -43,13 +36,18 @@ impl Timers {
         }
     }
 
+    /// Few peers wait for anything at a time, so looking at all of them is quick.
+    fn first(&self) -> Option<(Time, PeerKey, Timer)> {
+        self.0.iter().map(|(&(peer, timer), &at)| (at, peer, timer)).min()
+    }
+
     pub(crate) fn next(&self) -> Option<Time> {
-        self.queue.first().map(|&(at, ..)| at)
+        self.first().map(|(at, ..)| at)
     }
 
     /// Takes a timer that is due.
     pub(crate) fn pop(&mut self, now: Time) -> Option<(PeerKey, Timer)> {
-        let &(_, peer, timer) = self.queue.first().filter(|&&(at, ..)| at <= now)?;
+        let (_, peer, timer) = self.first().filter(|&(at, ..)| at <= now)?;
         self.cancel(peer, timer);
         Some((peer, timer))
     }

@@ -68,7 +68,7 @@ fn tell(client: &mut Client, id: ConnectionId, event: ConnectionEvent) {
 fn connect(client: &mut Client, sid: &str, id: &str) -> ConnectionId {
     signal(client, "acquire-peers", &format!(r#"{{"id":"{id}","sid":"{sid}","prevSid":null,"room":"R"}}"#));
     let connection = commands(&outputs(client))[0].0;
-    tell(client, connection, ConnectionEvent::OfferCreated("offer".into()));
+    tell(client, connection, ConnectionEvent::OfferCreated { sdp: "offer".into(), mids: vec![] });
     answer(client, sid, id, connection);
     tell(client, connection, ConnectionEvent::ChannelOpen);
     let connected = events(client);
@@ -132,7 +132,7 @@ fn glare_has_one_winner() {
     for (id, yields) in [("zzz", true), ("!", false)] {
         let mut client = joined(|_| ());
         signal(&mut client, "acquire-peers", &format!(r#"{{"id":"{id}","sid":"B","room":"R"}}"#));
-        tell(&mut client, ConnectionId(1), ConnectionEvent::OfferCreated("ours".into()));
+        tell(&mut client, ConnectionId(1), ConnectionEvent::OfferCreated { sdp: "ours".into(), mids: vec![] });
         outputs(&mut client);
         signal(&mut client, "offer", &offer(id));
         let outputs = outputs(&mut client);
@@ -287,7 +287,7 @@ fn limits() {
 fn who_leaves_in_the_middle_of_the_handshake_is_gone_soon() {
     let mut client = joined(|_| ());
     signal(&mut client, "acquire-peers", r#"{"id":"b","sid":"B","room":"R"}"#);
-    tell(&mut client, ConnectionId(1), ConnectionEvent::OfferCreated("offer".into()));
+    tell(&mut client, ConnectionId(1), ConnectionEvent::OfferCreated { sdp: "offer".into(), mids: vec![] });
     answer(&mut client, "B", "b", ConnectionId(1));
     signal(&mut client, "peer-disconnection", r#"{"sid":"B"}"#);
     outputs(&mut client);

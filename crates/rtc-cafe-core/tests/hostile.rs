@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use proptest::prelude::*;
 use rtc_cafe_core::{
     Client, Config, ConnectionEvent, ConnectionId, ConnectionState, Event, Output, Recipients, RoomId, Sid,
-    SignallerState, Time, wire::signal::ServerSignal,
+    SignallerState, Time, TrackId, TrackKind, wire::signal::ServerSignal,
 };
 
 #[derive(Debug, Clone)]
@@ -16,6 +16,7 @@ enum Input {
     Connection(u32, ConnectionEvent),
     Send(String),
     Join(i64),
+    Track(String, u8),
     Wait(u64),
 }
 
@@ -53,6 +54,17 @@ fn frame() -> impl Strategy<Value = String> {
             format!(r#"{{"type":"hello","version":1,"id":"{name}","sid":"{name}"}}"#),
             format!(r#"{{"type":"sid","sid":"{name}"}}"#),
             format!("{{\"type\":\"message\",\"more\":{more}}}\n\"{body}\""),
+            format!("{{\"type\":\"track\",\"id\":\"{name}\",\"kind\":\"audio\"}}\n\"{body}\""),
+            format!(r#"{{"type":"track-removed","id":"{name}"}}"#),
+            format!(r#"{{"type":"track-request","id":"{name}"}}"#),
+            format!(r#"{{"type":"track-cancel","id":"{name}"}}"#),
+            format!(
+                "{{\"type\":\"offer\",\"negotiation\":{},\"tracks\":{{\"1\":\"{name}\",\"2\":\"A\"}}}}\no",
+                body.len()
+            ),
+            format!("{{\"type\":\"answer\",\"negotiation\":{},\"more\":{more}}}\na", body.len()),
+            String::from(r#"{"type":"turn-request"}"#),
+            String::from(r#"{"type":"turn"}"#),
             String::from(r#"{"type":"ping","nonce":1}"#),
             String::from(r#"{"type":"pong","nonce":1}"#),
         ])
@@ -68,8 +80,9 @@ fn connection_event() -> impl Strategy<Value = ConnectionEvent> {
         ConnectionState::Closed,
     ]);
     prop_oneof![
-        1 => Just(ConnectionEvent::OfferCreated("o".into())),
+        1 => Just(ConnectionEvent::OfferCreated { sdp: "o".into(), mids: vec![] }),
         1 => Just(ConnectionEvent::AnswerCreated("a".into())),
+        1 => prop::sample::select(vec!["1", "2", "3"]).prop_map(|mid| ConnectionEvent::TrackAdded(mid.into())),
         1 => Just(ConnectionEvent::Failed("f".into())),
         1 => Just(ConnectionEvent::CandidateFound(None)),
         3 => Just(ConnectionEvent::ChannelOpen),
@@ -88,20 +101,46 @@ fn input() -> impl Strategy<Value = Input> {
         6 => (1_u32..12, connection_event()).prop_map(|(id, event)| Input::Connection(id, event)),
         1 => "[a-z]{0,200}".prop_map(Input::Send),
         1 => (0_i64..100).prop_map(Input::Join),
+        4 => (name(), 0_u8..4).prop_map(|(name, what)| Input::Track(name, what)),
         2 => (0_u64..20_000).prop_map(Input::Wait),
     ]
 }
 
 /// What an application knows from events alone.
-fn follow(connected: &mut BTreeSet<Sid>, event: &Event) {
-    match event {
-        Event::ConnectToPeer { sid } => assert!(connected.insert(sid.clone()), "connected twice to {sid}"),
-        Event::DisconnectFromPeer { sid } => assert!(connected.remove(sid), "{sid} was not connected"),
-        Event::ReassignPeerSid { old_sid, sid } => {
-            assert!(connected.remove(old_sid) && connected.insert(sid.clone()), "{old_sid} to {sid}");
+#[derive(Default)]
+struct Known {
+    connected: BTreeSet<Sid>,
+    defined: BTreeSet<(Sid, TrackId)>,
+    arrived: BTreeSet<(Sid, TrackId)>,
+}
+
+impl Known {
+    fn follow(&mut self, event: Event) {
+        match event {
+            Event::ConnectToPeer { sid } => assert!(self.connected.insert(sid.clone()), "connected twice to {sid}"),
+            Event::DisconnectFromPeer { sid } => {
+                assert!(self.connected.remove(&sid), "{sid} was not connected");
+                assert!(!self.defined.iter().chain(&self.arrived).any(|(peer, _)| *peer == sid), "it left a track");
+            }
+            Event::ReassignPeerSid { old_sid, sid } => {
+                assert!(self.connected.remove(&old_sid) && self.connected.insert(sid.clone()), "{old_sid} to {sid}");
+                for tracks in [&mut self.defined, &mut self.arrived] {
+                    let rename = |(peer, id)| if peer == old_sid { (sid.clone(), id) } else { (peer, id) };
+                    *tracks = std::mem::take(tracks).into_iter().map(rename).collect();
+                }
+            }
+            Event::Message { sender, .. } => assert!(self.connected.contains(&sender), "{sender} was not connected"),
+            Event::PeerTrackDefined { sid, id, .. } => {
+                assert!(self.connected.contains(&sid), "{sid} was not connected");
+                self.defined.insert((sid, id));
+            }
+            Event::PeerTrackDefinitionRemoved { sid, id, .. } => {
+                assert!(self.defined.remove(&(sid, id)), "not defined")
+            }
+            Event::PeerTrackIdentified { sid, id, .. } => assert!(self.arrived.insert((sid, id)), "arrived twice"),
+            Event::PeerTrackRemoved { sid, id } => assert!(self.arrived.remove(&(sid, id)), "had not arrived"),
+            _ => {}
         }
-        Event::Message { sender, .. } => assert!(connected.contains(sender), "{sender} was not connected"),
-        _ => {}
     }
 }
 
@@ -116,6 +155,17 @@ fn apply(client: &mut Client, now: &mut u64, input: Input) {
         }
         Input::Connection(id, event) => client.handle_connection(time, ConnectionId(id), event),
         Input::Send(text) => client.send_message(time, &format!("\"{text}\""), Recipients::All).unwrap_or_default(),
+        Input::Track(name, what) => {
+            let id = TrackId::new(name).unwrap();
+            let peer = client.discovered_peers().next().cloned();
+            match (what, peer) {
+                (0, _) => client.add_track(id, TrackKind::Video, "\"\"").unwrap(),
+                (1, _) => drop(client.remove_track(&id)),
+                (2, Some(sid)) => client.request_peer_track(&sid, &id).unwrap_or_default(),
+                (_, Some(sid)) => drop(client.remove_peer_track(&sid, &id)),
+                _ => {}
+            }
+        }
         Input::Join(room) => client.join_room(time, RoomId::numbered(room)).unwrap_or_default(),
         Input::Wait(millis) => {
             *now += millis;
@@ -134,15 +184,19 @@ proptest! {
         config.limits.outgoing_bytes = 500;
         let mut client = Client::new(config, [1; 32]);
         client.handle_signaller_state(Time::from_millis(0), SignallerState::Connected);
-        let (mut connected, mut now) = (BTreeSet::new(), 0);
+        let (mut known, mut now) = (Known::default(), 0);
         for input in inputs {
             apply(&mut client, &mut now, input);
             while let Some(output) = client.poll() {
                 if let Output::Event(event) = output {
-                    follow(&mut connected, &event);
+                    known.follow(event);
                 }
             }
-            prop_assert_eq!(&connected, &client.connected_peers().cloned().collect::<BTreeSet<_>>());
+            prop_assert_eq!(&known.connected, &client.connected_peers().cloned().collect::<BTreeSet<_>>());
+            let defined: BTreeSet<_> = client.peer_track_definitions().map(|(sid, id, _)| (sid.clone(), id.clone())).collect();
+            prop_assert_eq!(&known.defined, &defined);
+            let arrived: BTreeSet<_> = client.peer_tracks().map(|(sid, id, _)| (sid.clone(), id.clone())).collect();
+            prop_assert_eq!(&known.arrived, &arrived);
             let discovered: Vec<_> = client.discovered_peers().cloned().collect();
             prop_assert_eq!(discovered.len(), discovered.iter().collect::<BTreeSet<_>>().len(), "a sid twice");
             prop_assert!(discovered.len() <= 3);

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use rtc_cafe_core::{Event, Sid};
+use rtc_cafe_core::{Event, Sid, TrackId};
 
 use crate::NodeId;
 
@@ -11,6 +11,9 @@ use crate::NodeId;
 pub(crate) struct Observer {
     /// The peers it believes to be connected to.
     pub(crate) connected: BTreeSet<Sid>,
+    /// The tracks it knows of, and those that have arrived, by peer.
+    pub(crate) defined: BTreeSet<(Sid, TrackId)>,
+    pub(crate) arrived: BTreeSet<(Sid, TrackId)>,
     /// Errors it was told of.
     pub(crate) errors: Vec<String>,
 }
@@ -23,10 +26,30 @@ impl Observer {
     pub(crate) fn observe(&mut self, event: &Event) {
         match event {
             Event::ConnectToPeer { sid } => assert!(self.connected.insert(sid.clone()), "connected twice to {sid}"),
-            Event::DisconnectFromPeer { sid } => assert!(self.connected.remove(sid), "{sid} was not connected"),
+            Event::DisconnectFromPeer { sid } => {
+                assert!(self.connected.remove(sid), "{sid} was not connected");
+                assert!(!self.defined.iter().chain(&self.arrived).any(|(peer, _)| peer == sid), "{sid} left a track");
+            }
             Event::ReassignPeerSid { old_sid, sid } => {
                 assert!(self.connected.remove(old_sid), "{old_sid} was not connected");
                 assert!(self.connected.insert(sid.clone()), "{sid} is somebody else");
+                for tracks in [&mut self.defined, &mut self.arrived] {
+                    let renamed = |(peer, id)| if peer == *old_sid { (sid.clone(), id) } else { (peer, id) };
+                    *tracks = std::mem::take(tracks).into_iter().map(renamed).collect();
+                }
+            }
+            Event::PeerTrackDefined { sid, id, .. } => {
+                assert!(self.connected.contains(sid), "a track of a stranger");
+                self.defined.insert((sid.clone(), id.clone()));
+            }
+            Event::PeerTrackDefinitionRemoved { sid, id, .. } => {
+                assert!(self.defined.remove(&(sid.clone(), id.clone())), "{id} was not defined");
+            }
+            Event::PeerTrackIdentified { sid, id, .. } => {
+                assert!(self.arrived.insert((sid.clone(), id.clone())), "{id} arrived twice");
+            }
+            Event::PeerTrackRemoved { sid, id } => {
+                assert!(self.arrived.remove(&(sid.clone(), id.clone())), "{id} had not arrived");
             }
             Event::Message { sender, .. } => assert!(self.connected.contains(sender), "message from a stranger"),
             Event::Error { code, message, .. } => self.errors.push(format!("{code:?}: {message}")),

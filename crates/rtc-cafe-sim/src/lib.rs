@@ -10,6 +10,7 @@ mod links;
 mod node;
 mod rtc;
 mod scenario;
+mod tracks;
 mod world;
 
 pub use scenario::Scenario;

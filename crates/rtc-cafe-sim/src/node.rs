@@ -2,15 +2,17 @@
 
 use std::collections::BTreeSet;
 
-use rtc_cafe_core::{Client, Config, RoomId, Session, wire::ApiVersion};
+use rtc_cafe_core::{Client, Config, RoomId, Session, TrackId, wire::ApiVersion};
 
-use crate::{check::Observer, links::Link};
+use crate::{NodeId, check::Observer, links::Link};
 
 pub(crate) struct Node {
     pub(crate) client: Client,
     pub(crate) session: Session,
     pub(crate) observer: Observer,
     pub(crate) rooms: BTreeSet<RoomId>,
+    /// The tracks that it has asked others for, and not given up.
+    pub(crate) wanted: BTreeSet<(NodeId, TrackId)>,
     /// The connection to the server, while there is one.
     pub(crate) link: Option<Link>,
     pub(crate) alive: bool,
@@ -25,6 +27,7 @@ impl Node {
             session: Session::new(api_version),
             observer: Observer::default(),
             rooms: BTreeSet::new(),
+            wanted: BTreeSet::new(),
             link: None,
             alive: true,
             wakes_at: None,

@@ -1,32 +1,35 @@
 //! Simulated peer connections: descriptions, candidates, and a reliable, ordered channel, with the rules that browsers
 //! enforce (a description in the wrong state fails, a candidate without its description is lost, offers roll back).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use rtc_cafe_core::{Command, ConnectionEvent, ConnectionId, ConnectionState, wire::signal::IceCandidate};
+use rtc_cafe_core::{Command, ConnectionEvent, ConnectionId, ConnectionState, TrackId, wire::signal::IceCandidate};
 
 use crate::NodeId;
 
 /// One end of a peer connection.
 pub(crate) type End = (NodeId, ConnectionId);
 
-/// What a session description says here: whose it is, and which ICE credentials it has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What a session description says here: whose it is, which ICE credentials it has, and which m-lines send.
+#[derive(Debug, Clone, PartialEq, Eq)]
 struct Description {
     end: End,
     ufrag: u64,
+    mids: BTreeSet<u64>,
 }
 
 impl Description {
-    fn encode(self) -> String {
-        format!("{} {} {}", self.end.0, self.end.1, self.ufrag)
+    fn encode(&self) -> String {
+        let mids: Vec<String> = self.mids.iter().map(u64::to_string).collect();
+        format!("{} {} {} {}", self.end.0, self.end.1, self.ufrag, mids.join(" "))
     }
 
     fn decode(sdp: &str) -> Option<Self> {
-        let mut parts = sdp.split(' ').map(str::parse::<u64>);
-        let mut next = || parts.next()?.ok();
+        let mut numbers = sdp.split_ascii_whitespace().map(str::parse::<u64>);
+        let mut next = || numbers.next()?.ok();
         let (node, connection, ufrag) = (next()?, next()?, next()?);
-        Some(Self { end: (node as NodeId, ConnectionId(connection as u32)), ufrag })
+        let mids = numbers.collect::<Result<_, _>>().ok()?;
+        Some(Self { end: (node as NodeId, ConnectionId(connection as u32)), ufrag, mids })
     }
 }
 
@@ -38,8 +41,26 @@ struct Connection {
     remote: Option<Description>,
     has_candidate: bool,
     linked: Option<End>,
+    /// The tracks that are to be sent, by m-line.
+    sending: BTreeMap<u64, TrackId>,
+    /// The m-lines that the last answered offer sends on.
+    negotiated: BTreeSet<u64>,
+    next_mid: u64,
     /// Bytes on their way to the other end.
     in_flight: usize,
+}
+
+impl Connection {
+    /// Sets the remote description; tells of the tracks that are new in it.
+    fn set_remote(&mut self, end: End, sdp: &str) -> Vec<Effect> {
+        let old = self.remote.take().map(|remote| remote.mids).unwrap_or_default();
+        self.remote = Description::decode(sdp);
+        if self.linked.is_none() {
+            self.has_candidate = false;
+        }
+        let mids = self.remote.iter().flat_map(|remote| &remote.mids).filter(|mid| !old.contains(mid));
+        mids.map(|mid| Effect::Tell(end, ConnectionEvent::TrackAdded(mid.to_string()))).collect()
+    }
 }
 
 /// What happens next, to be scheduled by the world.
@@ -73,29 +94,58 @@ impl Connections {
             Command::AcceptOffer(sdp) => self.accept_offer(end, &sdp),
             Command::AcceptAnswer(sdp) => self.accept_answer(end, &sdp),
             Command::AddCandidate(candidate) => self.add_candidate(end, candidate),
+            Command::AddTrack(id) => {
+                if let Some(connection) = self.connections.get_mut(&end) {
+                    connection.next_mid += 1;
+                    connection.sending.insert(connection.next_mid, id);
+                }
+                Vec::new()
+            }
+            Command::RemoveTrack(id) => {
+                if let Some(connection) = self.connections.get_mut(&end) {
+                    connection.sending.retain(|_, sent| *sent != id);
+                }
+                Vec::new()
+            }
             Command::Send(frame) => self.send(end, frame),
         }
     }
 
     fn describe(&mut self, end: End, offering: bool) -> Vec<Effect> {
         self.ufrags += 1;
-        let description = Description { end, ufrag: self.ufrags };
         let Some(connection) = self.connections.get_mut(&end) else { return Vec::new() };
+        // Only the first description of a connection brings credentials; later ones change its media.
+        let known = connection.local.as_ref().filter(|_| connection.linked.is_some()).map(|local| local.ufrag);
+        let ufrag = known.unwrap_or(self.ufrags);
+        // An answer brings no m-lines of its own.
+        let may_send = |mid: &&u64| offering || connection.negotiated.contains(mid);
+        let mids = connection.sending.keys().filter(may_send).copied().collect();
+        let description = Description { end, ufrag, mids };
+        let sdp = description.encode();
         connection.local = Some(description);
         connection.offering = offering;
-        let sdp = description.encode();
-        let created = if offering { ConnectionEvent::OfferCreated(sdp) } else { ConnectionEvent::AnswerCreated(sdp) };
-        let candidate = IceCandidate { candidate: description.ufrag.to_string(), ..IceCandidate::default() };
-        [created, ConnectionEvent::CandidateFound(Some(candidate)), ConnectionEvent::CandidateFound(None)]
-            .map(|event| Effect::Tell(end, event))
-            .into()
+        let created = if offering {
+            let mids = connection.sending.iter().map(|(mid, id)| (mid.to_string(), id.clone())).collect();
+            ConnectionEvent::OfferCreated { sdp, mids }
+        } else {
+            ConnectionEvent::AnswerCreated(sdp)
+        };
+        let mut effects = vec![Effect::Tell(end, created)];
+        if known.is_none() {
+            let candidate = IceCandidate { candidate: ufrag.to_string(), ..IceCandidate::default() };
+            effects.push(Effect::Tell(end, ConnectionEvent::CandidateFound(Some(candidate))));
+            effects.push(Effect::Tell(end, ConnectionEvent::CandidateFound(None)));
+        }
+        effects
     }
 
     fn accept_offer(&mut self, end: End, sdp: &str) -> Vec<Effect> {
         let Some(connection) = self.connections.get_mut(&end) else { return Vec::new() };
-        connection.remote = Description::decode(sdp);
-        connection.has_candidate = false;
-        let mut effects = self.describe(end, false);
+        if connection.linked.is_some() && connection.offering {
+            return vec![Effect::Tell(end, ConnectionEvent::Failed("glare with media".into()))];
+        }
+        let mut effects = connection.set_remote(end, sdp);
+        effects.extend(self.describe(end, false));
         effects.extend(self.try_link(end));
         effects
     }
@@ -106,15 +156,16 @@ impl Connections {
             return vec![Effect::Tell(end, ConnectionEvent::Failed("answer in the state stable".into()))];
         }
         connection.offering = false;
-        connection.remote = Description::decode(sdp);
-        connection.has_candidate = false;
-        self.try_link(end)
+        connection.negotiated = connection.local.as_ref().map(|local| local.mids.clone()).unwrap_or_default();
+        let mut effects = connection.set_remote(end, sdp);
+        effects.extend(self.try_link(end));
+        effects
     }
 
     fn add_candidate(&mut self, end: End, candidate: Option<IceCandidate>) -> Vec<Effect> {
         let Some(connection) = self.connections.get_mut(&end) else { return Vec::new() };
         let ufrag = candidate.and_then(|candidate| candidate.candidate.parse::<u64>().ok());
-        if ufrag.is_some() && connection.remote.map(|remote| remote.ufrag) == ufrag {
+        if ufrag.is_some() && connection.remote.as_ref().map(|remote| remote.ufrag) == ufrag {
             connection.has_candidate = true;
             return self.try_link(end);
         }
@@ -124,7 +175,7 @@ impl Connections {
     /// Two ends can reach each other once both have the other's description and one of them a candidate of the other.
     fn reachable(&self, end: End) -> Option<End> {
         let connection = self.connections.get(&end)?;
-        let other_end = connection.remote?.end;
+        let other_end = connection.remote.as_ref()?.end;
         let other = self.connections.get(&other_end)?;
         let described = connection.remote == other.local && other.remote == connection.local;
         let settled = !connection.offering && !other.offering;
@@ -197,6 +248,23 @@ impl Connections {
         let ends = self.connections.iter().filter_map(|(&end, connection)| Some((end, connection.linked?)));
         ends.filter(|(end, other)| end < other && self.connections.contains_key(other))
             .map(|(end, other)| (end.0, other.0))
+            .collect()
+    }
+
+    /// The tracks that flow from one node to another.
+    pub(crate) fn flowing(&self, from: NodeId, to: NodeId) -> BTreeSet<TrackId> {
+        let linked = |connection: &&Connection| connection.linked.is_some_and(|other| other.0 == to);
+        let connections =
+            self.connections.iter().filter(|((node, _), _)| *node == from).map(|(_, connection)| connection);
+        connections
+            .filter(linked)
+            .flat_map(|connection| {
+                connection
+                    .sending
+                    .iter()
+                    .filter(|(mid, _)| connection.negotiated.contains(mid))
+                    .map(|(_, id)| id.clone())
+            })
             .collect()
     }
 

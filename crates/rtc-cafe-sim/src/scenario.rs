@@ -93,6 +93,53 @@ impl Scenario {
         world
     }
 
+    /// Everybody offers tracks, requests them and gives them up, at random and at once; then nothing goes wrong in one
+    /// half of the scenarios, and much in the other.
+    ///
+    /// # Panics
+    /// If an invariant is violated.
+    pub fn run_tracks(self) -> World {
+        let mut rng = fastrand::Rng::with_seed(self.seed ^ 0x7ac5);
+        let mut world = World::new(self.seed);
+        let nodes = rng.usize(2..=5);
+        for _ in 0..nodes {
+            let node = world.add_node();
+            world.join(node, room(1));
+        }
+        let troubled = rng.bool();
+        let mut number = 0;
+        while world.now() < TROUBLE {
+            // Bursts without a pause collide.
+            if rng.u64(0..3) == 0 {
+                world.run_until(world.now() + rng.u64(1..1000));
+            }
+            let node = rng.usize(0..nodes);
+            if !world.is_alive(node) {
+                continue;
+            }
+            match rng.u64(0..100) {
+                0..20 => {
+                    number += 1;
+                    world.add_track(node, number);
+                }
+                20..30 => world.remove_track(node),
+                30..40 => world.cancel_track(node),
+                40..42 if troubled => world.drop_signalling(node),
+                42..43 if troubled => world.restart_server(),
+                43..44 if troubled && nodes > 3 => world.kill(node, rng.bool()),
+                44..50 => world.send(node, rng.usize(0..200), rng.bool()),
+                _ => world.request_track(node),
+            }
+        }
+        let settles = if troubled { AFTERMATH } else { WELCOME };
+        world.run_until(TROUBLE + settles);
+        world.assert_settled();
+        if !troubled {
+            assert_eq!(world.errors(), Vec::<String>::new(), "an error was told, though nothing went wrong");
+        }
+        world
+    }
+
     fn act(world: &mut World, rng: &mut fastrand::Rng, nodes: usize, rooms: u64, restlessness: u64) {
         let node: NodeId = rng.usize(0..nodes);
         if !world.is_alive(node) {

@@ -45,20 +45,20 @@ enum Happening {
 /// Many clients and one server in virtual time.
 pub struct World {
     now: u64,
-    rng: fastrand::Rng,
+    pub(crate) rng: fastrand::Rng,
     queue: BTreeMap<(u64, u64), Happening>,
     order: u64,
     hub: Hub,
     /// The node behind each socket of the server, with the number of its link and when the last signal reaches it.
     sockets: BTreeMap<SocketId, (NodeId, u64, u64)>,
-    nodes: Vec<Node>,
-    connections: Connections,
+    pub(crate) nodes: Vec<Node>,
+    pub(crate) connections: Connections,
     /// When the last command of an end is finished, and when its last event is told: both stay in order.
     busy_until: BTreeMap<End, u64>,
     told_until: BTreeMap<End, u64>,
     frames_until: BTreeMap<End, u64>,
     ledger: Ledger,
-    owners: BTreeMap<Sid, NodeId>,
+    pub(crate) owners: BTreeMap<Sid, NodeId>,
     links: u64,
     /// Whether every happening is printed, for whoever looks into a seed that fails (`TRACE=1`).
     trace: bool,
@@ -301,7 +301,7 @@ impl World {
     }
 
     /// Does what a node's core asks for.
-    fn drive(&mut self, node: NodeId) {
+    pub(crate) fn drive(&mut self, node: NodeId) {
         let now = self.time();
         while let Some(output) = self.nodes[node].session.poll() {
             match output {
@@ -425,6 +425,7 @@ impl World {
                 assert_eq!(count, Some(&1), "connections between {id} and {other}");
             }
         }
+        self.assert_tracks();
         self.ledger.assert_complete(|node| self.nodes[node].alive);
     }
 

@@ -10,17 +10,17 @@ fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
 }
 
-/// Runs a scenario for every seed; returns how many messages arrived in all.
-fn run_seeds(name: &str, run: fn(Scenario) -> World) -> usize {
+/// Runs a scenario for every seed; returns the sum of what is counted at the end of each.
+fn run_seeds(name: &str, run: fn(Scenario) -> World, count: fn(&World) -> usize) -> usize {
     let seeds = match number("SEED") {
         Some(seed) => seed..seed + 1,
         None => 0..number("SEEDS").unwrap_or(1000),
     };
-    let mut delivered = 0;
+    let mut sum = 0;
     let mut failed = Vec::new();
     for seed in seeds.clone() {
-        match panic::catch_unwind(|| run(Scenario::new(seed)).delivered()) {
-            Ok(count) => delivered += count,
+        match panic::catch_unwind(|| count(&run(Scenario::new(seed)))) {
+            Ok(count) => sum += count,
             Err(_) => {
                 eprintln!(
                     "seed {seed} fails; replay it with SEED={seed} cargo test -p rtc-cafe-sim --test rooms {name}"
@@ -33,18 +33,23 @@ fn run_seeds(name: &str, run: fn(Scenario) -> World) -> usize {
         }
     }
     assert!(failed.is_empty(), "these seeds fail: {failed:?}");
-    println!("{} scenarios, {delivered} messages", seeds.end - seeds.start);
-    delivered
+    println!("{name}: {} scenarios, {sum} messages or tracks", seeds.end - seeds.start);
+    sum
 }
 
 #[test]
 fn calm() {
-    assert!(run_seeds("calm", Scenario::run_calm) > 0, "nothing was said");
+    assert!(run_seeds("calm", Scenario::run_calm, World::delivered) > 0, "nothing was said");
 }
 
 #[test]
 fn troubled() {
-    assert!(run_seeds("troubled", Scenario::run_troubled) > 0, "nothing was said");
+    assert!(run_seeds("troubled", Scenario::run_troubled, World::delivered) > 0, "nothing was said");
+}
+
+#[test]
+fn tracks() {
+    assert!(run_seeds("tracks", Scenario::run_tracks, World::flowing) > 0, "nothing flows");
 }
 
 #[test]

@@ -54,6 +54,11 @@ text_id! {
     PermanentId
 }
 
+text_id! {
+    /// The id of a media track, unique among those of its owner: that of the `MediaStreamTrack` in browsers.
+    TrackId
+}
+
 /// A room: a non-empty string or a number. The room `5` and the room `"5"` are two; `5` and `5.0` are one.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RoomId(String);

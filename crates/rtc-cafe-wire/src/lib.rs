@@ -15,5 +15,5 @@ pub mod signal;
 mod ids;
 mod version;
 
-pub use ids::{PermanentId, RoomId, RoomIdError, Sid};
+pub use ids::{PermanentId, RoomId, RoomIdError, Sid, TrackId};
 pub use version::{ApiVersion, UnknownApiVersion};

@@ -18,8 +18,12 @@ pub const MAX_DEPTH: usize = 64;
 /// Longest frame on a data channel, in bytes: what every WebRTC stack takes (RFC 8841 section 6.1).
 pub const MAX_FRAME: usize = 65_536;
 /// Longest header of a peer frame, in bytes.
-pub const MAX_HEADER: usize = 4096;
-/// Longest body of a message's part, in bytes, so that a frame stays below [`MAX_FRAME`].
-pub const MAX_PART: usize = MAX_FRAME - 1024;
+pub const MAX_HEADER: usize = 16_384;
+/// Longest body of a frame, in bytes, so that a frame stays below [`MAX_FRAME`]; what is longer goes in parts.
+pub const MAX_PART: usize = MAX_FRAME - MAX_HEADER;
+/// Longest description of a track, in bytes of its JSON.
+pub const MAX_DESCRIPTION: usize = 16 * 1024;
+/// Tracks that a client offers at most.
+pub const MAX_TRACKS: usize = 64;
 /// Longest message to a peer, in bytes of its JSON text.
 pub const MAX_MESSAGE: usize = 16 * 1024 * 1024;

@@ -4,9 +4,9 @@
 //! message is the application's JSON, which is never parsed on its way. Unknown types and fields are ignored.
 
 use crate::{
-    PermanentId, Sid,
+    PermanentId, Sid, TrackId,
     json::{JsonError, Object, Value, Writer},
-    limits::{MAX_FRAME, MAX_HEADER},
+    limits::{MAX_DESCRIPTION, MAX_FRAME, MAX_HEADER, MAX_ID, MAX_TRACKS},
 };
 
 /// The version of the peer protocol.
@@ -15,6 +15,33 @@ pub const VERSION: u32 = 1;
 pub const CHANNEL_ID: u16 = 0;
 /// The label of the data channel.
 pub const CHANNEL_LABEL: &str = "rtc-cafe";
+
+/// What a track carries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TrackKind {
+    /// Sound.
+    Audio,
+    /// Pictures.
+    Video,
+}
+
+impl TrackKind {
+    /// The kind as `MediaStreamTrack.kind` has it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Audio => "audio",
+            Self::Video => "video",
+        }
+    }
+
+    /// Reads what `MediaStreamTrack.kind` says.
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Audio, Self::Video].into_iter().find(|kind| kind.as_str() == text)
+    }
+}
+
+/// Which track each sending m-line of a description carries, by its `mid` (RFC 8843).
+pub type Mids = Vec<(String, TrackId)>;
 
 /// A frame on the data channel.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,6 +67,54 @@ pub enum Frame<'a> {
     Sid {
         /// The new session.
         sid: Sid,
+    },
+    /// The sender has a track that may be asked for, or describes it anew.
+    Track {
+        /// The track.
+        id: TrackId,
+        /// What it carries.
+        kind: TrackKind,
+        /// The application's description, in JSON.
+        description: &'a str,
+    },
+    /// The sender does not have this track, or not any more; also the answer to a request for it.
+    TrackRemoved {
+        /// The track.
+        id: TrackId,
+    },
+    /// Asks that a track be sent.
+    TrackRequest {
+        /// The track.
+        id: TrackId,
+    },
+    /// Asks that a track be sent no longer.
+    TrackCancel {
+        /// The track.
+        id: TrackId,
+    },
+    /// Asks for the turn to offer.
+    TurnRequest,
+    /// Hands the turn to offer to the other side.
+    Turn,
+    /// An offer of whoever has the turn, or a part of one.
+    Offer {
+        /// Whether further parts follow; the last one counts for everything but the body.
+        more: bool,
+        /// Numbers the offers of the connection.
+        negotiation: u32,
+        /// All tracks that the sender sends.
+        mids: Mids,
+        /// The session description, or this part of it.
+        body: &'a str,
+    },
+    /// The answer to an offer, or a part of one.
+    Answer {
+        /// Whether further parts follow.
+        more: bool,
+        /// The number of the offer.
+        negotiation: u32,
+        /// The session description, or this part of it.
+        body: &'a str,
     },
     /// Asks for a [`Frame::Pong`].
     Ping {
@@ -71,16 +146,30 @@ impl<'a> Frame<'a> {
     /// Writes the frame.
     pub fn encode(&self) -> String {
         let header = |kind: &str| Writer::new().string("type", kind);
+        let parted = |kind: &str, more: bool| if more { header(kind).raw("more", "true") } else { header(kind) };
+        let with_body = |header: Writer, body: &str| [&header.finish(), "\n", body].concat();
         match self {
             Self::Hello { version, id, sid } => header("hello")
                 .number("version", *version)
                 .string("id", id.as_str())
                 .optional("sid", sid.as_ref().map(Sid::as_str))
                 .finish(),
-            Self::Message { more, body } => {
-                let header = header("message");
-                let header = if *more { header.raw("more", "true") } else { header };
-                [&header.finish(), "\n", body].concat()
+            Self::Message { more, body } => with_body(parted("message", *more), body),
+            Self::Track { id, kind, description } => {
+                with_body(header("track").string("id", id.as_str()).string("kind", kind.as_str()), description)
+            }
+            Self::TrackRemoved { id } => header("track-removed").string("id", id.as_str()).finish(),
+            Self::TrackRequest { id } => header("track-request").string("id", id.as_str()).finish(),
+            Self::TrackCancel { id } => header("track-cancel").string("id", id.as_str()).finish(),
+            Self::TurnRequest => header("turn-request").finish(),
+            Self::Turn => header("turn").finish(),
+            Self::Offer { more, negotiation, mids, body } => {
+                let tracks = mids.iter().fold(Writer::new(), |tracks, (mid, id)| tracks.string(mid, id.as_str()));
+                let header = parted("offer", *more).number("negotiation", *negotiation).raw("tracks", &tracks.finish());
+                with_body(header, body)
+            }
+            Self::Answer { more, negotiation, body } => {
+                with_body(parted("answer", *more).number("negotiation", *negotiation), body)
             }
             Self::Sid { sid } => header("sid").string("sid", sid.as_str()).finish(),
             Self::Ping { nonce } => header("ping").number("nonce", *nonce).finish(),
@@ -95,19 +184,57 @@ impl<'a> Frame<'a> {
             return Err(FrameError::TooLong);
         }
         let header = Object::parse(header)?;
-        let nonce = || header.get("nonce").and_then(Value::as_u32).ok_or(FrameError::Field("nonce"));
+        let number = |key: &'static str| header.get(key).and_then(Value::as_u32).ok_or(FrameError::Field(key));
+        let track = || TrackId::read(header.get("id")).ok_or(FrameError::Field("id"));
+        let more = header.get("more").and_then(Value::as_bool).unwrap_or(false);
         let kind = header.string("type").ok_or(FrameError::Field("type"))?;
         Ok(Some(match kind.as_ref() {
             "hello" => Self::Hello {
-                version: header.get("version").and_then(Value::as_u32).ok_or(FrameError::Field("version"))?,
+                version: number("version")?,
                 id: PermanentId::read(header.get("id")).ok_or(FrameError::Field("id"))?,
                 sid: Sid::read(header.get("sid")),
             },
-            "message" => Self::Message { more: header.get("more").and_then(Value::as_bool).unwrap_or(false), body },
+            "message" => Self::Message { more, body },
+            "track" => Self::Track {
+                id: track()?,
+                kind: header
+                    .string("kind")
+                    .and_then(|kind| TrackKind::parse(&kind))
+                    .ok_or(FrameError::Field("kind"))?,
+                description: description(body)?,
+            },
+            "track-removed" => Self::TrackRemoved { id: track()? },
+            "track-request" => Self::TrackRequest { id: track()? },
+            "track-cancel" => Self::TrackCancel { id: track()? },
+            "turn-request" => Self::TurnRequest,
+            "turn" => Self::Turn,
+            "offer" => {
+                let mids = header.get("tracks").and_then(mids).ok_or(FrameError::Field("tracks"))?;
+                Self::Offer { more, negotiation: number("negotiation")?, mids, body }
+            }
+            "answer" => Self::Answer { more, negotiation: number("negotiation")?, body },
             "sid" => Self::Sid { sid: Sid::read(header.get("sid")).ok_or(FrameError::Field("sid"))? },
-            "ping" => Self::Ping { nonce: nonce()? },
-            "pong" => Self::Pong { nonce: nonce()? },
+            "ping" => Self::Ping { nonce: number("nonce")? },
+            "pong" => Self::Pong { nonce: number("nonce")? },
             _ => return Ok(None),
         }))
     }
+}
+
+fn description(body: &str) -> Result<&str, FrameError> {
+    let value = Value::parse(body).ok().filter(|value| value.text().len() <= MAX_DESCRIPTION);
+    value.map(Value::text).ok_or(FrameError::Field("description"))
+}
+
+/// Reads which track each `mid` carries; `None` if it is no object of ids, or a long one.
+pub fn mids(tracks: Value<'_>) -> Option<Mids> {
+    let tracks = tracks.as_object()?;
+    let mut mids = Mids::new();
+    for (mid, id) in tracks.entries() {
+        if mid.len() > MAX_ID || mids.len() >= MAX_TRACKS {
+            return None;
+        }
+        mids.push((mid.to_owned(), TrackId::read(Some(id))?));
+    }
+    Some(mids)
 }

@@ -2,9 +2,9 @@
 #![allow(clippy::unwrap_used, reason = "a test")]
 
 use rtc_cafe_wire::{
-    ApiVersion, PermanentId, RoomId, Sid,
+    ApiVersion, PermanentId, RoomId, Sid, TrackId,
     json::Object,
-    peer::{Frame, FrameError},
+    peer::{Frame, FrameError, TrackKind},
     signal::{
         Announcement, ClientSignal, ConnectionId, Handshake, HandshakeBody, IceCandidate, ServerSignal, SignalError,
         server,
@@ -17,6 +17,10 @@ fn sid(text: &str) -> Sid {
 
 fn id() -> PermanentId {
     PermanentId::new("a1").unwrap()
+}
+
+fn track() -> TrackId {
+    TrackId::new("t1").unwrap()
 }
 
 fn handshake(body: HandshakeBody) -> Handshake {
@@ -190,6 +194,23 @@ fn peer_frames() {
         (Frame::Message { more: false, body: "[1,\n2]" }, "{\"type\":\"message\"}\n[1,\n2]"),
         (Frame::Message { more: true, body: "[1," }, "{\"type\":\"message\",\"more\":true}\n[1,"),
         (Frame::Sid { sid: sid("B") }, r#"{"type":"sid","sid":"B"}"#),
+        (
+            Frame::Track { id: track(), kind: TrackKind::Video, description: r#"{"what":"camera"}"# },
+            "{\"type\":\"track\",\"id\":\"t1\",\"kind\":\"video\"}\n{\"what\":\"camera\"}",
+        ),
+        (Frame::TrackRemoved { id: track() }, r#"{"type":"track-removed","id":"t1"}"#),
+        (Frame::TrackRequest { id: track() }, r#"{"type":"track-request","id":"t1"}"#),
+        (Frame::TrackCancel { id: track() }, r#"{"type":"track-cancel","id":"t1"}"#),
+        (Frame::TurnRequest, r#"{"type":"turn-request"}"#),
+        (Frame::Turn, r#"{"type":"turn"}"#),
+        (
+            Frame::Offer { more: false, negotiation: 2, mids: vec![("1".into(), track())], body: "v=0\r\n" },
+            "{\"type\":\"offer\",\"negotiation\":2,\"tracks\":{\"1\":\"t1\"}}\nv=0\r\n",
+        ),
+        (
+            Frame::Answer { more: true, negotiation: 2, body: "v=0\r\n" },
+            "{\"type\":\"answer\",\"more\":true,\"negotiation\":2}\nv=0\r\n",
+        ),
         (Frame::Ping { nonce: 7 }, r#"{"type":"ping","nonce":7}"#),
         (Frame::Pong { nonce: 7 }, r#"{"type":"pong","nonce":7}"#),
     ];
@@ -208,6 +229,6 @@ fn peer_frames_of_the_future_and_of_nobody() {
         assert!(Frame::decode(text).is_err(), "{text}");
     }
     assert_eq!(Frame::decode(&"x".repeat(70_000)), Err(FrameError::TooLong));
-    let long_header = format!(r#"{{"type":"sid","sid":"A","x":"{}"}}"#, "x".repeat(5000));
+    let long_header = format!(r#"{{"type":"sid","sid":"A","x":"{}"}}"#, "x".repeat(17_000));
     assert_eq!(Frame::decode(&long_header), Err(FrameError::TooLong));
 }

@@ -117,7 +117,7 @@ impl World {
         let id = ConnectionId(id);
         let (kind, rest) = script::first(rest);
         let event = match kind {
-            'o' => ConnectionEvent::OfferCreated(rest.into()),
+            'o' => ConnectionEvent::OfferCreated { sdp: rest.into(), mids: vec![] },
             'a' => ConnectionEvent::AnswerCreated(rest.into()),
             'f' => ConnectionEvent::Failed(rest.into()),
             'c' => ConnectionEvent::CandidateFound(Some(IceCandidate::default())),
@@ -157,7 +157,7 @@ impl World {
         let room = Value::parse(text).ok().and_then(|room| RoomId::from_json(room).ok());
         let Some(room) = room else { return };
         let joined = self.client.join_room(now, room.clone());
-        assert_eq!(joined.is_ok(), self.client.rooms().any(|joined| *joined == room));
+        assert!(joined.is_err() || self.client.rooms().any(|joined| *joined == room));
         assert!(!self.closed || joined.is_err());
     }
 

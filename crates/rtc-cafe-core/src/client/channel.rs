@@ -1,10 +1,14 @@
 //! Frames over an open data channel.
 
-use rtc_cafe_wire::peer::{Frame, VERSION};
+use rtc_cafe_wire::{
+    PermanentId, Sid,
+    peer::{Frame, VERSION},
+};
 
 use super::Client;
 use crate::{
-    event::{ErrorCode, Event},
+    connection::{Connection, OutOfTurn},
+    event::{Definition, ErrorCode, Event},
     mailbox::Received,
     output::Command,
     roster::PeerKey,
@@ -16,8 +20,8 @@ impl Client {
     /// The data channel has opened: the peer is connected.
     pub(super) fn handle_open(&mut self, key: PeerKey) {
         let Some(peer) = self.roster.get_mut(key) else { return };
-        let Some(connection) = peer.connection.as_mut().filter(|connection| !connection.open) else { return };
-        connection.open = true;
+        let Some(connection) = peer.connection.as_mut().filter(|connection| !connection.is_open()) else { return };
+        connection.set_open();
         peer.failures = 0;
         // The hello tells it.
         peer.sid_untold = false;
@@ -25,43 +29,105 @@ impl Client {
         self.timers.cancel_all(key);
         self.event(Event::ConnectToPeer { sid });
         self.push(key, &Frame::Hello { version: VERSION, id: self.permanent_id.clone(), sid: self.sid.clone() });
+        self.introduce_tracks(key);
     }
 
     /// A frame has arrived.
-    pub(super) fn handle_frame(&mut self, key: PeerKey, text: &str) {
-        let Some(peer) = self.roster.get_mut(key).filter(|peer| peer.is_connected()) else { return };
-        let sid = peer.sid.clone();
+    pub(super) fn handle_frame(&mut self, now: Time, key: PeerKey, text: &str) {
+        if !self.roster.get(key).is_some_and(|peer| peer.is_connected()) {
+            return;
+        }
         // Whatever it says, the peer is alive.
         self.timers.cancel(key, Timer::Pong);
         match Frame::decode(text) {
-            Ok(Some(Frame::Message { more, body })) => match peer.mailbox.receive(more, body, &self.config.limits) {
-                Received::Nothing => {}
-                Received::Message(payload) => self.event(Event::Message { sender: sid, payload }),
-                Received::TooLong => {
-                    let message = String::from("a message of the peer is too long and was dropped");
-                    self.error(ErrorCode::Protocol, message, Some(sid));
-                }
-            },
-            Ok(Some(Frame::Hello { version, id, sid: session })) => {
-                if version == 0 || peer.id.as_ref().is_some_and(|known| *known != id) {
-                    let message = String::from("the peer is not who it said it was; its connection is closed");
-                    self.error(ErrorCode::Protocol, message, Some(sid));
-                    self.unlink(key);
-                    self.remove(key);
-                } else if let Some(session) = session {
-                    self.confirm_sid(key, session);
-                }
-            }
-            Ok(Some(Frame::Sid { sid })) => self.confirm_sid(key, sid),
-            Ok(Some(Frame::Ping { nonce })) => self.push(key, &Frame::Pong { nonce }),
-            Ok(Some(Frame::Pong { nonce })) if peer.ping == Some(nonce) => {
-                peer.ping = None;
-                peer.claim = None;
-            }
-            // A type that a newer version may know, or a stale answer.
-            Ok(_) => {}
-            Err(error) => self.error(ErrorCode::Protocol, error.to_string(), Some(sid)),
+            Ok(Some(frame)) => self.dispatch(now, key, frame),
+            // A type that a newer version may know.
+            Ok(None) => {}
+            Err(error) => self.complain(key, error.to_string()),
         }
+    }
+
+    fn dispatch(&mut self, now: Time, key: PeerKey, frame: Frame<'_>) {
+        match frame {
+            Frame::Message { more, body } => {
+                if let Some(payload) = self.receive(key, more, body)
+                    && let Some(sender) = self.roster.get(key).map(|peer| peer.sid.clone())
+                {
+                    self.event(Event::Message { sender, payload });
+                }
+            }
+            Frame::Hello { version, id, sid } => self.handle_hello(key, version, &id, sid),
+            Frame::Sid { sid } => self.confirm_sid(key, sid),
+            Frame::Ping { nonce } => self.push(key, &Frame::Pong { nonce }),
+            Frame::Pong { nonce } => {
+                if let Some(peer) = self.roster.get_mut(key).filter(|peer| peer.ping == Some(nonce)) {
+                    peer.ping = None;
+                    peer.claim = None;
+                }
+            }
+            Frame::Track { id, kind, description } => {
+                self.handle_definition(key, id, Definition { kind, description: description.to_owned() });
+            }
+            Frame::TrackRemoved { id } => self.handle_track_removed(key, id),
+            Frame::TrackRequest { id } => self.handle_track_request(key, id),
+            Frame::TrackCancel { id } => self.stop_sending(key, &id),
+            Frame::TurnRequest => self.negotiate(key, Connection::handle_turn_request),
+            Frame::Turn => self.negotiate(key, Connection::handle_turn),
+            Frame::Offer { more, negotiation, mids, body } => {
+                if let Some(sdp) = self.receive(key, more, body) {
+                    self.handle_mids(key, mids);
+                    let mut taken = Ok(());
+                    self.negotiate(key, |c, actions| taken = c.handle_frame_offer(negotiation, sdp, actions));
+                    self.check_turn(now, key, taken);
+                }
+            }
+            Frame::Answer { more, negotiation, body } => {
+                if let Some(sdp) = self.receive(key, more, body) {
+                    let mut taken = Ok(());
+                    self.negotiate(key, |c, actions| taken = c.handle_frame_answer(negotiation, sdp, actions));
+                    self.check_turn(now, key, taken);
+                }
+            }
+            // The enum may grow.
+            _ => {}
+        }
+    }
+
+    /// Takes a part of a body; returns the whole one with its last part.
+    fn receive(&mut self, key: PeerKey, more: bool, part: &str) -> Option<String> {
+        match self.roster.get_mut(key)?.mailbox.receive(more, part, &self.config.limits) {
+            Received::Nothing => None,
+            Received::Whole(body) => Some(body),
+            Received::TooLong => {
+                self.complain(key, String::from("a message of the peer is too long and was dropped"));
+                None
+            }
+        }
+    }
+
+    /// A description that is out of turn would leave the connection in a state that nobody knows.
+    fn check_turn(&mut self, now: Time, key: PeerKey, taken: Result<(), OutOfTurn>) {
+        if taken.is_err() {
+            self.complain(key, String::from("the peer negotiates out of turn; its connection is replaced"));
+            self.lose(now, key);
+        }
+    }
+
+    fn handle_hello(&mut self, key: PeerKey, version: u32, id: &PermanentId, session: Option<Sid>) {
+        let known = self.roster.get(key).and_then(|peer| peer.id.as_ref());
+        if version == 0 || known.is_some_and(|known| known != id) {
+            self.complain(key, String::from("the peer is not who it said it was; its connection is closed"));
+            self.unlink(key);
+            self.remove(key);
+        } else if let Some(session) = session {
+            self.confirm_sid(key, session);
+        }
+    }
+
+    /// Tells the application that a peer does what the protocol does not allow.
+    fn complain(&mut self, key: PeerKey, message: String) {
+        let sid = self.roster.get(key).map(|peer| peer.sid.clone());
+        self.error(ErrorCode::Protocol, message, sid);
     }
 
     /// Asks whether the peer is alive; if nothing comes back in time, it is lost.
@@ -105,9 +171,17 @@ impl Client {
         if !peer.mailbox.has_room(payload.len(), &self.config.limits) {
             return false;
         }
-        peer.mailbox.push_message(payload);
+        peer.mailbox.push_parts(payload, &|more, body| Frame::Message { more, body });
         self.pump(key);
         true
+    }
+
+    /// Queues a body of our own in parts.
+    pub(super) fn push_parts(&mut self, key: PeerKey, body: &str, frame: &dyn for<'a> Fn(bool, &'a str) -> Frame<'a>) {
+        if let Some(peer) = self.roster.get_mut(key) {
+            peer.mailbox.push_parts(body, frame);
+            self.pump(key);
+        }
     }
 
     /// Queues a frame of our own, if the data channel is open.
@@ -122,7 +196,7 @@ impl Client {
 
     fn pump(&mut self, key: PeerKey) {
         let Some(peer) = self.roster.get_mut(key) else { return };
-        let Some(id) = peer.connection.as_ref().filter(|c| c.open).map(|c| c.id()) else { return };
+        let Some(id) = peer.connection.as_ref().filter(|c| c.is_open()).map(Connection::id) else { return };
         while let Some(frame) = peer.mailbox.pop(&self.config.limits) {
             self.outputs.push_back(crate::Output::Connection(id, Command::Send(frame)));
         }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use rtc_cafe_wire::{
     PermanentId, Sid,
+    peer::Frame,
     signal::{ClientSignal, ConnectionId, Handshake, HandshakeBody},
 };
 
@@ -56,13 +57,16 @@ impl Client {
 
     /// Closes the connection to a peer. If it was open, the application is told that the peer is gone.
     pub(super) fn unlink(&mut self, key: PeerKey) {
+        if self.roster.get(key).is_some_and(|peer| peer.is_connected()) {
+            self.disconnect_tracks(key);
+        }
         let Some(connection) = self.roster.take_connection(key) else { return };
         self.timers.cancel_all(key);
         self.command(connection.id(), Command::Close);
         let Some(peer) = self.roster.get_mut(key) else { return };
         let waiting = std::mem::take::<Mailbox>(&mut peer.mailbox).waiting_bytes();
         let sid = peer.sid.clone();
-        if connection.open {
+        if connection.is_open() {
             if waiting > 0 {
                 let message = String::from("the connection was lost before everything was sent");
                 self.error(ErrorCode::Undelivered, message, Some(sid.clone()));
@@ -142,17 +146,30 @@ impl Client {
 
     /// Lets the connection to a peer take a step, and does what comes of it.
     pub(super) fn negotiate(&mut self, key: PeerKey, step: impl FnOnce(&mut Connection, &mut Vec<Action>)) {
-        let Some(peer) = self.roster.get_mut(key) else { return };
-        let Some(connection) = peer.connection.as_mut() else { return };
-        let (connection_id, recipient) = (connection.id(), peer.sid.clone());
+        let Some(connection) = self.roster.get_mut(key).and_then(|peer| peer.connection.as_mut()) else { return };
         let mut actions = Vec::new();
         step(connection, &mut actions);
+        self.carry_out(key, actions);
+    }
+
+    fn carry_out(&mut self, key: PeerKey, actions: Vec<Action>) {
+        let Some(peer) = self.roster.get(key) else { return };
+        let Some(id) = peer.connection.as_ref().map(Connection::id) else { return };
+        let recipient = peer.sid.clone();
         for action in actions {
             match action {
-                Action::Do(command) => self.command(connection_id, command),
+                Action::Do(command) => self.command(id, command),
                 Action::Signal(handshake) => {
                     let (recipient, id) = (recipient.clone(), self.permanent_id.clone());
                     self.signal(ClientSignal::Handshake { recipient, id, handshake });
+                }
+                Action::Frame(frame) => self.push(key, &frame),
+                Action::Offer { negotiation, mids, sdp } => {
+                    let mids = || mids.clone();
+                    self.push_parts(key, &sdp, &|more, body| Frame::Offer { more, negotiation, mids: mids(), body });
+                }
+                Action::Answer { negotiation, sdp } => {
+                    self.push_parts(key, &sdp, &|more, body| Frame::Answer { more, negotiation, body });
                 }
             }
         }
