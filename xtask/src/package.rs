@@ -12,6 +12,8 @@ use crate::{
 };
 
 const MODULE: &str = "rtc_cafe_web_bg.wasm";
+/// The first kilobyte of memory is the far end of the stack, so no object lies there.
+const OPTIMISE: [&str; 3] = ["-Oz", "--low-memory-unused", "--converge"];
 
 /// Everything up to `packages/rtc-cafe-client/dist/`.
 pub fn package(project: &Project) -> Result<()> {
@@ -29,7 +31,12 @@ fn webassembly(project: &Project) -> Result<()> {
     let optimiser = setup::wasm_opt(project)?;
     let optimiser_version = capture(command(&optimiser).arg("--version"))?;
     let build = project.client().join("build");
-    let mark = project.mark("webassembly").text(&version).text(&optimiser_version).path(&compiled, &[])?;
+    let mark = project
+        .mark("webassembly")
+        .text(&version)
+        .text(&optimiser_version)
+        .text(&OPTIMISE.join(" "))
+        .path(&compiled, &[])?;
     if mark.is_set() && build.join(MODULE).exists() {
         return Ok(());
     }
@@ -39,7 +46,7 @@ fn webassembly(project: &Project) -> Result<()> {
     bindgen.args(["run", "-p", "xtask", "--features", "bindgen", "--bin", "bindgen", "--"]);
     run(bindgen.arg(&compiled).arg(&aside))?;
     let before = fs::metadata(aside.join(MODULE))?.len();
-    run(command(&optimiser).arg("-Oz").arg(aside.join(MODULE)).arg("-o").arg(aside.join("optimised.wasm")))?;
+    run(command(&optimiser).args(OPTIMISE).arg(aside.join(MODULE)).arg("-o").arg(aside.join("optimised.wasm")))?;
     fs::rename(aside.join("optimised.wasm"), aside.join(MODULE))?;
     let after = fs::metadata(aside.join(MODULE))?.len();
     if build.exists() {

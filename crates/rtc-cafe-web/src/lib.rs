@@ -3,13 +3,14 @@
 //! Nothing here calls into JavaScript except to make the values that it returns: TypeScript calls in, and then takes
 //! what is to be done with `poll`. `packages/rtc-cafe-client/src/core.ts` gives the types of what `poll` returns.
 
+mod media;
 mod output;
 
 use rtc_cafe_core::{
     Client, Config, ConnectionEvent, ConnectionId, ConnectionState, JoinError, Limits, Recipients, RoomId, SendError,
     Session, Sid, SignallerState, Time,
     wire::{
-        json::Value,
+        json::{self, Value},
         signal::{IceCandidate, ServerSignal, SignalError},
     },
 };
@@ -51,12 +52,18 @@ impl Core {
         })
     }
 
-    /// Sends a message in JSON to these peers, or to all. Throws `[code, message]`.
+    /// Sends a message in JSON to these peers, an array in JSON, or to all. Throws `[code, message]`.
     #[wasm_bindgen(js_name = sendMessage)]
-    pub fn send_message(&mut self, now: f64, payload: &str, sids: Option<Vec<String>>) -> Result<(), JsValue> {
+    pub fn send_message(&mut self, now: f64, payload: &str, sids: Option<String>) -> Result<(), JsValue> {
         let recipients = match sids {
             None => Recipients::All,
-            Some(sids) => Recipients::Only(sids.into_iter().map(recipient).collect::<Result<_, _>>()?),
+            Some(sids) => {
+                let mut recipients = Vec::new();
+                for sid in json::array(&sids).unwrap_or_default() {
+                    recipients.push(recipient(sid.as_string().unwrap_or_default().into_owned())?);
+                }
+                Recipients::Only(recipients)
+            }
         };
         self.0.send_message(time(now), payload, recipients).map_err(|error| {
             let code = match error {
@@ -90,8 +97,8 @@ impl Core {
         Ok(())
     }
 
-    /// Something happened to a peer connection; the detail is a description, a candidate in JSON, a reason, a state
-    /// or a frame.
+    /// Something happened to a peer connection; the detail is an answer, a candidate in JSON, a reason, a state,
+    /// a `mid` or a frame.
     #[wasm_bindgen(js_name = handleConnection)]
     pub fn handle_connection(&mut self, now: f64, id: u32, event: &str, detail: Option<String>) {
         if let Some(event) = connection_event(event, detail) {
@@ -253,7 +260,6 @@ fn signaller_state(name: &str) -> SignallerState {
 fn connection_event(event: &str, detail: Option<String>) -> Option<ConnectionEvent> {
     let candidate = |json: String| Value::parse(&json).ok().and_then(IceCandidate::from_json);
     Some(match (event, detail) {
-        ("offerCreated", Some(sdp)) => ConnectionEvent::OfferCreated(sdp),
         ("answerCreated", Some(sdp)) => ConnectionEvent::AnswerCreated(sdp),
         ("failed", Some(reason)) => ConnectionEvent::Failed(reason),
         ("candidateFound", Some(json)) => ConnectionEvent::CandidateFound(Some(candidate(json)?)),
@@ -266,6 +272,7 @@ fn connection_event(event: &str, detail: Option<String>) -> Option<ConnectionEve
             "closed" => ConnectionState::Closed,
             _ => ConnectionState::New,
         }),
+        ("trackAdded", Some(mid)) => ConnectionEvent::TrackAdded(mid),
         ("channelOpen", None) => ConnectionEvent::ChannelOpen,
         ("channelMessage", Some(frame)) => ConnectionEvent::ChannelMessage(frame),
         ("channelClosed", None) => ConnectionEvent::ChannelClosed,
@@ -290,7 +297,7 @@ mod tests {
     #[test]
     fn typescript_knows_the_codes() {
         let events = [ErrorCode::Signal, ErrorCode::Protocol, ErrorCode::ConnectFailed, ErrorCode::Undelivered];
-        let thrown = include_str!("lib.rs")
+        let thrown = concat!(include_str!("lib.rs"), include_str!("media.rs"))
             .split('"')
             .filter(|text| text.len() > 5 && text.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_'));
         for code in events.map(ErrorCode::as_str).into_iter().chain(thrown) {

@@ -1,13 +1,13 @@
 //! What `poll` returns: an array that begins with the kind of the output.
 
 use rtc_cafe_core::{
-    Command, Event, Output, SessionOutput, Sid,
+    Command, Definition, Event, Output, SessionOutput, Sid, TrackId,
     wire::signal::{ClientSignal, IceCandidate},
 };
 use wasm_bindgen::JsValue;
 
 /// `["signal", name, payload]`, `["connection", id, command, detail?]`, `["iceServers", servers]` or
-/// `["event", name, ...arguments]`, with payload, servers, candidates and messages in JSON.
+/// `["event", name, ...arguments]`, with payload, servers, candidates, messages and descriptions in JSON.
 pub(crate) fn client(output: Output) -> Vec<JsValue> {
     match output {
         Output::Signal(signal) => self::signal(&signal),
@@ -45,6 +45,8 @@ fn command(command: Command) -> (&'static str, Option<String>) {
         Command::AcceptOffer(sdp) => ("acceptOffer", Some(sdp)),
         Command::AcceptAnswer(sdp) => ("acceptAnswer", Some(sdp)),
         Command::AddCandidate(candidate) => ("addCandidate", candidate.as_ref().map(IceCandidate::to_json)),
+        Command::AddTrack(id) => ("addTrack", Some(id.as_str().to_owned())),
+        Command::RemoveTrack(id) => ("removeTrack", Some(id.as_str().to_owned())),
         Command::Send(frame) => ("send", Some(frame)),
         Command::Close => ("close", None),
     }
@@ -60,6 +62,16 @@ fn event(event: &Event) -> Vec<JsValue> {
             strings(&["event", "reassignPeerSid", old_sid.as_str(), sid.as_str()])
         }
         Event::Message { sender, payload } => strings(&["event", "message", sender.as_str(), payload]),
+        Event::PeerTrackDefined { sid, id, definition } => definition_of("peerTrackDefined", sid, id, definition),
+        Event::PeerTrackIdentified { sid, id, source } => {
+            let mut values = strings(&["event", "peerTrackIdentified", sid.as_str(), id.as_str(), &source.mid]);
+            values.push(source.connection.0.into());
+            values
+        }
+        Event::PeerTrackRemoved { sid, id } => strings(&["event", "peerTrackRemoved", sid.as_str(), id.as_str()]),
+        Event::PeerTrackDefinitionRemoved { sid, id, definition } => {
+            definition_of("peerTrackDefinitionRemoved", sid, id, definition)
+        }
         Event::Error { code, message, sid } => {
             let mut values = strings(&["event", "error", code.as_str(), message]);
             values.extend(sid.as_ref().map(|sid| Sid::as_str(sid).into()));
@@ -68,4 +80,8 @@ fn event(event: &Event) -> Vec<JsValue> {
         // The enum may grow; TypeScript passes over what it does not know.
         _ => strings(&["event"]),
     }
+}
+
+fn definition_of(event: &str, sid: &Sid, id: &TrackId, definition: &Definition) -> Vec<JsValue> {
+    strings(&["event", event, sid.as_str(), id.as_str(), definition.kind.as_str(), &definition.description])
 }

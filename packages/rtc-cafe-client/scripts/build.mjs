@@ -3,21 +3,34 @@
 import { copyFile, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { execFileSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
-import { deflateRawSync } from 'node:zlib';
 import { build } from 'esbuild';
 
 const root = new URL('..', import.meta.url);
 const path = (relative) => fileURLToPath(new URL(relative, root));
 const wasm = path('build/rtc_cafe_web_bg.wasm');
 
-/** The WebAssembly module, as a module with its compressed bytes in base64. */
+/**
+ * The WebAssembly module as text: the 88 most frequent bytes as one printable character each, the others behind a `~`
+ * or a `'`. What repeats in the module repeats in the text, so that the server's compression works on it as on the module.
+ */
+function textOf(bytes) {
+  const counts = new Array(256).fill(0);
+  for (const byte of bytes) counts[byte]++;
+  const common = [...counts.keys()].sort((a, b) => counts[b] - counts[a]).slice(0, 88);
+  const order = [...common, ...[...counts.keys()].filter((byte) => !common.includes(byte))];
+  const printable = [...Array(95).keys()].map((at) => String.fromCharCode(32 + at));
+  const chars = printable.filter((char) => !"\\`$'~<".includes(char));
+  const codes = [];
+  for (const [at, byte] of order.entries()) codes[byte] = ['', '~', "'"][Math.floor(at / 88)] + chars[at % 88];
+  return { common, text: Array.from(bytes, (byte) => codes[byte]).join('') };
+}
+
 const inlineWasm = {
   name: 'inline-wasm',
   setup(setup) {
-    setup.onResolve({ filter: /^wasm:deflated$/ }, ({ path }) => ({ path, namespace: 'wasm' }));
+    setup.onResolve({ filter: /^wasm:text$/ }, ({ path }) => ({ path, namespace: 'wasm' }));
     setup.onLoad({ filter: /.*/, namespace: 'wasm' }, async () => {
-      const level = { level: 9, memLevel: 9 };
-      return { contents: deflateRawSync(await readFile(wasm), level).toString('base64'), loader: 'text' };
+      return { contents: JSON.stringify(textOf(await readFile(wasm))), loader: 'json' };
     });
   },
 };
@@ -54,7 +67,7 @@ async function declarations() {
   const args = ['--project', path('.'), '--declaration', '--emitDeclarationOnly', '--outDir', out];
   execFileSync(process.execPath, [tsc, ...args], { stdio: 'inherit' });
   const read = (name) => readFile(`${out}/src/${name}.d.ts`, 'utf8');
-  const modules = await Promise.all(['errors', 'events', 'signaller', 'client'].map(read));
+  const modules = await Promise.all(['errors', 'events', 'signaller', 'tracks', 'stats', 'client'].map(read));
   const exported = /^export (?=(?:declare|type|interface|class|abstract) )/gm;
   const imports = /^import [^;]*;\n|^\/\/ .*\n|^export \{\};\n/gm;
   const body = modules.map((text) => text.replace(imports, '').replace(exported, '')).join('');

@@ -23,15 +23,13 @@ const total = gzip(await read('dist/rtc-cafe-client.js'));
 const external = gzip(await read('dist/rtc-cafe-client.external.js'));
 const socketIo = await library("export { Manager } from 'socket.io-client'");
 const glue = await library("export { Core, Session, initSync } from './build/rtc_cafe_web.js'");
-const fflate = await library("export { inflateSync } from 'fflate'");
 
 console.log('gzip -9 of rtc-cafe-client.js');
 console.log(`  ${kilobytes(wasm)}  WebAssembly`);
 console.log(`  ${kilobytes(socketIo)}  socket.io-client`);
 console.log(`  ${kilobytes(glue)}  wasm-bindgen's glue`);
-console.log(`  ${kilobytes(fflate)}  fflate`);
 console.log(`  ${kilobytes(external - socketIo - glue)}  TypeScript`);
-console.log(`  ${kilobytes(total - external - fflate - wasm)}  base64`);
+console.log(`  ${kilobytes(total - external - wasm)}  WebAssembly as text`);
 
 const pages = {
   'rtc-cafe-client.js': total,

@@ -2,9 +2,23 @@
 
 import { Connection } from './connection.js';
 import { Core, type ConnectionEvent, type CoreEvent, type CoreOutput } from './core.js';
-import { RTCCafeError, rethrowing } from './errors.js';
+import { RTCCafeError, rethrowing, type RTCCafeErrorCode } from './errors.js';
 import { EventEmitter } from './events.js';
 import { RTCCafeSignallingClient, type ApiVersion, type SignallerState } from './signaller.js';
+import type { ConnectionStats } from './stats.js';
+import {
+  PeerTable,
+  checkTrack,
+  pick,
+  trackSource,
+  type LocalTrack,
+  type PeerRecord,
+  type TrackDefinition,
+  type TrackFilter,
+  type TrackKind,
+  type TrackOptions,
+  type TrackSource,
+} from './tracks.js';
 
 /** Options of {@link RTCCafeClient}. */
 export interface RTCCafeClientOptions {
@@ -30,15 +44,29 @@ export interface RTCCafeClientEvents<Message = unknown> {
   disconnectFromPeer: [sid: string];
   /** A connected peer has a new sid. It is the same peer, over the same connection. */
   reassignPeerSid: [oldSid: string, sid: string];
+  /** A peer has a track that can be requested, or describes it anew. */
+  peerTrackDefined: [sid: string, definition: TrackDefinition];
+  /** A track that was requested has arrived. */
+  peerTrackIdentified: [sid: string, id: string, track: MediaStreamTrack];
+  /** A track that had arrived is gone. */
+  peerTrackRemoved: [sid: string, id: string];
+  /** A peer's track can be requested no longer. */
+  peerTrackDefinitionRemoved: [sid: string, id: string, kind: TrackKind, description: unknown];
   /** Something went wrong that no call could report. Without a handler it goes to the console. */
   error: [error: RTCCafeError];
+}
+
+/** A local track with its description in JSON. */
+interface Offered extends TrackSource {
+  readonly description: string;
+  readonly onEnded: () => void;
 }
 
 /** `setTimeout` takes no longer time than this. */
 const MAX_DELAY = 2 ** 31 - 1;
 
 /**
- * Joins rooms, connects to everybody in them, and sends and receives messages.
+ * Joins rooms, connects to everybody in them, sends and receives messages, and offers and requests media tracks.
  *
  * @typeParam Message - What peers send to each other: anything that has a JSON.
  */
@@ -49,6 +77,9 @@ export class RTCCafeClient<Message = unknown> extends EventEmitter<RTCCafeClient
   readonly enableWebRTCHandshake: boolean;
   readonly #core = new Core(crypto.getRandomValues(new Uint8Array(32)));
   readonly #connections = new Map<number, Connection>();
+  readonly #tracks = new Map<string, Offered>();
+  readonly #peerTrackDefinitions = new PeerTable<TrackDefinition>();
+  readonly #peerTracks = new PeerTable<MediaStreamTrack>();
   readonly #detach: () => void;
   #rtcConfig: RTCConfiguration | null;
   #iceServers: RTCIceServer[] | undefined;
@@ -148,12 +179,120 @@ export class RTCCafeClient<Message = unknown> extends EventEmitter<RTCCafeClient
    */
   sendMessage(message: Message, sid?: string | readonly string[] | null): null {
     const sids = sid === undefined || sid === null ? undefined : typeof sid === 'string' ? [sid] : [...sid];
-    if (sids?.some((each) => typeof each !== 'string')) {
-      throw new RTCCafeError('INVALID_ARGUMENT', 'a sid must be a text');
-    }
-    const payload = serialize(message);
-    this.#input(() => rethrowing(() => this.#core.sendMessage(performance.now(), payload, sids)));
+    checkTexts(...(sids ?? []));
+    const payload = serialize(message, 'NOT_SERIALIZABLE');
+    const recipients = sids && JSON.stringify(sids);
+    this.#input(() => rethrowing(() => this.#core.sendMessage(performance.now(), payload, recipients)));
     return null;
+  }
+
+  /**
+   * Offers a media track to all peers, those who connect later included. Each is sent it when it requests it. A track
+   * that ends by itself, as when the user stops sharing the screen, is removed. Adding a track again describes it anew.
+   *
+   * @param track - From a camera, a microphone, the screen, a canvas; it must not have ended.
+   * @param description - What peers are told about it: anything that has a JSON, up to 16 KiB.
+   * @returns The track's id, by which peers request it.
+   * @throws {@link RTCCafeError} `INVALID_TRACK`, `INVALID_DESCRIPTION`, `UNSUPPORTED_CODEC`, `TOO_MANY_TRACKS`,
+   * `INVALID_ARGUMENT`, `CLOSED`
+   */
+  addTrack(track: MediaStreamTrack, description: unknown = 'no description', options?: TrackOptions | null): string {
+    if (this.#closed) throw new RTCCafeError('CLOSED', 'the client is closed');
+    checkTrack(track);
+    const { id, kind } = track;
+    const source = trackSource(track, options ?? {});
+    const text = serialize(description, 'INVALID_DESCRIPTION');
+    this.#input(() => {
+      rethrowing(() => this.#core.addTrack(id, kind, text));
+      void this.#hold(id, source, text);
+    });
+    return id;
+  }
+
+  /**
+   * Takes a track back from all peers. The track itself goes on; stop it if nobody needs it.
+   *
+   * @returns The id, or `null` if there is no such track.
+   */
+  removeTrack(id: string): string | null {
+    const offered = this.#tracks.get(id);
+    if (!offered) return null;
+    offered.track.removeEventListener('ended', offered.onEnded);
+    this.#tracks.delete(id);
+    this.#input(() => this.#core.removeTrack(id));
+    return id;
+  }
+
+  /**
+   * Sends another track in the place of one that was added, under the same id, as when the user switches the camera.
+   * Peers keep the track that they have, and see or hear the new one in it.
+   *
+   * @param id - What `addTrack` returned.
+   * @param track - Of the same kind.
+   * @returns A promise that resolves when all who get the track get the new one. It rejects with an
+   * {@link RTCCafeError} `UNKNOWN_TRACK` or `INVALID_TRACK`.
+   */
+  async replaceTrack(id: string, track: MediaStreamTrack): Promise<void> {
+    const offered = this.#tracks.get(id);
+    if (!offered) throw new RTCCafeError('UNKNOWN_TRACK', `there is no track with the id ${id}`);
+    checkTrack(track, offered.track.kind);
+    await this.#hold(id, { ...offered, track }, offered.description);
+  }
+
+  /** The tracks that were added; with a filter, those with these ids. */
+  getTracks(idFilter?: TrackFilter): LocalTrack[] {
+    return pick(this.#tracks, idFilter).map(([id, { track, description }]) => {
+      return { id, description: JSON.parse(description), kind: track.kind as TrackKind, track };
+    });
+  }
+
+  /** The tracks that peers offer, by sid and id; with filters, those of these peers and with these ids. */
+  getPeerTrackDefinitions(sidFilter?: TrackFilter, idFilter?: TrackFilter): PeerRecord<TrackDefinition> {
+    return this.#peerTrackDefinitions.select(sidFilter, idFilter);
+  }
+
+  /** The tracks of peers that have arrived, by sid and id; with filters, those of these peers and with these ids. */
+  getPeerTracks(sidFilter?: TrackFilter, idFilter?: TrackFilter): PeerRecord<MediaStreamTrack> {
+    return this.#peerTracks.select(sidFilter, idFilter);
+  }
+
+  /**
+   * Asks a peer for one of its tracks, which arrives with the event `peerTrackIdentified`. The request holds until the
+   * track is removed by either side: after a connection is lost, the track comes back by itself. Asking twice is
+   * harmless.
+   *
+   * @throws {@link RTCCafeError} `NOT_CONNECTED`, `UNKNOWN_TRACK`, `INVALID_ARGUMENT`
+   */
+  requestPeerTrack(sid: string, id: string): null {
+    checkTexts(sid, id);
+    this.#input(() => rethrowing(() => this.#core.requestPeerTrack(sid, id)));
+    return null;
+  }
+
+  /**
+   * Has a peer's track sent no longer; others keep it, and it can be requested again.
+   *
+   * @returns The id, or `null` if the track was not requested.
+   * @throws {@link RTCCafeError} `INVALID_ARGUMENT`
+   */
+  removePeerTrack(sid: string, id: string): string | null {
+    checkTexts(sid, id);
+    let removed = false;
+    this.#input(() => (removed = this.#core.removePeerTrack(sid, id)));
+    return removed ? id : null;
+  }
+
+  /**
+   * How the connection to a peer does.
+   *
+   * @returns A promise that rejects with an {@link RTCCafeError} `NOT_CONNECTED` or `INVALID_ARGUMENT`.
+   */
+  async getStats(sid: string): Promise<ConnectionStats> {
+    checkTexts(sid);
+    const id = this.#core.connectionOf(sid);
+    const stats = id === undefined ? undefined : await this.#connections.get(id)?.stats();
+    if (!stats) throw new RTCCafeError('NOT_CONNECTED', `not connected to a peer with the sid ${sid}`);
+    return stats;
   }
 
   /**
@@ -165,11 +304,22 @@ export class RTCCafeClient<Message = unknown> extends EventEmitter<RTCCafeClient
     this.#input(() => this.#core.close(performance.now()));
     this.signaller.disconnect();
     this.#closed = true;
+    for (const id of this.#tracks.keys()) this.removeTrack(id);
     this.#detach();
     clearTimeout(this.#timer);
     globalThis.removeEventListener?.('pagehide', this.#onPageHide);
     globalThis.removeEventListener?.('pageshow', this.#onPageShow);
     return null;
+  }
+
+  /** Keeps a local track, has it sent where one with this id is sent already, and notices when it ends. */
+  async #hold(id: string, source: TrackSource, description: string): Promise<void> {
+    const before = this.#tracks.get(id);
+    before?.track.removeEventListener('ended', before.onEnded);
+    const onEnded = () => this.removeTrack(id);
+    source.track.addEventListener('ended', onEnded);
+    this.#tracks.set(id, { ...source, description, onEnded });
+    await Promise.all([...this.#connections.values()].map((connection) => connection.replaceTrack(id, source.track)));
   }
 
   /** Tells the core something, and then does what it says. */
@@ -207,8 +357,14 @@ export class RTCCafeClient<Message = unknown> extends EventEmitter<RTCCafeClient
 
   #command([, id, ...command]: Extract<CoreOutput, ['connection', ...unknown[]]>): void {
     if (command[0] === 'open') {
-      const connection = new Connection(this.rtcConfig, Core.lowWater(), {
+      // One transport for everything, from the start: tracks that are added later need no candidates.
+      const config: RTCConfiguration = { bundlePolicy: 'max-bundle', ...this.rtcConfig };
+      const connection = new Connection(config, Core.lowWater(), {
         event: (...event) => this.#report(id, event),
+        offer: (sdp, ids) => {
+          this.#input(() => this.#core.handleOffer(performance.now(), id, sdp, JSON.stringify(ids)));
+        },
+        source: (track) => this.#tracks.get(track),
         buffered: (bytes) => this.#input(() => this.#core.handleBuffered(performance.now(), id, bytes)),
       });
       this.#connections.set(id, connection);
@@ -223,11 +379,50 @@ export class RTCCafeClient<Message = unknown> extends EventEmitter<RTCCafeClient
   }
 
   #tell(event: CoreEvent): void {
-    if (event[0] === 'message') this.#tellMessage(event[1], event[2]);
-    else if (event[0] === 'error') this.emitEvent('error', new RTCCafeError(event[1], event[2], event[3]));
-    else if (event[0] === 'reassignPeerSid') this.emitEvent('reassignPeerSid', event[1], event[2]);
-    else if (event[0] === 'signallerStateChanged') this.emitEvent('signallerStateChanged', event[1]);
-    else if (event[0]) this.emitEvent(event[0], event[1]);
+    switch (event[0]) {
+      case 'message':
+        return this.#tellMessage(event[1], event[2]);
+      case 'error':
+        return this.emitEvent('error', new RTCCafeError(event[1], event[2], event[3]));
+      case 'peerTrackDefined':
+      case 'peerTrackIdentified':
+      case 'peerTrackRemoved':
+      case 'peerTrackDefinitionRemoved':
+        return this.#tellTrack(event);
+      case 'reassignPeerSid':
+        this.#peerTrackDefinitions.rename(event[1], event[2]);
+        this.#peerTracks.rename(event[1], event[2]);
+        return this.emitEvent('reassignPeerSid', event[1], event[2]);
+      case 'signallerStateChanged':
+        return this.emitEvent('signallerStateChanged', event[1]);
+      case 'acquireSid':
+      case 'connectToPeer':
+      case 'disconnectFromPeer':
+        this.emitEvent(event[0], event[1]);
+    }
+  }
+
+  #tellTrack(event: Extract<CoreEvent, [name: `peerTrack${string}`, ...unknown[]]>): void {
+    const [, sid, id] = event;
+    switch (event[0]) {
+      case 'peerTrackDefined': {
+        const definition = () => ({ id, description: JSON.parse(event[4]), kind: event[3] });
+        this.#peerTrackDefinitions.set(sid, id, definition());
+        return this.emitEvent('peerTrackDefined', sid, definition());
+      }
+      case 'peerTrackIdentified': {
+        const track = this.#connections.get(event[4])?.track(event[3]);
+        if (!track) return;
+        this.#peerTracks.set(sid, id, track);
+        return this.emitEvent('peerTrackIdentified', sid, id, track);
+      }
+      case 'peerTrackRemoved':
+        this.#peerTracks.delete(sid, id);
+        return this.emitEvent('peerTrackRemoved', sid, id);
+      case 'peerTrackDefinitionRemoved':
+        this.#peerTrackDefinitions.delete(sid, id);
+        this.emitEvent('peerTrackDefinitionRemoved', sid, id, event[3], JSON.parse(event[4]));
+    }
   }
 
   #tellMessage(sender: string, payload: string): void {
@@ -274,13 +469,18 @@ export class RTCCafeClient<Message = unknown> extends EventEmitter<RTCCafeClient
   };
 }
 
-function serialize(message: unknown): string {
+function serialize(value: unknown, code: RTCCafeErrorCode): string {
   let cause;
   try {
-    const payload: string | undefined = JSON.stringify(message);
-    if (payload !== undefined) return payload;
+    const text: string | undefined = JSON.stringify(value);
+    if (text !== undefined) return text;
   } catch (error) {
     cause = error;
   }
-  throw new RTCCafeError('NOT_SERIALIZABLE', 'the message cannot be written as JSON', undefined, cause);
+  throw new RTCCafeError(code, 'it cannot be written as JSON', undefined, cause);
+}
+
+function checkTexts(...names: unknown[]): void {
+  if (names.every((name) => typeof name === 'string')) return;
+  throw new RTCCafeError('INVALID_ARGUMENT', 'sids and ids must be texts');
 }

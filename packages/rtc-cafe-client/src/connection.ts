@@ -1,6 +1,8 @@
 // One RTCPeerConnection: does what the core says, one command after the other, and reports what comes of it.
 
 import type { Command, ConnectionEvent } from './core.js';
+import { StatsMeter, type ConnectionStats } from './stats.js';
+import type { TrackSource } from './tracks.js';
 
 /** Where a connection reports to. */
 export interface ConnectionReports {
@@ -8,14 +10,21 @@ export interface ConnectionReports {
   event(...event: ConnectionEvent): void;
   /** The data channel holds so many bytes. */
   buffered(bytes: number): void;
+  /** The local description is this offer, which sends tracks: their ids by `mid`. */
+  offer(sdp: string, ids: Record<string, string>): void;
+  /** The local track with an id, if it is still there. */
+  source(id: string): TrackSource | undefined;
 }
 
-/** A peer connection with its one data channel. */
+/** A peer connection with its one data channel, and an m-line for each track. */
 export class Connection {
   #pc: RTCPeerConnection | undefined;
   #channel: RTCDataChannel | undefined;
   #commands = Promise.resolve();
   #closed = false;
+  /** The local tracks that are sent, by id. */
+  readonly #sending = new Map<string, RTCRtpTransceiver>();
+  readonly #meter = new StatsMeter(performance.now());
   readonly #reports: ConnectionReports;
 
   /** Opens the connection. What is wrong with the configuration is reported as a failure. */
@@ -41,6 +50,27 @@ export class Connection {
     this.#pc?.close();
   }
 
+  /** The peer's track on an m-line. */
+  track(mid: string): MediaStreamTrack | undefined {
+    return this.#pc?.getTransceivers().find((transceiver) => transceiver.mid === mid)?.receiver.track;
+  }
+
+  /** Sends another track in the place of one, if that is sent. */
+  async replaceTrack(id: string, track: MediaStreamTrack): Promise<void> {
+    // Closed or stopped in the meantime, it sends nothing, which is no failure.
+    const gone = (error: unknown) => {
+      if (!this.#closed && this.#sending.has(id)) throw error;
+    };
+    const sender = this.#sending.get(id)?.sender;
+    if (sender?.track !== track) await sender?.replaceTrack(track).catch(gone);
+  }
+
+  /** How the connection does; `undefined` while there is none. */
+  async stats(): Promise<ConnectionStats | undefined> {
+    const report = await this.#pc?.getStats();
+    return report && !this.#closed ? this.#meter.read(report, performance.now()) : undefined;
+  }
+
   #open(pc: RTCPeerConnection, lowWater: number): void {
     this.#pc = pc;
     pc.onicecandidate = ({ candidate }) => {
@@ -49,6 +79,10 @@ export class Connection {
       this.#report('candidateFound', candidate ? JSON.stringify(candidate) : undefined);
     };
     pc.onconnectionstatechange = () => this.#report('stateChanged', pc.connectionState);
+    pc.ontrack = ({ transceiver }) => {
+      transceiver.direction = 'recvonly';
+      if (transceiver.mid !== null) this.#report('trackAdded', transceiver.mid);
+    };
     const channel = pc.createDataChannel('rtc-cafe', { negotiated: true, id: 0 });
     this.#channel = channel;
     channel.bufferedAmountLowThreshold = lowWater;
@@ -59,26 +93,49 @@ export class Connection {
     channel.onbufferedamountlow = () => this.#reportBuffered(channel);
   }
 
-  async #step(command: Command[0], detail?: string): Promise<void> {
+  async #step(command: Command[0], detail = ''): Promise<void> {
     const pc = this.#pc;
     if (!pc || this.#closed) return;
     switch (command) {
       case 'createOffer':
         await pc.setLocalDescription();
-        this.#report('offerCreated', sdp(pc));
+        if (!this.#closed) this.#reports.offer(sdp(pc), this.#ids());
         break;
       case 'acceptOffer':
-        await pc.setRemoteDescription({ type: 'offer', sdp: detail ?? '' });
+        await pc.setRemoteDescription({ type: 'offer', sdp: detail });
         await pc.setLocalDescription();
         this.#report('answerCreated', sdp(pc));
         break;
       case 'acceptAnswer':
-        await pc.setRemoteDescription({ type: 'answer', sdp: detail ?? '' });
+        await pc.setRemoteDescription({ type: 'answer', sdp: detail });
         break;
       case 'addCandidate':
         // One that is of no use to this browser may be of none.
-        await pc.addIceCandidate(detail === undefined ? undefined : JSON.parse(detail)).catch(() => {});
+        await pc.addIceCandidate(detail ? JSON.parse(detail) : undefined).catch(() => {});
+        break;
+      case 'addTrack':
+        this.#addTrack(pc, detail);
+        break;
+      case 'removeTrack':
+        this.#sending.get(detail)?.stop();
+        this.#sending.delete(detail);
     }
+  }
+
+  #addTrack(pc: RTCPeerConnection, id: string): void {
+    const source = this.#reports.source(id);
+    if (!source) return;
+    const { track, encodings, codecs } = source;
+    const transceiver = pc.addTransceiver(track, { direction: 'sendonly', sendEncodings: encodings });
+    this.#sending.set(id, transceiver);
+    // A preference: where it cannot be had, the track is sent nevertheless.
+    if (codecs.length) transceiver.setCodecPreferences?.(codecs);
+  }
+
+  /** Which track goes out on which m-line. */
+  #ids(): Record<string, string> {
+    const ids = [...this.#sending].map(([id, { mid }]) => [mid, id]);
+    return Object.fromEntries(ids.filter(([mid]) => mid !== null));
   }
 
   #send(frame: string): void {

@@ -2,6 +2,7 @@
 
 import type { SignallerState } from './signaller.js';
 import type { RTCCafeErrorCode } from './errors.js';
+import type { TrackKind } from './tracks.js';
 
 export { Core, Session } from '../build/rtc_cafe_web.js';
 
@@ -12,16 +13,18 @@ export type Command =
   | [command: 'acceptOffer', sdp: string]
   | [command: 'acceptAnswer', sdp: string]
   | [command: 'addCandidate', candidate?: string]
+  | [command: 'addTrack', id: string]
+  | [command: 'removeTrack', id: string]
   | [command: 'send', frame: string]
   | [command: 'close'];
 
 /** What happened to a peer connection, as `Core.handleConnection` takes it. */
 export type ConnectionEvent =
-  | [event: 'offerCreated', sdp: string]
   | [event: 'answerCreated', sdp: string]
   | [event: 'failed', reason: string]
   | [event: 'candidateFound', candidate: string | undefined]
   | [event: 'stateChanged', state: RTCPeerConnectionState]
+  | [event: 'trackAdded', mid: string]
   | [event: 'channelOpen']
   | [event: 'channelMessage', frame: string]
   | [event: 'channelClosed'];
@@ -33,10 +36,14 @@ export type CoreEvent =
   | [name: 'connectToPeer', sid: string]
   | [name: 'disconnectFromPeer', sid: string]
   | [name: 'reassignPeerSid', oldSid: string, sid: string]
+  | [name: 'peerTrackDefined', sid: string, id: string, kind: TrackKind, description: string]
+  | [name: 'peerTrackIdentified', sid: string, id: string, mid: string, connection: number]
+  | [name: 'peerTrackRemoved', sid: string, id: string]
+  | [name: 'peerTrackDefinitionRemoved', sid: string, id: string, kind: TrackKind, description: string]
   | [name: 'message', sender: string, payload: string]
   | [name: 'error', code: RTCCafeErrorCode, message: string, sid?: string];
 
-/** What `Core.poll` returns; payloads, candidates and ICE servers are JSON. */
+/** What `Core.poll` returns; payloads, descriptions, candidates and ICE servers are JSON. */
 export type CoreOutput =
   | [kind: 'signal', name: string, payload: string]
   | [kind: 'connection', id: number, ...command: Command]

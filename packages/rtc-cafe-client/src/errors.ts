@@ -14,10 +14,20 @@ export type RTCCafeErrorCode =
   | 'NOT_SERIALIZABLE'
   /** Thrown by `sendMessage`: nothing was sent, because the message is too long. */
   | 'MESSAGE_TOO_LONG'
-  /** Thrown by `sendMessage`: nothing was sent, because one of the sids is that of no connected peer. */
+  /** Thrown by `sendMessage`, `requestPeerTrack`, `getStats`: a sid is that of no connected peer; nothing was sent. */
   | 'NOT_CONNECTED'
   /** Thrown by `sendMessage`: some peers take messages slower than they are sent, and were left out. */
   | 'QUEUE_FULL'
+  /** Thrown by `addTrack` and `replaceTrack`: not a `MediaStreamTrack`, one that has ended, or of the wrong kind. */
+  | 'INVALID_TRACK'
+  /** Thrown by `addTrack`: the description has no JSON, or a long one. */
+  | 'INVALID_DESCRIPTION'
+  /** Thrown by `addTrack`: no more tracks can be offered. */
+  | 'TOO_MANY_TRACKS'
+  /** Thrown by `addTrack`: this browser cannot send with this codec. */
+  | 'UNSUPPORTED_CODEC'
+  /** Thrown by `replaceTrack` and `requestPeerTrack`: there is no track with this id, or not any more. */
+  | 'UNKNOWN_TRACK'
   /** Thrown by constructors: there is no such version of the signalling API. */
   | 'UNKNOWN_API_VERSION'
   /** Thrown by constructors: there is no page whose host could be the signalling server. */

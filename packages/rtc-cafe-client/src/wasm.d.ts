@@ -1,5 +1,6 @@
-// The compressed WebAssembly module, in base64; `scripts/build.mjs` provides it.
-declare module 'wasm:deflated' {
-  const deflated: string;
-  export default deflated;
+// What `scripts/build.mjs` makes of the WebAssembly module.
+
+declare module 'wasm:text' {
+  export const common: number[];
+  export const text: string;
 }

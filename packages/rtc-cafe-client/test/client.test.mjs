@@ -117,6 +117,28 @@ test('refuses bad arguments with a code, and changes nothing', () => {
   refused(() => new RTCCafeClient(), 'NO_HOST');
 });
 
+test('has tables of tracks from the start, and filters them', () => {
+  assert.deepEqual([client.getTracks(), client.getPeerTracks(), client.getPeerTrackDefinitions()], [[], {}, {}]);
+  assert.deepEqual([client.getTracks(['x']), client.getPeerTracks(['x'], ['y'])], [[], {}]);
+  assert.deepEqual([client.removeTrack('x'), client.removePeerTrack('x', 'y')], [null, null]);
+});
+
+test('refuses what cannot be done with tracks', async () => {
+  const refused = (call, code) => assert.throws(call, { name: 'RTCCafeError', code });
+  // There are no tracks here.
+  for (const track of [undefined, null, {}, { id: 'x', kind: 'video' }]) {
+    refused(() => client.addTrack(track), 'INVALID_TRACK');
+  }
+  refused(() => client.requestPeerTrack('nobody', 'x'), 'NOT_CONNECTED');
+  refused(() => client.requestPeerTrack('', 'x'), 'NOT_CONNECTED');
+  refused(() => client.requestPeerTrack(5, 'x'), 'INVALID_ARGUMENT');
+  refused(() => client.removePeerTrack('x'), 'INVALID_ARGUMENT');
+  await assert.rejects(client.replaceTrack('x', {}), { code: 'UNKNOWN_TRACK' });
+  await assert.rejects(client.getStats('nobody'), { code: 'NOT_CONNECTED' });
+  client.close();
+  refused(() => client.addTrack({}), 'CLOSED');
+});
+
 test('close is for good', async () => {
   await next(client, 'acquireSid');
   assert.equal(client.close(), null);

@@ -7,6 +7,8 @@ import {
   RTCCafeSignallingClient,
   type RTCCafeErrorCode,
   type SignallerState,
+  type TrackDefinition,
+  type TrackKind,
 } from 'rtc-cafe-client';
 import { RTCCafeClient as External } from 'rtc-cafe-client/external';
 import type { ManagerOptions, SocketOptions } from 'socket.io-client';
@@ -44,6 +46,29 @@ client.on('message', (sender, message) => {
   sender satisfies string;
   message.text satisfies string;
 });
+client.on('peerTrackDefined', (sid, { id, description, kind }) => {
+  [sid, id, kind] satisfies [string, string, 'audio' | 'video'];
+  // @ts-expect-error It may be anything.
+  description.name;
+});
+client.on('peerTrackIdentified', (sid: string, id: string, track: MediaStreamTrack) => [sid, id, track]);
+client.on('peerTrackRemoved', (sid: string, id: string) => [sid, id]);
+client.on('peerTrackDefinitionRemoved', (sid, id, kind: TrackKind, description) => [sid, id, kind, description]);
+declare const track: MediaStreamTrack;
+client.addTrack(track) satisfies string;
+client.addTrack(track, { name: 'camera' }, { maxBitrate: 500_000, codec: 'VP9' });
+// @ts-expect-error A stream has several tracks.
+client.addTrack(new MediaStream());
+// @ts-expect-error There is no such option.
+client.addTrack(track, 'camera', { maxBitRate: 500_000 });
+client.removeTrack('id') satisfies string | null;
+client.replaceTrack('id', track) satisfies Promise<void>;
+client.getTracks(['id'])[0]!.track satisfies MediaStreamTrack;
+client.getPeerTrackDefinitions(null, ['id'])['sid']!['id'] satisfies TrackDefinition | undefined;
+client.getPeerTracks(['sid'])['sid']!['id'] satisfies MediaStreamTrack | undefined;
+client.requestPeerTrack('sid', 'id') satisfies null;
+client.removePeerTrack('sid', 'id') satisfies string | null;
+client.getStats('sid').then(({ path, packetLoss }) => [path === 'relayed', packetLoss.outgoing ?? 0]);
 client.on('reassignPeerSid', async (oldSid: string, sid: string) => [oldSid, sid]);
 client.on('error', (error) => {
   error satisfies RTCCafeError;
