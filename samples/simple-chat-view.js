@@ -1,36 +1,12 @@
-// The page's moving parts: the log, the list of people, the title. Everything is built from nodes, never from HTML.
+// The chat's moving parts: the log, the list of people, the title, the keyboard.
 
-import { cleanLine, hueOf, initials, linkParts } from './simple-chat-text.js';
+import { hueOf, linkParts } from './text.js';
+import { avatar, make, paint } from './view.js';
 
 const LONGEST_LOG = 500;
 const GROUP_WITHIN = 3 * 60_000;
 const clock = new Intl.DateTimeFormat(undefined, { hour: '2-digit', minute: '2-digit' });
 const calendar = new Intl.DateTimeFormat(undefined, { dateStyle: 'full', timeStyle: 'short' });
-
-/** An element with properties (`dataset` and `aria-…` included) and children. */
-export function make(tag, properties = {}, ...children) {
-  const element = document.createElement(tag);
-  for (const [name, value] of Object.entries(properties)) {
-    if (name === 'dataset') Object.assign(element.dataset, value);
-    else if (name.includes('-')) element.setAttribute(name, value);
-    else element[name] = value;
-  }
-  element.append(...children);
-  return element;
-}
-
-/** The round picture of somebody without one. */
-export function avatar(name) {
-  const element = make('span', { className: 'avatar', 'aria-hidden': 'true' });
-  paint(element, name);
-  return element;
-}
-
-function paint(element, name) {
-  element.textContent = name ? initials(name) : '?';
-  element.style.setProperty('--hue', hueOf(name));
-  element.classList.toggle('unnamed', !name);
-}
 
 function linked(text) {
   return linkParts(text).map((part) => part.href
@@ -156,32 +132,6 @@ export class UnreadTitle {
     document.title = this.#unread ? `(${this.#unread}) ${this.#title}` : this.#title;
   }
 }
-
-/** Storage that may be forbidden, full, or hold anything. */
-export const memory = {
-  read(store, key, max) {
-    try {
-      return cleanLine(globalThis[store].getItem(key), max);
-    } catch {
-      return '';
-    }
-  },
-  readText(store, key) {
-    try {
-      return globalThis[store].getItem(key) ?? '';
-    } catch {
-      return '';
-    }
-  },
-  write(store, key, value) {
-    try {
-      if (value) globalThis[store].setItem(key, value);
-      else globalThis[store].removeItem(key);
-    } catch {
-      // Private windows may refuse; the page works without.
-    }
-  },
-};
 
 /** Keeps the page as high as what the on-screen keyboard leaves of it, where the browser does not do so itself. */
 export function followKeyboard() {

@@ -8,6 +8,7 @@ import { fileURLToPath } from 'node:url';
 
 import puppeteer from 'puppeteer-core';
 
+import { mediaKit } from './media-kit.mjs';
 import { pageKit } from './page-kit.mjs';
 import { within } from './process.mjs';
 
@@ -21,6 +22,10 @@ const ARGUMENTS = [
   '--disable-background-networking',
   '--disable-component-update',
   '--disable-sync',
+  // A camera and a microphone that anybody may use, and pages that may play what they get.
+  '--use-fake-device-for-media-stream',
+  '--use-fake-ui-for-media-stream',
+  '--autoplay-policy=no-user-gesture-required',
   // Pages on loopback are to find each other without multicast DNS.
   '--disable-features=WebRtcHideLocalIpsWithMdns',
 ];
@@ -57,7 +62,10 @@ export class Browser {
     const page = await context.newPage();
     await page.setViewport(viewport);
     watch(page);
-    if (kit) await page.evaluateOnNewDocument(pageKit);
+    if (kit) {
+      await page.evaluateOnNewDocument(pageKit);
+      await page.evaluateOnNewDocument(mediaKit);
+    }
     const reply = await page.goto(url, { waitUntil: 'load' });
     if (!reply.ok()) throw new Error(`${url} answers ${reply.status()}`);
     return page;

@@ -37,7 +37,8 @@ export function pageKit() {
     }
   };
 
-  const EVENTS = ['message', 'connectToPeer', 'acquireSid', 'signallerStateChanged', 'disconnectFromPeer', 'reassignPeerSid', 'error'];
+  const EVENTS = ['message', 'connectToPeer', 'acquireSid', 'signallerStateChanged', 'disconnectFromPeer', 'reassignPeerSid', 'error',
+    'peerTrackDefined', 'peerTrackIdentified', 'peerTrackRemoved', 'peerTrackDefinitionRemoved'];
 
   /** Makes a client, under a name, from the package at an address or from the global of the script-tag build. */
   kit.start = async (name, { from, rtcConfig, options = {}, signaller, rooms = [] }) => {

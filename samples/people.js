@@ -1,10 +1,11 @@
 // Who is in the room: one Person for everybody that the client knows of, under the sid of the moment.
 
-import { cleanLine, readMessage } from './simple-chat-text.js';
+import { cleanLine, readMessage } from './text.js';
 
 const NAMELESS_AFTER = 1500;
 const HARD_TO_REACH_AFTER = 15_000;
-const PING_EVERY = 5000;
+const HERE_BEFORE = 3000;
+const MEASURE_EVERY = 3000;
 // Messages that a peer may send at once, and then per second; the rest is not shown.
 const BURST = 200;
 const RATE = 20;
@@ -14,9 +15,13 @@ class Person {
   state = 'connecting';
   announced = false;
   wasHere = false;
+  /** How this person came, in words: 'is here', 'joined' or 'is back'. */
+  arrival = '';
   since = performance.now();
-  roundTrip = null;
-  ping = { nonce: 0, at: 0, answered: true };
+  muted = false;
+  /** What `getStats` told last, or null. */
+  stats = null;
+  measured = 0;
   namesake = 1;
   #allowance = BURST;
   #refilled = performance.now();
@@ -35,8 +40,13 @@ class Person {
 
   /** How this person is connected, in words. */
   get how() {
-    if (this.state === 'connected') return this.roundTrip === null ? 'connected' : `${Math.max(1, Math.round(this.roundTrip))} ms`;
+    if (this.state === 'connected') return [this.stats?.path, this.#roundTrip].filter(Boolean).join(' · ') || 'connected';
     return performance.now() - this.since > HARD_TO_REACH_AFTER ? 'hard to reach, still trying' : 'connecting…';
+  }
+
+  get #roundTrip() {
+    const time = this.stats?.roundTripTime;
+    return Number.isFinite(time) ? `${Math.max(1, Math.round(time * 1000))} ms` : '';
   }
 
   maySpeak() {
@@ -51,13 +61,14 @@ class Person {
 
 /**
  * Follows a client and tells what a page has to show, by these callbacks: `changed()`, `arrived(person)`,
- * `left(person)`, `renamed(person, before)`, `said(person, text)`, `flooded(person)`.
+ * `left(person)`, and, if the page is about them, `renamed(person, before)`, `said(person, text)`, `flooded(person)`.
  */
 export class People {
   #client;
   #name;
   #tell;
   #bySid = new Map();
+  #entered = performance.now();
 
   constructor(client, name, tell) {
     this.#client = client;
@@ -73,6 +84,11 @@ export class People {
 
   [Symbol.iterator]() {
     return this.#bySid.values();
+  }
+
+  /** The person with this sid, if there is one. */
+  get(sid) {
+    return this.#bySid.get(sid);
   }
 
   /** What a sid is called. */
@@ -107,7 +123,7 @@ export class People {
     if (person.state === 'connected') return;
     person.state = 'connected';
     this.#send(person, { kind: 'hello', name: this.#name });
-    this.#ask(person);
+    this.#measure(person);
     if (person.name) this.#announce(person);
     else setTimeout(() => person.state === 'connected' && this.#announce(person), NAMELESS_AFTER);
     this.#tell.changed();
@@ -119,7 +135,8 @@ export class People {
     this.#sayLeft(person);
     person.state = 'connecting';
     person.since = performance.now();
-    person.roundTrip = null;
+    person.stats = null;
+    person.muted = false;
     if (!this.#client.discoveredPeers.includes(sid)) this.#bySid.delete(sid);
     this.#tell.changed();
   }
@@ -137,7 +154,7 @@ export class People {
     const person = this.#bySid.get(sender);
     if (!person) return;
     if (!person.maySpeak()) {
-      if (!person.flooding) this.#tell.flooded(person);
+      if (!person.flooding) this.#tell.flooded?.(person);
       person.flooding = true;
       return;
     }
@@ -147,9 +164,10 @@ export class People {
       case 'chat':
         person.flooding = false;
         this.#announce(person);
-        return this.#tell.said(person, said.text);
-      case 'ping': return this.#send(person, { kind: 'pong', nonce: said.nonce });
-      case 'pong': return this.#answered(person, said.nonce);
+        return this.#tell.said?.(person, said.text);
+      case 'microphone':
+        person.muted = said.muted;
+        return this.#tell.changed();
     }
   }
 
@@ -160,7 +178,7 @@ export class People {
     person.name = name;
     person.namesake = name === this.#name ? 2 : 1; // the first of one's own name is oneself
     while (taken.has(person.namesake)) person.namesake += 1;
-    if (before) this.#tell.renamed(person, before);
+    if (before) this.#tell.renamed?.(person, before);
     this.#announce(person);
     this.#tell.changed();
   }
@@ -168,8 +186,10 @@ export class People {
   #announce(person) {
     if (person.announced) return;
     person.announced = true;
-    this.#tell.arrived(person);
+    const early = performance.now() - this.#entered < HERE_BEFORE;
+    person.arrival = person.wasHere ? 'is back' : early ? 'is here' : 'joined';
     person.wasHere = true;
+    this.#tell.arrived(person);
     this.#tell.changed();
   }
 
@@ -189,22 +209,21 @@ export class People {
       this.#bySid.delete(person.sid);
     }
     for (const person of this) {
-      if (person.state === 'connected' && performance.now() - person.ping.at > PING_EVERY) this.#ask(person);
+      if (person.state === 'connected' && performance.now() - person.measured > MEASURE_EVERY) this.#measure(person);
     }
     this.#tell.changed();
   }
 
-  #ask(person) {
+  async #measure(person) {
     if (document.hidden) return;
-    person.ping = { nonce: person.ping.nonce + 1, at: performance.now(), answered: false };
-    this.#send(person, { kind: 'ping', nonce: person.ping.nonce });
-  }
-
-  #answered(person, nonce) {
-    if (person.ping.answered || person.ping.nonce !== nonce) return;
-    person.ping.answered = true;
-    person.roundTrip = performance.now() - person.ping.at;
-    this.#tell.changed();
+    person.measured = performance.now();
+    try {
+      person.stats = await this.#client.getStats(person.sid);
+      this.#tell.changed();
+    } catch (error) {
+      // The peer went away in this very moment; disconnectFromPeer tells the same.
+      console.debug('not measured', error);
+    }
   }
 
   #send(person, message) {

@@ -43,9 +43,8 @@ export function readMessage(value) {
       const text = cleanText(value.text);
       return text && { kind: 'chat', text };
     }
-    case 'ping':
-    case 'pong':
-      return Number.isSafeInteger(value.nonce) ? { kind: value.kind, nonce: value.nonce } : null;
+    case 'microphone':
+      return { kind: 'microphone', muted: value.muted === true };
     default:
       return null;
   }
