@@ -14,10 +14,11 @@ mod signaller;
 
 /// Measures RTCCafe against the budgets that it has set itself
 #[derive(Debug, Parser)]
-#[command(name = "cargo xtask bench", bin_name = "cargo xtask bench", arg_required_else_help = true)]
+#[command(name = "cargo xtask bench", bin_name = "cargo xtask bench")]
 struct Arguments {
+    /// What to measure; without a name everything
     #[command(subcommand)]
-    benchmark: Benchmark,
+    benchmark: Option<Benchmark>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -29,9 +30,11 @@ enum Benchmark {
 }
 
 fn main() -> ExitCode {
-    let result = match Arguments::parse().benchmark {
-        Benchmark::Signaller(options) => signaller::run(&options),
-        Benchmark::Relay => relay::run(),
+    let everything = || Arguments::parse_from(["bench", "signaller"]).benchmark;
+    let result = match Arguments::parse().benchmark.or_else(everything) {
+        Some(Benchmark::Signaller(options)) => signaller::run(&options),
+        Some(Benchmark::Relay) => relay::run(),
+        None => Ok(()),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
