@@ -65,3 +65,16 @@ impl fmt::Display for ErrorCode {
         f.write_str(self.as_str())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::ErrorCode;
+
+    #[test]
+    fn every_code_is_documented() {
+        let protocol = include_str!("../../../docs/protocol.md");
+        for code in ErrorCode::ALL {
+            assert!(protocol.contains(&format!("`{code}`")), "{code}");
+        }
+    }
+}

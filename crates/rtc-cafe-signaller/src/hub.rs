@@ -19,7 +19,7 @@ pub use config::HubConfig;
 pub(crate) use mint::Mint;
 
 use self::{
-    bucket::Bucket,
+    account::{Account, announcing, price},
     ended::{Ended, Session},
     frames::Frames,
     refusal::Refusal,
@@ -27,6 +27,7 @@ use self::{
 };
 use crate::ErrorCode;
 
+mod account;
 mod bucket;
 mod config;
 mod ended;
@@ -52,6 +53,10 @@ impl SocketId {
         self.index as usize
     }
 }
+
+/// Names a connection: whatever sockets it has share one allowance.
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub struct ConnectionId(u32);
 
 /// What is to be done.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -99,7 +104,9 @@ struct Socket {
     session: Session,
     /// Indices of rooms, sorted.
     rooms: Vec<u32>,
-    bucket: Bucket,
+    account: u32,
+    /// The account ends with the socket.
+    sole: bool,
 }
 
 #[derive(Debug)]
@@ -115,6 +122,7 @@ pub struct Hub {
     config: HubConfig,
     mint: Mint,
     generation: u32,
+    accounts: Slab<Account>,
     sockets: Slab<Socket>,
     /// Only looked up, never walked; sids are minted here, so nobody can choose keys that collide.
     sids: HashMap<Arc<str>, SocketId, BuildHasherDefault<DefaultHasher>>,
@@ -134,6 +142,7 @@ impl Hub {
             config,
             mint: Mint::new(seed),
             generation: 0,
+            accounts: Slab::new(),
             sockets: Slab::new(),
             sids: HashMap::default(),
             rooms: Slab::new(),
@@ -146,14 +155,39 @@ impl Hub {
         }
     }
 
+    /// Adds a connection, on which sockets come and go.
+    pub fn open(&mut self) -> ConnectionId {
+        ConnectionId(self.accounts.insert(Account::default()))
+    }
+
+    /// Forgets a connection, whose sockets are disconnected already.
+    pub fn close(&mut self, connection: ConnectionId) {
+        self.accounts.remove(connection.0);
+    }
+
+    /// Charges a connection for bytes that are no event; `false` if it has sent too much.
+    pub fn charge(&mut self, now: Duration, connection: &ConnectionId, bytes: usize) -> bool {
+        self.take(now, connection.0, price(bytes))
+    }
+
     /// Adds a socket that speaks the version until it agrees on another; one of 0.0 is told its sid right away.
+    /// It has a connection of its own.
     pub fn connect(&mut self, version: ApiVersion) -> SocketId {
+        let account = self.accounts.insert(Account::default());
+        self.add(version, account, true)
+    }
+
+    /// Adds a socket to a connection; `None` if the connection has sent too much.
+    pub fn connect_on(&mut self, now: Duration, connection: &ConnectionId, version: ApiVersion) -> Option<SocketId> {
+        self.take(now, connection.0, 1).then(|| self.add(version, connection.0, false))
+    }
+
+    fn add(&mut self, version: ApiVersion, account: u32, sole: bool) -> SocketId {
         self.generation = self.generation.wrapping_add(1);
         let generation = self.generation;
         let sid: Arc<str> = self.mint.text::<20>().into();
         let session = Session { id: None, secret: None };
-        let socket =
-            Socket { generation, sid: sid.clone(), version, session, rooms: Vec::new(), bucket: Bucket::default() };
+        let socket = Socket { generation, sid: sid.clone(), version, session, rooms: Vec::new(), account, sole };
         let id = SocketId { index: self.sockets.insert(socket), generation };
         if version == ApiVersion::V0_0 {
             self.emit(id, name::SID, server::sid(&sid).into());
@@ -171,38 +205,51 @@ impl Hub {
     ///
     /// Whatever is wrong with it is told to the client by an `error` event.
     pub fn handle_event(&mut self, now: Duration, socket: SocketId, event: &str, payload: &str) {
+        if self.admit(now, socket, event, payload.len()) {
+            self.handle_admitted(now, socket, event, payload);
+        }
+    }
+
+    /// The first half of [`Self::handle_event`]: counts and charges an event of so many bytes. `false` if the client
+    /// sends too much, which it is told.
+    pub fn admit(&mut self, now: Duration, socket: SocketId, event: &str, bytes: usize) -> bool {
         if self.socket(socket).is_none() {
-            return;
+            return false;
         }
         self.received += 1;
-        if let Err(refusal) = self.spend(now, socket, 1).and_then(|()| self.dispatch(now, socket, event, payload)) {
+        let spent = self.spend(now, socket, price(bytes));
+        if let Err(refusal) = &spent {
+            self.tell(socket, event, refusal);
+        }
+        spent.is_ok()
+    }
+
+    /// The second half of [`Self::handle_event`].
+    pub fn handle_admitted(&mut self, now: Duration, socket: SocketId, event: &str, payload: &str) {
+        if self.socket(socket).is_some()
+            && let Err(refusal) = self.dispatch(now, socket, event, payload)
+        {
             self.tell(socket, event, &refusal);
         }
     }
 
-    /// Refuses an event that could not even be read; `reason` is a sentence that says what is wrong.
-    pub fn refuse(&mut self, now: Duration, socket: SocketId, event: &str, code: ErrorCode, reason: &str) {
-        if self.socket(socket).is_none() {
-            return;
+    /// Refuses an admitted event that could not be read; `reason` is a sentence that says what is wrong.
+    pub fn refuse(&mut self, socket: SocketId, event: &str, code: ErrorCode, reason: &str) {
+        if self.socket(socket).is_some() {
+            self.tell(socket, event, &Refusal::new(code, reason.to_owned()));
         }
-        self.received += 1;
-        let refusal = match self.spend(now, socket, 1) {
-            Ok(()) => Refusal::new(code, reason.to_owned()),
-            Err(refusal) => refusal,
-        };
-        self.tell(socket, event, &refusal);
     }
 
-    /// Refuses an event on behalf of the application; `reason` is its own JSON.
-    pub fn reject(&mut self, now: Duration, socket: SocketId, event: &str, reason: &str) {
-        if self.socket(socket).is_none() {
-            return;
+    /// Refuses an admitted event on behalf of the application; `reason` is its own JSON.
+    pub fn reject(&mut self, socket: SocketId, event: &str, reason: &str) {
+        if self.socket(socket).is_some() {
+            self.tell_json(socket, event, ErrorCode::Rejected, reason, None);
         }
-        self.received += 1;
-        match self.spend(now, socket, 1) {
-            Ok(()) => self.tell_json(socket, event, ErrorCode::Rejected, reason, None),
-            Err(refusal) => self.tell(socket, event, &refusal),
-        }
+    }
+
+    /// The JSON of the id that a socket has named.
+    pub fn id(&self, socket: SocketId) -> Option<Arc<str>> {
+        self.socket(socket).and_then(|socket| socket.session.id.clone())
     }
 
     /// Takes a socket out of all its rooms and tells their members. Does nothing if it has gone already.
@@ -235,14 +282,25 @@ impl Hub {
         let Some(socket) = self.sockets.remove(id.index) else { return };
         self.sids.remove(&socket.sid);
         let payload: Arc<str> = server::peer_disconnection(&socket.sid).into();
+        let mut cost = 0_u32;
         for &index in &socket.rooms {
             self.leave(index, id);
             let members = self.rooms.get(index).map(|room| room.members.clone()).unwrap_or_default();
+            cost = cost.saturating_add(announcing(members.len()));
             for member in members.into_iter().filter(|&member| Some(member) != except) {
                 self.emit(member, name::PEER_DISCONNECTION, payload.clone());
             }
         }
-        if !socket.rooms.is_empty() {
+        let (rate, burst) = (self.config.events_per_second, self.config.burst);
+        let account = self.accounts.get_mut(socket.account);
+        let remember = account.is_some_and(|account| {
+            account.bucket.charge(now, cost.max(1), rate, burst);
+            !socket.rooms.is_empty() && account.remember()
+        });
+        if socket.sole {
+            self.accounts.remove(socket.account);
+        }
+        if remember {
             self.ended.insert(now, socket.sid, socket.session, self.config.remembered_sessions);
         }
         self.ended.expire(now, self.config.remembered_for);
@@ -274,13 +332,18 @@ impl Hub {
     }
 
     fn spend(&mut self, now: Duration, id: SocketId, tokens: u32) -> Result<(), Refusal> {
-        let (rate, burst) = (self.config.events_per_second, self.config.burst);
-        let Some(socket) = self.socket_mut(id) else { return Ok(()) };
-        if socket.bucket.take(now, tokens, rate, burst) {
+        let Some(account) = self.socket(id).map(|socket| socket.account) else { return Ok(()) };
+        if self.take(now, account, tokens) {
             return Ok(());
         }
+        let rate = self.config.events_per_second;
         let reason = format!("too many events: {rate} in a second are allowed in the long run; slow down");
         Err(Refusal::new(ErrorCode::RateLimited, reason))
+    }
+
+    fn take(&mut self, now: Duration, account: u32, tokens: u32) -> bool {
+        let (rate, burst) = (self.config.events_per_second, self.config.burst);
+        self.accounts.get_mut(account).is_none_or(|account| account.bucket.take(now, tokens, rate, burst))
     }
 
     fn emit(&mut self, to: SocketId, event: &'static str, payload: Arc<str>) {

@@ -3,6 +3,7 @@
 //! Nest it into an axum application under any path; the clients' address is then that of the application plus the path.
 //!
 //! ```no_run
+//! use axum::serve::ListenerExt;
 //! use rtc_cafe_signaller::Signaller;
 //!
 //! # #[tokio::main(flavor = "current_thread")] async fn main() -> std::io::Result<()> {
@@ -13,7 +14,11 @@
 //!     })
 //!     .build();
 //! let app = axum::Router::new().nest("/cafe", signaller.router());
-//! axum::serve(tokio::net::TcpListener::bind("127.0.0.1:3000").await?, app).await
+//! // Signals are small and many; with Nagle's algorithm each would wait for the acknowledgement of the last.
+//! let listener = tokio::net::TcpListener::bind("127.0.0.1:3000").await?.tap_io(|stream| {
+//!     let _ = stream.set_nodelay(true);
+//! });
+//! axum::serve(listener, app).await
 //! # }
 //! ```
 //!

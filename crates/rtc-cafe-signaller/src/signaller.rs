@@ -65,9 +65,10 @@ pub struct Limits {
     pub rooms_per_socket: usize,
     /// Sockets that may be in one room. Default: 1,000.
     pub members_per_room: usize,
-    /// Events per second that one socket may send in the long run. Default: 500.
+    /// Events per second that one connection may send in the long run. Every whole 16 KiB of an event count as one
+    /// more, and so does every sixteenth member that hears of a socket's coming or going. Default: 500.
     pub events_per_second: u32,
-    /// Events that one socket may send at once. Default: 5,000.
+    /// Events that one connection may send at once. Default: 5,000.
     pub burst: u32,
 }
 
@@ -197,7 +198,11 @@ impl Builder {
     ///
     /// `Ok` lets it through. `Err` drops it, and its value reaches the client as
     /// `error {"error": value, "originalMessage": name, "code": "rejected"}`. While one event is being decided, later
-    /// ones of the same client wait, so their order stays; other clients do not wait.
+    /// ones of the same client wait, so their order stays; other clients do not wait. A decision that takes longer than
+    /// ten seconds, or half of the heartbeat's timeout where that is less, is a rejection.
+    ///
+    /// Only events that the client's rate allows are asked about. `data["room"]` is the room as the server takes it:
+    /// `5`, where `5.0` or `50e-1` was sent.
     pub fn validate<F, V>(mut self, function: F) -> Self
     where
         F: Fn(String, String, Value) -> V + Send + Sync + 'static,

@@ -11,7 +11,7 @@ use std::{
 use axum::{Router, routing::get};
 use common::{Client, Poller, Server};
 use hyper::StatusCode;
-use rtc_cafe_signaller::{ErrorCode, Signaller};
+use rtc_cafe_signaller::{ErrorCode, Limits, Signaller};
 use serde_json::{Value, json};
 
 #[tokio::test]
@@ -141,4 +141,73 @@ async fn the_numbers_add_up() {
     assert_eq!((stats.events_received, stats.events_sent), (4, 3));
     let refused: Vec<_> = stats.events_refused.into_iter().filter(|(_, count)| *count > 0).collect();
     assert_eq!(refused, [(ErrorCode::RecipientNotFound, 1)]);
+}
+
+#[tokio::test]
+async fn a_validation_sees_the_room_that_is_joined() {
+    let validate = |_: String, event: String, data: Value| async move {
+        if event == "join" && data["room"] == 5 { Err(json!("not five")) } else { Ok(()) }
+    };
+    let server = Server::with(Signaller::builder().validate(validate).build()).await;
+    let mut a = Client::connect(&server).await;
+    for room in ["5", "5.0", "50e-1", "0.5E1", "6,\"room\":5.00"] {
+        a.send(&format!("42/rtc-cafe,[\"join\",{{\"room\":{room}}}]")).await;
+        assert_eq!(a.event("error").await["code"], "rejected", "{room}");
+    }
+    for room in ["null", "[5]", "5e300"] {
+        a.send(&format!("42/rtc-cafe,[\"join\",{{\"room\":{room}}}]")).await;
+        a.error("invalid-room", "join").await;
+    }
+    assert_eq!(server.signaller.stats().rooms, 0);
+    a.emit("join", json!({"room": "5"})).await;
+    a.nothing().await;
+    assert_eq!(server.signaller.stats().rooms, 1);
+}
+
+#[tokio::test]
+async fn a_validation_is_asked_about_what_the_rate_allows() {
+    let asked = Arc::new(Mutex::new(0));
+    let validate = {
+        let asked = asked.clone();
+        move |_: String, _: String, _: Value| {
+            *asked.lock().unwrap() += 1;
+            async { Ok(()) }
+        }
+    };
+    let mut limits = Limits::default();
+    (limits.burst, limits.events_per_second) = (20, 1);
+    let server = Server::with(Signaller::builder().validate(validate).limits(limits).build()).await;
+    let mut a = Client::connect(&server).await;
+    for _ in 0..60 {
+        a.emit("request-sid", json!({})).await;
+    }
+    let mut limited = 0;
+    for _ in 0..60 {
+        limited += usize::from(a.receive().await.contains("rate-limited"));
+    }
+    // The entry into the namespace was the first of twenty.
+    let asked = *asked.lock().unwrap();
+    assert!((19..=21).contains(&asked) && asked + limited == 60, "{asked} asked, {limited} limited");
+}
+
+#[tokio::test]
+async fn a_validation_that_does_not_end_is_a_rejection_and_no_death() {
+    let validate = |_: String, _: String, data: Value| async move {
+        if data["hang"] == true {
+            std::future::pending::<()>().await;
+        }
+        Ok(())
+    };
+    let beat = Duration::from_millis(200);
+    let server = Server::with(Signaller::builder().validate(validate).heartbeat(beat, beat).build()).await;
+    let mut a = Client::connect(&server).await;
+    // Together they take longer than the heartbeat allows.
+    for _ in 0..8 {
+        a.emit("join", json!({"room": 1, "hang": true})).await;
+    }
+    for _ in 0..8 {
+        a.error("rejected", "join").await;
+    }
+    a.emit("request-sid", json!({})).await;
+    a.event("sid").await;
 }

@@ -233,3 +233,28 @@ async fn binary_attachments_are_relayed() {
     a.nothing().await;
     b.nothing().await;
 }
+
+#[tokio::test]
+async fn before_version_1_a_response_names_any_room() {
+    let server = Server::start().await;
+    // The old client is in two rooms, and is not told in which of them the newcomer is.
+    let mut old = Client::join(&server, "first", "o").await;
+    old.emit("join", json!({"room": "second"})).await;
+    old.nothing().await;
+    let mut newcomer = Client::join(&server, "second", "n").await;
+    let (mut modern, _) = Client::modern(&server).await;
+    modern.emit("join", json!({"room": "second", "id": "m"})).await;
+    newcomer.event("acquire-peers").await;
+    for client in [&mut newcomer, &mut modern] {
+        let announced = old.event("acquire-peers").await;
+        assert_eq!(announced["sid"], client.sid);
+        for room in [json!("first"), json!(null)] {
+            old.emit("acquire-peers-response", json!({"recipient": client.sid, "room": room, "id": "o"})).await;
+            let response = client.event("acquire-peers-response").await;
+            assert_eq!(response["sid"], old.sid);
+            assert!(response["room"].is_null() || response["room"] == "second", "{response}");
+        }
+    }
+    old.emit("acquire-peers-response", json!({"recipient": newcomer.sid, "id": "o"})).await;
+    old.error("invalid-room", "acquire-peers-response").await;
+}

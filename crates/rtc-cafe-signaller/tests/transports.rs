@@ -11,6 +11,7 @@ use futures_util::SinkExt;
 use hyper::{Method, StatusCode};
 use rtc_cafe_signaller::Signaller;
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_tungstenite::{connect_async, tungstenite::Message};
 
 #[tokio::test]
@@ -225,4 +226,47 @@ async fn two_namespaces_on_one_connection() {
         }
     }
     panic!("sockets are left behind: {:?}", server.signaller.stats());
+}
+
+#[tokio::test]
+async fn a_second_post_is_refused_before_it_is_read() {
+    let server = Server::start().await;
+    let poller = Poller::open(&server).await;
+    poller.connect().await;
+    let begin = async || {
+        let mut stream = tokio::net::TcpStream::connect(server.address).await.unwrap();
+        let (query, host) = (poller.query(), server.address);
+        let head = format!("POST /socket.io/?{query} HTTP/1.1\r\nHost: {host}\r\nContent-Length: 1000\r\n\r\n42");
+        stream.write_all(head.as_bytes()).await.unwrap();
+        stream
+    };
+    let status = async |mut stream: tokio::net::TcpStream| {
+        let mut line = [0; 12];
+        let read = tokio::time::timeout(Duration::from_secs(3), stream.read_exact(&mut line)).await;
+        read.expect("an answer in time").unwrap();
+        String::from_utf8(line.to_vec()).unwrap()
+    };
+    let first = begin().await;
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let second = begin().await;
+    assert_eq!(status(second).await, "HTTP/1.1 400");
+    // The session has ended, and with it the first.
+    assert_eq!(status(first).await, "HTTP/1.1 400");
+    assert_eq!(server.get(&poller.query()).await.status, StatusCode::BAD_REQUEST);
+}
+
+#[tokio::test]
+async fn a_post_that_is_given_up_leaves_room_for_the_next() {
+    let server = Server::start().await;
+    let poller = Poller::open(&server).await;
+    poller.connect().await;
+    let mut stream = tokio::net::TcpStream::connect(server.address).await.unwrap();
+    let (query, host) = (poller.query(), server.address);
+    let head = format!("POST /socket.io/?{query} HTTP/1.1\r\nHost: {host}\r\nContent-Length: 1000\r\n\r\n42");
+    stream.write_all(head.as_bytes()).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    drop(stream);
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    poller.post("42/rtc-cafe,[\"request-sid\",{}]").await;
+    assert!(poller.poll().await.contains("[\"sid\","));
 }

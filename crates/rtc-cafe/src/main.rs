@@ -7,6 +7,7 @@ use tracing_subscriber::EnvFilter;
 
 mod app;
 mod files;
+mod ice;
 mod listener;
 mod metrics;
 mod serve;
@@ -45,7 +46,8 @@ fn main() -> ExitCode {
 
 /// Logs to standard error what the filter lets through; without one, what `RUST_LOG` does, or warnings.
 fn start_log(filter: Option<String>) -> anyhow::Result<()> {
-    let filter = filter.or_else(|| std::env::var(EnvFilter::DEFAULT_ENV).ok()).unwrap_or_else(|| "warn".to_owned());
+    let filter = [filter, std::env::var(EnvFilter::DEFAULT_ENV).ok()].into_iter().flatten();
+    let filter = filter.into_iter().find(|filter| !filter.trim().is_empty()).unwrap_or_else(|| "warn".to_owned());
     let filter = EnvFilter::try_new(&filter).map_err(|error| anyhow::anyhow!("the log filter {filter:?}: {error}"))?;
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     Ok(())

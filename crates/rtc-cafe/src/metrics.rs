@@ -20,11 +20,11 @@ pub(crate) fn text(stats: &Stats) -> String {
     let cut = "Connections that were cut because their clients read too slowly.";
     single("rtc_cafe_connections_cut_total", "counter", cut, stats.connections_cut);
     single("rtc_cafe_events_received_total", "counter", "Events that clients sent.", stats.events_received);
-    single("rtc_cafe_events_relayed_total", "counter", "Events that were sent to clients.", stats.events_sent);
-    let rejected = "rtc_cafe_events_rejected_total";
-    family(&mut out, rejected, "counter", "Events that were refused, by the code that the client was told.");
+    single("rtc_cafe_events_sent_total", "counter", "Events that were sent to clients.", stats.events_sent);
+    let refused = "rtc_cafe_events_refused_total";
+    family(&mut out, refused, "counter", "Events that were refused, by the code that the client was told.");
     for (code, count) in &stats.events_refused {
-        let _ = writeln!(out, "{rejected}{{code=\"{code}\"}} {count}");
+        let _ = writeln!(out, "{refused}{{code=\"{code}\"}} {count}");
     }
     out
 }

@@ -10,42 +10,69 @@ use anyhow::Context;
 use rtc_cafe_signaller::{IceServer, Signaller};
 use tokio::{net::TcpListener, time::timeout};
 
-use crate::{app, listener};
+use crate::{app, ice, listener};
 
+const DEFAULT_LISTEN: &str = "127.0.0.1:8080";
 /// How long open requests may take to end once the clients have been told to go.
 const LAST_REQUESTS: Duration = Duration::from_secs(5);
 
 /// Serves signalling, the landing page with the samples, the client's files, and metrics, all on one port
 ///
 /// When it is ready it prints one line with its URL. On SIGTERM or SIGINT it takes no new clients, sends what still
-/// waits, closes the connections and exits with 0. Clients that use this server have its URL as their `host`.
+/// waits, closes the connections and exits with 0; a second signal ends it at once. Clients that use this server have its URL as their `host`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   rtc-cafe serve
       On this machine only: http://127.0.0.1:8080/ has a chat to try.
   rtc-cafe serve --listen 0.0.0.0:8080 --ice-server stun:stun.example.org
-      For others too. Browsers give WebRTC to pages over HTTPS only: put a proxy that does TLS in front.
+      For others too. Browsers give camera and microphone to pages over HTTPS only: for those, put a proxy that does
+      TLS in front.
   rtc-cafe serve --allow-origin https://app.example.org
       For the pages of another site.")]
 pub(crate) struct Options {
     /// Address and port to listen on; with port 0 the system chooses one
-    #[arg(long, env = "RTC_CAFE_LISTEN", value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8080")]
+    #[arg(long, env = "RTC_CAFE_LISTEN", value_name = "ADDRESS:PORT", default_value = DEFAULT_LISTEN)]
     listen: String,
 
     /// Lets pages of this origin connect, `*` those of all; repeat it, or separate several by commas
     ///
     /// The pages of this server itself may always connect, and so may programs that are no web pages.
     #[arg(long, env = "RTC_CAFE_ALLOW_ORIGIN", value_name = "ORIGIN", value_delimiter = ',', value_parser = origin)]
-    allow_origin: Vec<String>,
+    allow_origin: Vec<Listed<String>>,
 
     /// STUN or TURN server that clients are told to use; repeat it, or separate several by commas
-    #[arg(long, env = "RTC_CAFE_ICE_SERVER", value_name = "URL", value_delimiter = ',', value_parser = ice_server)]
-    ice_server: Vec<String>,
+    ///
+    /// It is `stun:HOST[:PORT]` or `turn:USER:PASSWORD@HOST[:PORT][?transport=udp|tcp]`, or the same with `stuns:` or
+    /// `turns:`. In user and password, commas are written as `%2C`, and `%` as `%25`. All clients get to know them.
+    #[arg(
+        long,
+        env = "RTC_CAFE_ICE_SERVER",
+        hide_env_values = true,
+        value_name = "URL",
+        value_delimiter = ',',
+        value_parser = ice_server
+    )]
+    ice_server: Vec<Listed<IceServer>>,
 }
 
-fn origin(text: &str) -> Result<String, String> {
+/// An element of a list; `None` where nothing stands, as in an empty variable or behind the last comma.
+type Listed<T> = Option<T>;
+
+fn listed<T>(text: &str, parse: impl FnOnce(&str) -> Result<T, String>) -> Result<Listed<T>, String> {
     let text = text.trim();
+    (!text.is_empty()).then(|| parse(text)).transpose()
+}
+
+fn origin(text: &str) -> Result<Listed<String>, String> {
+    listed(text, parse_origin)
+}
+
+fn ice_server(text: &str) -> Result<Listed<IceServer>, String> {
+    listed(text, ice::parse)
+}
+
+fn parse_origin(text: &str) -> Result<String, String> {
     let host = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"));
     let is_origin = host.is_some_and(|host| !host.is_empty() && !host.trim_end_matches('/').contains(['/', '?', '#']));
     if text == "*" || is_origin {
@@ -55,42 +82,38 @@ fn origin(text: &str) -> Result<String, String> {
     }
 }
 
-fn ice_server(text: &str) -> Result<String, String> {
-    let text = text.trim();
-    if ["stun:", "stuns:", "turn:", "turns:"].iter().any(|scheme| text.len() > scheme.len() && text.starts_with(scheme))
-    {
-        Ok(text.to_owned())
-    } else {
-        Err("the URL of an ICE server begins with `stun:`, `stuns:`, `turn:` or `turns:`".to_owned())
-    }
-}
-
 pub(crate) fn run(options: Options) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(serve(options))
 }
 
 async fn serve(options: Options) -> anyhow::Result<()> {
-    let listener = listen(&options.listen).await?;
+    let address = Some(options.listen.trim()).filter(|address| !address.is_empty());
+    let listener = listen(address.unwrap_or(DEFAULT_LISTEN)).await?;
     let address = listener.local_addr()?;
-    let mut builder = Signaller::builder().ice_servers(options.ice_server.into_iter().map(IceServer::new));
-    for origin in &options.allow_origin {
+    let mut builder = Signaller::builder().ice_servers(options.ice_server.into_iter().flatten());
+    for origin in options.allow_origin.iter().flatten() {
         builder = builder.allow_origin(origin);
     }
     let signaller = builder.build();
     let (app, readiness) = app::router(&signaller);
-    let stop = stop_signal()?;
+    let mut stop = StopSignals::new()?;
     // Whoever started this may have stopped listening; that is no reason not to serve.
     let _ = writeln!(io::stdout(), "rtc-cafe is ready at {}", url(address));
     let serving = listener::Serving::start(listener, app);
-    stop.await;
+    stop.next().await;
     tracing::info!("shutting down");
     readiness.end();
-    signaller.shutdown().await;
-    if timeout(LAST_REQUESTS, serving.shutdown()).await.is_err() {
-        tracing::warn!("some requests did not end in time");
+    let end = async {
+        signaller.shutdown().await;
+        if timeout(LAST_REQUESTS, serving.shutdown()).await.is_err() {
+            tracing::warn!("some requests did not end in time");
+        }
+    };
+    tokio::select! {
+        () = end => Ok(()),
+        () = stop.next() => anyhow::bail!("stopped at once by a second signal"),
     }
-    Ok(())
 }
 
 async fn listen(address: &str) -> anyhow::Result<TcpListener> {
@@ -111,26 +134,41 @@ fn url(address: SocketAddr) -> String {
     format!("http://{host}:{}/", address.port())
 }
 
-/// Ends when the system or the user asks the program to stop.
+/// By what the system or the user asks the program to stop.
 #[cfg(unix)]
-fn stop_signal() -> io::Result<impl Future<Output = ()>> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    Ok(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-    })
+struct StopSignals {
+    terminate: tokio::signal::unix::Signal,
+    interrupt: tokio::signal::unix::Signal,
 }
 
-/// Ends when the user asks the program to stop.
+#[cfg(unix)]
+impl StopSignals {
+    fn new() -> io::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+/// By what the user asks the program to stop.
 #[cfg(not(unix))]
-fn stop_signal() -> io::Result<impl Future<Output = ()>> {
-    Ok(async {
+struct StopSignals;
+
+#[cfg(not(unix))]
+impl StopSignals {
+    fn new() -> io::Result<Self> {
+        Ok(Self)
+    }
+
+    async fn next(&mut self) {
         let _ = tokio::signal::ctrl_c().await;
-    })
+    }
 }
 
 #[cfg(test)]
@@ -142,12 +180,14 @@ mod tests {
         for good in ["*", "https://a.example", "http://localhost:5173", "https://a.example/"] {
             assert!(origin(good).is_ok(), "{good}");
         }
-        for bad in ["", "a.example", "https://", "https://a.example/app", "ws://a.example"] {
+        assert_eq!((origin(""), ice_server(" ")), (Ok(None), Ok(None)));
+        for bad in ["a.example", "https://", "https://a.example/app", "ws://a.example"] {
             assert!(origin(bad).is_err(), "{bad}");
         }
         assert!(ice_server("stun:stun.example.org:3478").is_ok());
         assert!(ice_server("stun.example.org").is_err());
         assert!(ice_server("turn:").is_err());
+        assert!(ice_server("turn:turn.example.org").unwrap_err().contains("credentials"));
     }
 
     #[test]

@@ -98,7 +98,7 @@ fn it_serves_what_it_promises() {
     }
     let (_, metrics) = serving.get("/metrics", "");
     let metrics = String::from_utf8(metrics).unwrap();
-    for line in ["rtc_cafe_connections 1", "rtc_cafe_events_rejected_total{code=\"too-large\"} 0"] {
+    for line in ["rtc_cafe_connections 1", "rtc_cafe_events_refused_total{code=\"too-large\"} 0"] {
         assert!(metrics.lines().any(|found| found == line), "{metrics}");
     }
     assert_eq!(serving.stop("-TERM"), Some(0));
@@ -133,4 +133,42 @@ fn what_goes_wrong_is_said() {
     assert!(code == Some(1) && text.contains("no port"), "{text}");
     let (code, text) = fails(&["--allow-origin", "a.example"]);
     assert!(code == Some(2) && text.contains("an origin is"), "{text}");
+    let (code, text) = fails(&["--ice-server", "turn:turn.example.org"]);
+    assert!(code == Some(2) && text.contains("needs credentials"), "{text}");
+    let (code, text) = fails(&["--ice-server", "stun:stun.example.org:99999"]);
+    assert!(code == Some(2) && text.contains("no port"), "{text}");
+}
+
+#[test]
+fn empty_variables_are_as_good_as_none() {
+    let environment = [
+        ("RTC_CAFE_ALLOW_ORIGIN", ""),
+        ("RTC_CAFE_ICE_SERVER", ""),
+        ("RTC_CAFE_LOG", ""),
+        ("RTC_CAFE_LISTEN", "127.0.0.1:0"),
+    ];
+    assert_eq!(Serving::start(&[], &environment).stop("-TERM"), Some(0));
+    let environment = [
+        ("RTC_CAFE_ALLOW_ORIGIN", "https://a.example,"),
+        ("RTC_CAFE_ICE_SERVER", "stun:a.example, ,"),
+        ("RTC_CAFE_LISTEN", "127.0.0.1:0"),
+    ];
+    let serving = Serving::start(&[], &environment);
+    for (origin, status) in [("https://a.example", "200"), ("https://c.example", "400")] {
+        let (head, _) = serving.get("/socket.io/?EIO=4&transport=polling", &format!("Origin: {origin}\r\n"));
+        assert!(head.starts_with(&format!("http/1.1 {status}")), "{head}");
+    }
+    assert_eq!(serving.stop("-TERM"), Some(0));
+}
+
+#[test]
+fn a_second_signal_ends_it_at_once() {
+    let serving = Serving::start(&["--listen", "127.0.0.1:0"], &[]);
+    // A session that nobody polls any more is waited for.
+    serving.get("/socket.io/?EIO=4&transport=polling", "");
+    let start = Instant::now();
+    Command::new("kill").args(["-INT", &serving.child.id().to_string()]).status().unwrap();
+    std::thread::sleep(Duration::from_millis(300));
+    assert_eq!(serving.stop("-INT"), Some(1));
+    assert!(start.elapsed() < Duration::from_millis(1500), "{:?}", start.elapsed());
 }

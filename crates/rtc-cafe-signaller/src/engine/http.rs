@@ -24,6 +24,7 @@ pub(super) enum Refused<'a> {
     Method,
     Overlap,
     BadBody,
+    Late,
     TooLarge(usize),
     NotAWebsocket,
     ShuttingDown,
@@ -41,6 +42,7 @@ impl IntoResponse for Refused<'_> {
             Self::Method => "Method not allowed".into(),
             Self::Overlap => "Overlapping requests of one session; it is closed".into(),
             Self::BadBody => "The body is not UTF-8 text".into(),
+            Self::Late => "The body did not come in time".into(),
             Self::TooLarge(most) => format!("The body is longer than {most} bytes").into(),
             Self::NotAWebsocket => "The request is no websocket handshake of version 13".into(),
             Self::ShuttingDown => "The server is shutting down".into(),
@@ -48,6 +50,7 @@ impl IntoResponse for Refused<'_> {
         let status = match self {
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Late => StatusCode::REQUEST_TIMEOUT,
             Self::ShuttingDown => StatusCode::SERVICE_UNAVAILABLE,
             _ => StatusCode::BAD_REQUEST,
         };

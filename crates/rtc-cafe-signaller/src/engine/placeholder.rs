@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-/// Whether every placeholder names one of so many attachments: Socket.IO clients end their connection over others.
+/// Whether every placeholder in the JSON names one of so many attachments: Socket.IO clients end their connection over others.
 pub(super) fn fit(payload: &str, attachments: usize) -> bool {
     serde_json::from_str(payload).is_ok_and(|value| fits(&value, attachments))
 }

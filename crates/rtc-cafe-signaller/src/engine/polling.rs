@@ -40,6 +40,8 @@ const DURING_UPGRADE: Duration = Duration::from_millis(100);
 const LAST_POLL: Duration = Duration::from_secs(3);
 /// How long the rest of a body that is too long is read, so that its sender gets to read the answer.
 const DRAIN: Duration = Duration::from_secs(5);
+/// How long the body of a POST may take.
+const BODY: Duration = Duration::from_secs(30);
 
 const POLLING: u8 = 0;
 const PROBING: u8 = 1;
@@ -50,12 +52,15 @@ const UPGRADED: u8 = 2;
 pub(super) struct Polling {
     state: AtomicU8,
     polled: AtomicBool,
+    posted: AtomicBool,
     /// The session, while no POST is at work on it and no websocket has taken it.
     session: tokio::sync::Mutex<Option<Session>>,
     /// What makes it one of those connected; the keeper's until a websocket takes over.
     open: Mutex<Option<Open>>,
     /// A websocket has taken over.
     upgraded: Notify,
+    /// The session has ended; a POST that is being read ends too.
+    ended: Notify,
 }
 
 impl Polling {
@@ -125,6 +130,7 @@ async fn keep(link: Arc<Link>, mut keepalive: Keepalive) {
         };
         let _ = timeout(LAST_POLL, killed).await;
     }
+    polling.ended.notify_one();
     let open = polling.end();
     drop(polling.session.lock().await.take());
     drop(open);
@@ -172,11 +178,40 @@ impl Drop for Polled<'_> {
     }
 }
 
+/// Marks a POST as ended, also when its client goes away before it is read.
+struct Posted(Arc<Link>);
+
+impl Posted {
+    /// `None` if there is one already.
+    fn begin(link: &Arc<Link>) -> Option<Self> {
+        let polling = link.polling.as_ref()?;
+        (!polling.posted.swap(true, Ordering::AcqRel)).then(|| Self(link.clone()))
+    }
+}
+
+impl Drop for Posted {
+    fn drop(&mut self) {
+        if let Some(polling) = &self.0.polling {
+            polling.posted.store(false, Ordering::Release);
+        }
+    }
+}
+
 /// Takes the packets of a POST, one after the other.
 pub(super) async fn post(link: Arc<Link>, shared: &Shared, body: Body) -> Response {
     let Some(polling) = &link.polling else { return Refused::InvalidSession(&link.sid).into_response() };
-    let body = match read(body, shared.config.max_payload).await {
+    let Some(posted) = Posted::begin(&link) else {
+        link.outbox.kill();
+        waste(body);
+        return Refused::Overlap.into_response();
+    };
+    let body = tokio::select! {
+        body = timeout(BODY, read(body, shared.config.max_payload)) => body.unwrap_or(Err(Unread::Late)),
+        () = polling.ended.notified() => return Refused::InvalidSession(&link.sid).into_response(),
+    };
+    let body = match body {
         Ok(body) => body,
+        Err(Unread::Late) => return Refused::Late.into_response(),
         Err(Unread::Broken) => return Refused::BadBody.into_response(),
         Err(Unread::TooLarge(size)) => {
             if let Some(session) = polling.session.lock().await.as_mut() {
@@ -192,11 +227,8 @@ pub(super) async fn post(link: Arc<Link>, shared: &Shared, body: Body) -> Respon
     let task = tokio::spawn({
         let link = link.clone();
         async move {
-            let polling = link.polling.as_ref()?;
-            let Ok(mut session) = polling.session.try_lock() else {
-                link.outbox.kill();
-                return Some(Refused::Overlap.into_response());
-            };
+            let _posted = posted;
+            let mut session = link.polling.as_ref()?.session.lock().await;
             take(session.as_mut()?, &link, &body).await;
             Some(text("ok".to_owned()))
         }
@@ -234,6 +266,8 @@ pub(super) async fn take(session: &mut Session, link: &Link, body: &str) {
 /// Why a body is not taken.
 enum Unread {
     TooLarge(usize),
+    /// It did not come in time.
+    Late,
     /// It ended too early.
     Broken,
 }

@@ -1,20 +1,27 @@
 //! What one client says: packets in, events to the hub. It ends with its connection, in whatever way that ends.
 
-use std::{borrow::Cow, fmt, sync::Arc};
+use std::{borrow::Cow, fmt, future::poll_fn, sync::Arc, task::Poll, time::Duration};
 
 use bytes::Bytes;
-use rtc_cafe_wire::{ApiVersion, signal::name};
+use rtc_cafe_wire::{ApiVersion, RoomId, json::Object, signal::name};
 use serde_json::Value;
+use tokio::time::timeout;
 
 use super::{
     outbox::Frame,
     packet::{self, Kind, Namespace, Packet},
+    placeholder,
     shared::{Link, Shared, Verdict},
 };
-use crate::{ErrorCode, hub::SocketId};
+use crate::{
+    ErrorCode,
+    hub::{ConnectionId, SocketId},
+};
 
 /// Most attachments of one event.
 const MAX_ATTACHMENTS: usize = 16;
+/// How long the application may take to decide.
+const DECISION: Duration = Duration::from_secs(10);
 
 /// What is to be done after a packet.
 pub(super) enum Step {
@@ -40,6 +47,8 @@ struct Event<'a> {
     payload: Cow<'a, str>,
     ack: Option<Cow<'a, str>>,
     attachments: Vec<Bytes>,
+    /// It is counted and charged.
+    admitted: bool,
 }
 
 /// An event that waits for its attachments.
@@ -54,14 +63,17 @@ struct Partial {
 pub(super) struct Session {
     shared: Arc<Shared>,
     link: Arc<Link>,
+    /// Taken only at the end.
+    connection: Option<ConnectionId>,
     root: Option<SocketId>,
     cafe: Option<SocketId>,
     partial: Option<Box<Partial>>,
 }
 
 impl Session {
-    pub(super) const fn new(shared: Arc<Shared>, link: Arc<Link>) -> Self {
-        Self { shared, link, root: None, cafe: None, partial: None }
+    pub(super) fn new(shared: Arc<Shared>, link: Arc<Link>) -> Self {
+        let connection = Some(shared.core().0.hub.open());
+        Self { shared, link, connection, root: None, cafe: None, partial: None }
     }
 
     /// Takes a packet of Engine.IO in text.
@@ -74,9 +86,11 @@ impl Session {
             Some(b'4') => return self.message(&text[1..]),
             Some(b'1') => return Step::Close,
             Some(b'3') => self.link.life.pong(),
-            Some(b'2') => self.send(["3", &text[1..]].concat()),
+            Some(b'2') if self.charge(text.len()) => self.send(["3", &text[1..]].concat()),
+            // Over the rate, the refusal is refused for the rate.
+            Some(b'2') => self.refuse("", ErrorCode::RateLimited, "too many pings", 0),
             Some(b'6') => {}
-            _ => self.refuse("", ErrorCode::InvalidPacket, "this is no packet of Engine.IO 4"),
+            _ => self.refuse("", ErrorCode::InvalidPacket, "this is no packet of Engine.IO 4", text.len()),
         }
         Step::Done
     }
@@ -84,7 +98,8 @@ impl Session {
     /// Takes an attachment.
     pub(super) fn binary(&mut self, bytes: Bytes) -> Step {
         let Some(partial) = &mut self.partial else {
-            self.refuse("", ErrorCode::InvalidPacket, "a binary frame came without an event that it belongs to");
+            let reason = "a binary frame came without an event that it belongs to";
+            self.refuse("", ErrorCode::InvalidPacket, reason, bytes.len());
             return Step::Done;
         };
         partial.missing -= 1;
@@ -109,17 +124,20 @@ impl Session {
     pub(super) fn too_large(&mut self, name: &str, size: usize) {
         let most = self.shared.config.max_payload;
         let reason = format!("the message of {size} bytes is longer than {most} bytes");
-        self.refuse(name, ErrorCode::TooLarge, &reason);
+        // What a client only announces is not read.
+        self.refuse(name, ErrorCode::TooLarge, &reason, size.min(self.shared.config.max_message));
     }
 
     /// Goes on with an event about which the application was asked.
     pub(super) fn answer(&mut self, question: Question, verdict: Result<(), Value>) {
         let event = question.event;
+        // It was us who did not read; what the client sent meanwhile, such as a pong, is still to come.
+        self.link.life.pong();
         match verdict {
             Ok(()) => self.handle(event),
             Err(reason) => {
                 let (mut core, now) = self.shared.core();
-                core.hub.reject(now, event.socket, &event.name, &reason.to_string());
+                core.hub.reject(event.socket, &event.name, &reason.to_string());
                 core.deliver(now, &self.shared.counters);
                 self.acknowledge(&event);
             }
@@ -131,10 +149,11 @@ impl Session {
             && let Some(packet) = &partial.packet
         {
             let reason = format!("{} attachments of this event did not come; the next frame was text", partial.missing);
-            self.refuse(&packet::peek_event(&["4", packet].concat()), ErrorCode::IncompleteBinary, &reason);
+            let size = packet.len() + partial.attachments.iter().map(Bytes::len).sum::<usize>();
+            self.refuse(&packet::peek_event(&["4", packet].concat()), ErrorCode::IncompleteBinary, &reason, size);
         }
         let Some(packet) = packet::parse(text) else {
-            self.refuse("", ErrorCode::InvalidPacket, "this is no packet of Socket.IO 5");
+            self.refuse("", ErrorCode::InvalidPacket, "this is no packet of Socket.IO 5", text.len());
             return Step::Done;
         };
         match packet.kind {
@@ -158,10 +177,15 @@ impl Session {
             self.send(packet::refused(name));
             return;
         };
+        let Some(connection) = &self.connection else { return };
         // Until it asks for more, a client in the namespace of its own is one of the last version of the original.
         let version = if namespace == Namespace::Root { ApiVersion::V0_0 } else { ApiVersion::V0_2 };
         let (mut core, now) = self.shared.core();
-        let socket = core.hub.connect(version);
+        let Some(socket) = core.hub.connect_on(now, connection, version) else {
+            drop(core);
+            self.send(packet::refused(name));
+            return;
+        };
         core.add_route(socket, &self.link, namespace);
         core.deliver(now, &self.shared.counters);
         let reply = packet::connected(namespace, core.hub.sid(socket).unwrap_or_default());
@@ -191,26 +215,43 @@ impl Session {
                 Ok(_) => (ErrorCode::InvalidPayload, "an event is a JSON array: its name, and its argument"),
                 Err(_) => (ErrorCode::InvalidJson, "the event is not valid JSON"),
             };
-            let (mut core, now) = self.shared.core();
-            core.hub.refuse(now, socket, &packet::peek_event(&["42", packet.data].concat()), code, reason);
-            core.deliver(now, &self.shared.counters);
-            self.acknowledge(&Event { socket, namespace, name: "".into(), payload: "".into(), ack, attachments });
+            let name = packet::peek_event(&["42", packet.data].concat()).into_owned();
+            self.refuse_on(socket, &name, code, reason, packet.data.len());
+            if let Some(id) = packet.ack {
+                self.send(packet::ack(namespace, id));
+            }
             return Step::Done;
         };
-        let event = Event { socket, namespace, name, payload: payload.into(), ack, attachments };
-        match self.question(&event) {
-            Some(verdict) => Step::Ask(Box::new(Question { verdict, event: event.into_owned() })),
-            None => {
-                self.handle(event);
-                Step::Done
+        let payload = payload.into();
+        let mut event = Event { socket, namespace, name, payload, ack, attachments, admitted: false };
+        // What is work outside of the hub is paid before.
+        if self.shared.config.validate.is_some() || !event.attachments.is_empty() {
+            if !self.admit(&event) {
+                return Step::Done;
             }
+            event.admitted = true;
         }
+        match self.question(&event) {
+            Some(verdict) => return Step::Ask(Box::new(Question { verdict, event: event.into_owned() })),
+            None => self.handle(event),
+        }
+        Step::Done
+    }
+
+    fn admit(&self, event: &Event<'_>) -> bool {
+        let (mut core, now) = self.shared.core();
+        let admitted = core.hub.admit(now, event.socket, &event.name, event.size());
+        core.deliver(now, &self.shared.counters);
+        if !admitted {
+            self.acknowledge(event);
+        }
+        admitted
     }
 
     /// Asks the application, where it wants to be asked. What is not JSON is refused without it.
     fn question(&self, event: &Event<'_>) -> Option<Verdict> {
         let validate = self.shared.config.validate.as_ref()?;
-        let data = match serde_json::from_str(&event.payload) {
+        let mut data: Value = match serde_json::from_str(&event.payload) {
             Ok(data) => data,
             // Our own reader takes lone surrogates and numbers of any size; nothing may get past the application by them.
             Err(error) if rtc_cafe_wire::json::Value::parse(&event.payload).is_ok() => {
@@ -219,29 +260,52 @@ impl Session {
             }
             Err(_) => return None,
         };
+        if let Some(room) = Object::parse(&event.payload).ok().as_ref().and_then(|object| object.get("room")) {
+            // The application sees the room that the hub would take: `5`, where `5.0` or `50e-1` was sent.
+            match RoomId::from_json(room).ok().and_then(|room| serde_json::from_str(room.as_json()).ok()) {
+                Some(room) => data["room"] = room,
+                None if event.name == name::JOIN => return None,
+                None => {}
+            }
+        }
         let sid = self.shared.core().0.hub.sid(event.socket)?.to_owned();
-        Some(validate(sid, event.name.to_string(), data))
+        let most = DECISION.min(self.shared.config.timing.ping_timeout / 2);
+        Some(Box::pin(decide(validate(sid, event.name.to_string(), data), most)))
     }
 
     fn handle(&self, event: Event<'_>) {
+        let unfit = self.unfit(&event);
         let (mut core, now) = self.shared.core();
-        let relayed = matches!(&*event.name, name::OFFER | name::ANSWER | name::CANDIDATE);
-        if event.attachments.is_empty() || relayed {
-            core.hub.handle_event(now, event.socket, &event.name, &event.payload);
-        } else {
-            let reason = "binary attachments are taken with offer, answer and candidate only";
-            core.hub.refuse(now, event.socket, &event.name, ErrorCode::BinaryNotSupported, reason);
+        if event.admitted || core.hub.admit(now, event.socket, &event.name, event.size()) {
+            match unfit {
+                Some(reason) => core.hub.refuse(event.socket, &event.name, ErrorCode::BinaryNotSupported, reason),
+                None => core.hub.handle_admitted(now, event.socket, &event.name, &event.payload),
+            }
         }
-        let binary = (!event.attachments.is_empty()).then_some((event.socket, &event.attachments[..]));
-        core.deliver_with(now, binary, &self.shared.counters);
+        core.deliver_with(now, &event.attachments, &self.shared.counters);
         self.acknowledge(&event);
+    }
+
+    /// What is wrong with the attachments of an event.
+    fn unfit(&self, event: &Event<'_>) -> Option<&'static str> {
+        let count = event.attachments.len();
+        if count == 0 {
+            return None;
+        }
+        if !matches!(&*event.name, name::OFFER | name::ANSWER | name::CANDIDATE) {
+            return Some("binary attachments are taken with offer, answer and candidate only");
+        }
+        // The id that the sender has named before is relayed too.
+        let id = self.shared.core().0.hub.id(event.socket);
+        let fit = placeholder::fit(&event.payload, count) && id.is_none_or(|id| placeholder::fit(&id, count));
+        (!fit).then_some("a placeholder names an attachment that does not exist")
     }
 
     fn begin_binary(&mut self, text: &str, packet: &Packet<'_>, count: usize) {
         if count > MAX_ATTACHMENTS {
             let reason = format!("an event may have {MAX_ATTACHMENTS} attachments, not {count}");
             let name = packet::split_event(packet.data).map(|(name, _)| name).unwrap_or_default();
-            self.refuse(&name, ErrorCode::BinaryNotSupported, &reason);
+            self.refuse(&name, ErrorCode::BinaryNotSupported, &reason, text.len());
             self.skip(count);
         } else {
             let partial = Partial { packet: Some(text.into()), missing: count, attachments: Vec::new() };
@@ -253,12 +317,25 @@ impl Session {
         self.partial = Some(Box::new(Partial { packet: None, missing: count, attachments: Vec::new() }));
     }
 
-    fn refuse(&self, event: &str, code: ErrorCode, reason: &str) {
+    /// Refuses what could not be read, and was so many bytes long.
+    fn refuse(&self, event: &str, code: ErrorCode, reason: &str, bytes: usize) {
         if let Some(socket) = self.any_socket() {
-            let (mut core, now) = self.shared.core();
-            core.hub.refuse(now, socket, event, code, reason);
-            core.deliver(now, &self.shared.counters);
+            self.refuse_on(socket, event, code, reason, bytes);
         }
+    }
+
+    fn refuse_on(&self, socket: SocketId, event: &str, code: ErrorCode, reason: &str, bytes: usize) {
+        let (mut core, now) = self.shared.core();
+        if core.hub.admit(now, socket, event, bytes) {
+            core.hub.refuse(socket, event, code, reason);
+        }
+        core.deliver(now, &self.shared.counters);
+    }
+
+    /// Charges for bytes that are no event.
+    fn charge(&self, bytes: usize) -> bool {
+        let (mut core, now) = self.shared.core();
+        self.connection.as_ref().is_none_or(|connection| core.hub.charge(now, connection, bytes))
     }
 
     /// Sends the empty acknowledgement, behind what the event caused.
@@ -293,7 +370,19 @@ impl Drop for Session {
         for socket in sockets.into_iter().flatten() {
             core.remove(now, socket, &self.shared.counters);
         }
+        if let Some(connection) = self.connection.take() {
+            core.hub.close(connection);
+        }
     }
+}
+
+/// The verdict of the application, or a refusal if it does not come in time.
+async fn decide(mut verdict: Verdict, most: Duration) -> Result<(), Value> {
+    // Most decide at once, and need no timer.
+    if let Poll::Ready(decided) = poll_fn(|cx| Poll::Ready(verdict.as_mut().poll(cx))).await {
+        return decided;
+    }
+    timeout(most, verdict).await.unwrap_or_else(|_| Err("the application did not decide in time".into()))
 }
 
 impl fmt::Debug for Session {
@@ -303,6 +392,11 @@ impl fmt::Debug for Session {
 }
 
 impl Event<'_> {
+    /// Its bytes, with those of its attachments.
+    fn size(&self) -> usize {
+        self.name.len() + self.payload.len() + self.attachments.iter().map(Bytes::len).sum::<usize>()
+    }
+
     fn into_owned(self) -> Event<'static> {
         Event {
             socket: self.socket,
@@ -311,6 +405,7 @@ impl Event<'_> {
             payload: self.payload.into_owned().into(),
             ack: self.ack.map(|ack| ack.into_owned().into()),
             attachments: self.attachments,
+            admitted: self.admitted,
         }
     }
 }

@@ -24,13 +24,9 @@ use super::{
     origin::Origins,
     outbox::{Frame, Outbox},
     packet::{self, Namespace},
-    placeholder,
     polling::Polling,
 };
-use crate::{
-    ErrorCode,
-    hub::{Hub, Mint, Output, SocketId},
-};
+use crate::hub::{Hub, Mint, Output, SocketId};
 
 /// The answer of the application to an event.
 pub(crate) type Verdict = Pin<Box<dyn Future<Output = Result<(), Value>> + Send>>;
@@ -218,26 +214,19 @@ impl Core {
 
     /// Hands everything that the hub has decided to those who send it. Who reads too slowly is cut, and the others hear.
     pub(super) fn deliver(&mut self, now: Duration, counters: &Counters) {
-        self.deliver_with(now, None, counters);
+        self.deliver_with(now, &[], counters);
     }
 
-    /// As [`Self::deliver`], with the attachments of the event that was just handled, and who sent it.
-    pub(super) fn deliver_with(&mut self, now: Duration, binary: Option<(SocketId, &[Bytes])>, counters: &Counters) {
+    /// As [`Self::deliver`], with the attachments of the event that was just handled.
+    pub(super) fn deliver_with(&mut self, now: Duration, binary: &[Bytes], counters: &Counters) {
         let mut last: Option<(Namespace, Arc<str>, Utf8Bytes)> = None;
         while let Some(output) = self.hub.poll() {
             match output {
                 Output::Disconnect { socket } => self.dismiss(socket),
                 Output::Emit { to, event, payload } => {
                     let Some(route) = self.routes.get(to.index()).and_then(Option::as_ref) else { continue };
-                    let binary = binary.filter(|_| matches!(event, name::OFFER | name::ANSWER | name::CANDIDATE));
-                    let attachments = binary.map_or(&[][..], |(_, attachments)| attachments);
-                    if let Some((sender, attachments)) = binary
-                        && !placeholder::fit(&payload, attachments.len())
-                    {
-                        let reason = "a placeholder names an attachment that does not exist";
-                        self.hub.refuse(now, sender, event, ErrorCode::BinaryNotSupported, reason);
-                        continue;
-                    }
+                    let relayed = matches!(event, name::OFFER | name::ANSWER | name::CANDIDATE);
+                    let attachments = if relayed { binary } else { &[] };
                     let frame = match &last {
                         Some((namespace, written, frame))
                             if *namespace == route.namespace && Arc::ptr_eq(written, &payload) =>

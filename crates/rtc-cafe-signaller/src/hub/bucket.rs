@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// How many events a socket may still send: kept as the time at which the bucket is full again.
+/// How much a connection may still send: kept as the time at which the bucket is full again.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Bucket {
     full_at: Duration,
@@ -18,6 +18,12 @@ impl Bucket {
             self.full_at = full_at;
         }
         enough
+    }
+
+    /// Takes tokens for what cannot be refused; what is owed is at most another burst.
+    pub(super) fn charge(&mut self, now: Duration, tokens: u32, per_second: u32, burst: u32) {
+        let refill = |tokens: u32| Duration::from_secs(u64::from(tokens)) / per_second.max(1);
+        self.full_at = (self.full_at.max(now) + refill(tokens)).min(now + 2 * refill(burst));
     }
 }
 

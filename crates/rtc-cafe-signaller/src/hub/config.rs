@@ -10,9 +10,9 @@ pub struct HubConfig {
     pub rooms_per_socket: usize,
     /// Sockets that may be in one room. Default: 1,000.
     pub members_per_room: usize,
-    /// Events per second that one socket may send in the long run. Default: 500.
+    /// Events per second that one connection may send in the long run; a long one counts as several. Default: 500.
     pub events_per_second: u32,
-    /// Events that one socket may send at once; entering a full mesh takes about sixteen for every member. Default: 5,000.
+    /// Events that one connection may send at once; entering a full mesh takes about sixteen for every member. Default: 5,000.
     pub burst: u32,
     /// Bytes of the JSON of a client's `id`. Default: 1,024.
     pub id_bytes: usize,

@@ -11,6 +11,7 @@ use rtc_cafe_wire::{
 
 use super::{
     Hub, Output, Room, SocketId,
+    account::announcing,
     frames::{Frames, Signal},
     refusal::{self, Refusal},
 };
@@ -102,7 +103,7 @@ impl Hub {
         let index = self.room_names.get(room).copied();
         let members = index.and_then(|index| self.rooms.get(index)).map_or(0, |room| room.members.len());
         // Announcements to many cost more than one event.
-        self.spend(now, id, u32::try_from(members / 16).unwrap_or(u32::MAX))?;
+        self.spend(now, id, announcing(members))?;
         let (most_rooms, most_members) = (self.config.rooms_per_socket, self.config.members_per_room);
         let Some(socket) = self.socket(id) else { return Ok(()) };
         if index.is_some_and(|index| socket.rooms.contains(&index)) {
@@ -135,21 +136,27 @@ impl Hub {
         let object = refusal::object(payload)?;
         let stamp = self.stamp(id, &object)?;
         let recipient = read_recipient(&object)?;
-        // Clients of 0.0 name no room.
         let room = match object.get("room") {
+            // Clients of 0.0 name no room.
             None if stamp.version == ApiVersion::V0_0 => None,
+            // Before 1.0 nobody is told in which room a newcomer is, so clients name any of theirs.
+            Some(_) if stamp.version < ApiVersion::V1_0 => None,
             _ => Some(read_room(&object)?),
         };
         let to = self.reach(id, &recipient)?;
-        if let Some(room) = &room {
-            let members = |id| self.room_names.get(room).is_some_and(|index| self.is_in(id, *index));
-            if !members(id) {
-                return Err(Refusal::new(ErrorCode::NotInRoom, "you are not in this room; join it first"));
+        let room = match room {
+            Some(room) => {
+                let members = |id| self.room_names.get(&room).is_some_and(|index| self.is_in(id, *index));
+                if !members(id) {
+                    return Err(Refusal::new(ErrorCode::NotInRoom, "you are not in this room; join it first"));
+                }
+                if !members(to) {
+                    return Err(Refusal::recipient_not_found(&recipient));
+                }
+                Some(room)
             }
-            if !members(to) {
-                return Err(Refusal::recipient_not_found(&recipient));
-            }
-        }
+            None => self.shared_room(id, to),
+        };
         let predecessor = self.predecessor(now, id, &object);
         let signal =
             Signal::Announcement { prev_sid: predecessor.sid.as_deref(), room: room.as_ref().map(RoomId::as_json) };
@@ -166,7 +173,7 @@ impl Hub {
         // Clients of 0.0 leave it to the receivers to know who is meant.
         if stamp.version == ApiVersion::V0_0 && object.get("recipient").is_none() {
             let neighbours = self.neighbours(id);
-            self.spend(now, id, u32::try_from(neighbours.len() / 16).unwrap_or(u32::MAX))?;
+            self.spend(now, id, announcing(neighbours.len()))?;
             self.emit_frames(neighbours, event, frames);
             return Ok(());
         }
@@ -231,6 +238,13 @@ impl Hub {
             self.remove(now, old, Some(by));
             self.outputs.push_back(Output::Disconnect { socket: old });
         }
+    }
+
+    /// A room in which both are.
+    fn shared_room(&self, a: SocketId, b: SocketId) -> Option<RoomId> {
+        let rooms = self.socket(a).map_or(&[][..], |socket| &socket.rooms);
+        let shared = rooms.iter().copied().find(|&room| self.is_in(b, room))?;
+        self.rooms.get(shared).map(|room| room.id.clone())
     }
 
     fn is_in(&self, id: SocketId, room: u32) -> bool {

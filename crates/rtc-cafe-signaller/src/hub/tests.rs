@@ -92,6 +92,38 @@ fn a_mesh_of_a_hundred_fits_the_rate() {
     assert_eq!(hub.stats().refused.iter().sum::<u64>(), 0);
 }
 
+#[test]
+fn one_connection_does_not_push_out_the_ended_sessions_of_others() {
+    let mut hub = hub();
+    let connection = hub.open();
+    for _ in 0..200 {
+        let socket = hub.connect_on(NOW, &connection, ApiVersion::V0_2).unwrap();
+        hub.handle_event(NOW, socket, "join", "{\"room\":1}");
+        hub.disconnect(NOW, socket);
+    }
+    assert_eq!(hub.stats().remembered, 4);
+    hub.close(connection);
+    assert_eq!(hub.accounts.len(), 0);
+}
+
+#[test]
+fn leaving_a_large_room_costs_as_much_as_entering_it() {
+    let mut hub = hub();
+    for _ in 0..800 {
+        let member = hub.connect(ApiVersion::V0_2);
+        hub.handle_event(NOW, member, "join", "{\"room\":1}");
+    }
+    let connection = hub.open();
+    let mut cycles = 0;
+    while let Some(socket) = hub.connect_on(NOW, &connection, ApiVersion::V0_2) {
+        hub.handle_event(NOW, socket, "join", "{\"room\":1}");
+        hub.disconnect(NOW, socket);
+        cycles += 1;
+        assert!(cycles < 1000);
+    }
+    assert!((45..=60).contains(&cycles), "{cycles}");
+}
+
 /// Something that happens at the hub; numbers choose among the sockets that there were.
 #[derive(Debug, Clone)]
 enum Step {
@@ -188,6 +220,7 @@ proptest! {
         outputs(&mut hub);
         prop_assert_eq!((hub.stats().sockets, hub.stats().rooms), (0, 0));
         prop_assert!(hub.sids.is_empty() && hub.room_names.is_empty() && hub.outputs.is_empty());
+        prop_assert_eq!(hub.accounts.len(), 0);
     }
 
     #[test]
