@@ -297,6 +297,36 @@ fn who_leaves_in_the_middle_of_the_handshake_is_gone_soon() {
 }
 
 #[test]
+fn an_offer_that_is_unanswered_is_sent_again_to_the_new_session() {
+    let mut client = joined(|_| ());
+    signal(&mut client, "acquire-peers", r#"{"id":"b","sid":"B","room":"R"}"#);
+    tell(&mut client, ConnectionId(1), ConnectionEvent::OfferCreated { sdp: "offer".into(), mids: vec![] });
+    outputs(&mut client);
+    signal(&mut client, "acquire-peers", r#"{"id":"b","sid":"B2","prevSid":"B","room":"R"}"#);
+    let outputs = outputs(&mut client);
+    assert_eq!(signals(&outputs), ["acquire-peers-response", "offer"]);
+    let to_new = |output: &Output| matches!(output, Output::Signal(signal) if signal.payload().contains("\"B2\""));
+    assert_eq!(outputs.iter().filter(|output| to_new(output)).count(), 2);
+    assert_eq!(commands(&outputs), [], "the connection stays");
+}
+
+#[test]
+fn a_new_sid_is_told_as_soon_as_there_is_room() {
+    let mut client = joined(|limits| limits.outgoing_bytes = 0);
+    let b = connect(&mut client, "B", "b");
+    tell(&mut client, b, ConnectionEvent::ChannelBuffered(2 << 20));
+    // Answers to pings fill what is left.
+    for nonce in 0..4000 {
+        tell(&mut client, b, ConnectionEvent::ChannelMessage(Frame::Ping { nonce }.encode()));
+    }
+    signal(&mut client, "sid", r#"{"sid":"me2"}"#);
+    outputs(&mut client);
+    tell(&mut client, b, ConnectionEvent::ChannelBuffered(0));
+    let sent = frames(&outputs(&mut client));
+    assert_eq!(sent.last().map(String::as_str), Some(r#"{"type":"sid","sid":"me2"}"#));
+}
+
+#[test]
 fn closing_tells_of_every_loss() {
     let mut client = joined(|_| ());
     let connection = connect(&mut client, "B", "b");
