@@ -101,6 +101,17 @@ test('a modifier that throws costs one signal and is reported', async () => {
   assert.ok(!server.signals.some(([name]) => name === 'bad'));
 });
 
+test('what cannot be sent is refused at once, and costs nothing else', async () => {
+  connect();
+  assert.throws(() => signaller.sendSignal('offer', { x: 1n }), { code: 'NOT_SERIALIZABLE' });
+  for (const name of ['', 'connect', 'disconnect', 5]) {
+    assert.throws(() => signaller.sendSignal(name, {}), { code: 'INVALID_ARGUMENT' });
+  }
+  signaller.sendSignal('good', {});
+  await until(() => server.signals.some(([name]) => name === 'good'));
+  assert.equal(signaller.state, 'connected');
+});
+
 test('connects again when the server comes back, and when the server throws it out', async () => {
   connect();
   await next(signaller, 'message.sid');
@@ -132,6 +143,7 @@ test('refuses what it cannot work with', async () => {
     assert.throws(() => new RTCCafeSignallingClient(options), { name: 'RTCCafeError', code });
   };
   refused({}, 'NO_HOST');
+  refused(null, 'NO_HOST');
   refused({ host: 'http://' }, 'INVALID_ARGUMENT');
   refused({ host: server.host, apiVersion: '7.0' }, 'UNKNOWN_API_VERSION');
   connect().disconnect();
