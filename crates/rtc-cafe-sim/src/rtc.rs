@@ -253,17 +253,14 @@ impl Connections {
 
     /// The tracks that flow from one node to another.
     pub(crate) fn flowing(&self, from: NodeId, to: NodeId) -> BTreeSet<TrackId> {
-        let linked = |connection: &&Connection| connection.linked.is_some_and(|other| other.0 == to);
-        let connections =
-            self.connections.iter().filter(|((node, _), _)| *node == from).map(|(_, connection)| connection);
-        connections
-            .filter(linked)
+        let of_sender = (from, ConnectionId(0))..=(from, ConnectionId(u32::MAX));
+        self.connections
+            .range(of_sender)
+            .map(|(_, connection)| connection)
+            .filter(|connection| connection.linked.is_some_and(|other| other.0 == to))
             .flat_map(|connection| {
-                connection
-                    .sending
-                    .iter()
-                    .filter(|(mid, _)| connection.negotiated.contains(mid))
-                    .map(|(_, id)| id.clone())
+                let negotiated = |(mid, _): &(&u64, &TrackId)| connection.negotiated.contains(mid);
+                connection.sending.iter().filter(negotiated).map(|(_, id)| id.clone())
             })
             .collect()
     }
