@@ -3,7 +3,7 @@
 //! What it does with peers is in [`discovery`] (who is there), [`linking`] (connections), [`channel`] (frames) and
 //! [`media`] (tracks).
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, fmt};
 
 use rtc_cafe_wire::{
     PermanentId, RoomId, Sid, TrackId,
@@ -71,7 +71,6 @@ pub enum SendError {
 }
 
 /// A client of RTCCafe, as a state machine. The crate's documentation says how to drive it.
-#[derive(Debug)]
 pub struct Client {
     config: Config,
     rng: Rng,
@@ -90,6 +89,13 @@ pub struct Client {
     next_connection: u32,
     closed: bool,
     outputs: VecDeque<Output>,
+}
+
+/// Neither secrets nor what people say to each other.
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client").field("sid", &self.sid).field("state", &self.state).finish_non_exhaustive()
+    }
 }
 
 impl Client {
@@ -139,7 +145,7 @@ impl Client {
         if payload.len() > max {
             return Err(SendError::TooLong { bytes: payload.len(), max });
         }
-        let keys = self.recipients(recipients)?;
+        let keys = self.recipients(&recipients)?;
         let mut full = Vec::new();
         for key in keys {
             if !self.push_message(key, payload) {
@@ -149,12 +155,27 @@ impl Client {
         if full.is_empty() { Ok(()) } else { Err(SendError::QueueFull(full)) }
     }
 
-    fn recipients(&self, recipients: Recipients) -> Result<Vec<PeerKey>, SendError> {
+    /// Whether a message of this length is taken for all of the recipients at present. What makes room for it is
+    /// [`ConnectionEvent::ChannelBuffered`].
+    ///
+    /// # Errors
+    /// Those of [`Client::send_message`] that waiting does not mend.
+    pub fn has_room(&self, bytes: usize, recipients: &Recipients) -> Result<bool, SendError> {
+        let limits = &self.config.limits;
+        if bytes > limits.message_bytes {
+            return Err(SendError::TooLong { bytes, max: limits.message_bytes });
+        }
+        let keys = self.recipients(recipients)?;
+        Ok(keys.iter().all(|key| self.roster.get(*key).is_none_or(|peer| peer.mailbox.has_room(bytes, limits))))
+    }
+
+    fn recipients(&self, recipients: &Recipients) -> Result<Vec<PeerKey>, SendError> {
         let connected = |key: &PeerKey| self.roster.get(*key).is_some_and(|peer| peer.is_connected());
         match recipients {
             Recipients::All => Ok(self.roster.keys().into_iter().filter(connected).collect()),
             Recipients::Only(sids) => {
-                let key = |sid: Sid| self.roster.by_sid(&sid).filter(connected).ok_or(SendError::NotConnected(sid));
+                let found = |sid: &Sid| self.roster.by_sid(sid).filter(connected);
+                let key = |sid: &Sid| found(sid).ok_or_else(|| SendError::NotConnected(sid.clone()));
                 let mut keys = Map::default();
                 for sid in sids {
                     keys.insert(key(sid)?, ());
@@ -219,6 +240,13 @@ impl Client {
         }
     }
 
+    /// The addresses of this machine, or the way to others, have changed: every connection looks for a new path.
+    pub fn handle_network_change(&mut self, _now: Time) {
+        for key in self.roster.keys() {
+            self.negotiate(key, Connection::restart_ice);
+        }
+    }
+
     /// Something has happened to a peer connection. Events of connections that are closed are dropped.
     pub fn handle_connection(&mut self, now: Time, id: ConnectionId, event: ConnectionEvent) {
         let Some(key) = self.roster.by_connection(id) else { return };
@@ -257,6 +285,7 @@ impl Client {
                 }
                 // The peer left in the middle of the handshake, or is silent.
                 Timer::Connect | Timer::Pong => self.lose(now, key),
+                Timer::Stall | Timer::Overflow => self.overflow(now, key),
             }
         }
     }
@@ -264,6 +293,11 @@ impl Client {
     /// What to do next; to be called until it returns `None`, after every other call.
     pub fn poll(&mut self) -> Option<Output> {
         self.outputs.pop_front()
+    }
+
+    /// Whether [`Client::poll`] would return something.
+    pub fn has_output(&self) -> bool {
+        !self.outputs.is_empty()
     }
 
     /// When to call [`Client::handle_timeout`], if nothing else happens.

@@ -22,6 +22,9 @@ pub struct Limits {
     pub rooms: usize,
     /// Bytes of messages that wait for one peer's data channel. Default 32 MiB.
     pub outgoing_bytes: usize,
+    /// Bytes of what a peer has to be told beside messages (tracks, negotiation) that wait for its data channel; beyond
+    /// that its connection is replaced. Default 4 MiB.
+    pub control_bytes: usize,
     /// Bytes of one message, in either direction. Default 16 MiB.
     pub message_bytes: usize,
     /// Candidates of one connection kept in either direction. Default 64.
@@ -38,6 +41,7 @@ impl Default for Limits {
             peers: 1000,
             rooms: 64,
             outgoing_bytes: 32 << 20,
+            control_bytes: 4 << 20,
             message_bytes: rtc_cafe_wire::limits::MAX_MESSAGE,
             candidates: 64,
             high_water: 1 << 20,
@@ -56,6 +60,9 @@ pub struct Timing {
     pub connect: Duration,
     /// For the answer to a ping. Default 3 s.
     pub pong: Duration,
+    /// For a peer to take something of what waits for it, before its connection is replaced. Default 120 s: a slow one may
+    /// take as long for what its data channel holds already.
+    pub stall: Duration,
     /// Attempts to connect to a peer, before it is given up until it shows up again. Default 5.
     pub attempts: u32,
 }
@@ -66,6 +73,7 @@ impl Default for Timing {
             offer: Duration::from_millis(2500),
             connect: Duration::from_secs(15),
             pong: Duration::from_secs(3),
+            stall: Duration::from_secs(120),
             attempts: 5,
         }
     }

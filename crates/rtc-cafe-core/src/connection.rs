@@ -114,8 +114,10 @@ impl Connection {
     }
 
     /// The data channel has opened.
-    pub(crate) const fn set_open(&mut self) {
+    pub(crate) fn set_open(&mut self) {
         self.open = true;
+        self.local_candidates = self.local_candidates.split_off(self.sent_candidates);
+        self.sent_candidates = 0;
     }
 
     /// Begins an offer.
@@ -133,6 +135,7 @@ impl Connection {
         self.signalling = Signalling::Offered(sdp.clone());
         if self.open {
             actions.push(Action::Offer { negotiation: self.offers, mids, sdp });
+            self.send_candidates(actions);
         } else {
             self.resend(actions);
         }
@@ -146,6 +149,7 @@ impl Connection {
         self.signalling = Signalling::Stable;
         if self.open {
             actions.push(Action::Answer { negotiation: self.remote_offers, sdp });
+            self.send_candidates(actions);
             self.advance(actions);
         } else {
             self.answer = Some(sdp);
@@ -155,7 +159,7 @@ impl Connection {
 
     /// One of our candidates was found.
     pub(crate) fn handle_candidate_found(&mut self, candidate: Option<IceCandidate>, actions: &mut Vec<Action>) {
-        if !self.open && self.local_candidates.len() < self.max_candidates {
+        if self.local_candidates.len() < self.max_candidates {
             self.local_candidates.push(candidate);
             // Candidates follow the description that they belong to.
             if !matches!(self.signalling, Signalling::Offering | Signalling::Answering) {
@@ -231,6 +235,14 @@ impl Connection {
         self.advance(actions);
     }
 
+    /// The way to the other side may have changed, so another one is looked for.
+    pub(crate) fn restart_ice(&mut self, actions: &mut Vec<Action>) {
+        if self.open {
+            actions.push(Action::Do(Command::RestartIce));
+            self.renegotiate(actions);
+        }
+    }
+
     /// The other side asks for the turn to offer.
     pub(crate) fn handle_turn_request(&mut self, actions: &mut Vec<Action>) {
         self.turn_wanted = true;
@@ -255,6 +267,7 @@ impl Connection {
             return Err(OutOfTurn);
         }
         self.remote_offers = negotiation;
+        self.remote_candidates = 0;
         self.signalling = Signalling::Answering;
         actions.push(Action::Do(Command::AcceptOffer(sdp)));
         Ok(())
@@ -271,6 +284,7 @@ impl Connection {
             return Err(OutOfTurn);
         }
         self.signalling = Signalling::Stable;
+        self.remote_candidates = 0;
         actions.push(Action::Do(Command::AcceptAnswer(sdp)));
         self.advance(actions);
         Ok(())
@@ -307,7 +321,13 @@ impl Connection {
     }
 
     fn send_candidates(&mut self, actions: &mut Vec<Action>) {
-        for candidate in &self.local_candidates[self.sent_candidates..] {
+        if self.open {
+            // The channel loses nothing, so nothing is kept, and their end does not matter to whoever is connected.
+            let candidates = std::mem::take(&mut self.local_candidates).into_iter().flatten();
+            actions.extend(candidates.map(|candidate| Action::Frame(Frame::Candidate(candidate))));
+            return;
+        }
+        for candidate in self.local_candidates.iter().skip(self.sent_candidates) {
             actions.push(self.signal(self.offers, HandshakeBody::Candidate(candidate.clone())));
         }
         self.sent_candidates = self.local_candidates.len();

@@ -44,6 +44,8 @@ pub enum Command {
     AddTrack(TrackId),
     /// Stop sending a local track; the next offer says so.
     RemoveTrack(TrackId),
+    /// Restart ICE with the next offer (W3C `restartIce`).
+    RestartIce,
     /// Send a frame on the data channel.
     Send(String),
     /// Close the connection. The last command of every connection; its events are of no interest from then on.

@@ -31,8 +31,6 @@ pub(crate) struct Peer {
     pub(crate) claim: Option<Sid>,
     /// The nonce of the ping that waits for its answer.
     pub(crate) ping: Option<u32>,
-    /// Our sid has changed, and there was no room to tell.
-    pub(crate) sid_untold: bool,
 }
 
 impl Peer {
@@ -49,7 +47,6 @@ impl Peer {
             failures: 0,
             claim: None,
             ping: None,
-            sid_untold: false,
         }
     }
 
@@ -73,10 +70,14 @@ impl Peer {
 
     /// Takes the candidates that came early for a connection; older ones are forgotten.
     pub(crate) fn take_early(&mut self, of: ConnectionId) -> Vec<Option<IceCandidate>> {
-        self.early.retain(|&(connection, _)| connection >= of);
-        let (taken, kept) = std::mem::take(&mut self.early).into_iter().partition(|&(connection, _)| connection == of);
-        self.early = kept;
-        let taken: VecDeque<_> = taken;
-        taken.into_iter().map(|(_, candidate)| candidate).collect()
+        let mut taken = Vec::new();
+        for (connection, candidate) in std::mem::take(&mut self.early) {
+            if connection == of {
+                taken.push(candidate);
+            } else if connection > of {
+                self.early.push_back((connection, candidate));
+            }
+        }
+        taken
     }
 }

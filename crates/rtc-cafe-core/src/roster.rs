@@ -1,8 +1,8 @@
 //! All peers, and the names by which they are found: session, permanent id, connection.
 
-use rtc_cafe_wire::{PermanentId, Sid, TrackId, signal::ConnectionId};
+use rtc_cafe_wire::{PermanentId, Sid, signal::ConnectionId};
 
-use crate::{connection::Connection, map::Map, peer::Peer};
+use crate::{connection::Connection, map::Map, peer::Peer, tracks::PeerTracks};
 
 /// Names a peer inside the client, whatever its session is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -17,8 +17,8 @@ pub(crate) struct Roster {
     by_sid: Map<Sid, PeerKey>,
     by_id: Map<PermanentId, PeerKey>,
     by_connection: Map<ConnectionId, PeerKey>,
-    /// The tracks that we wanted of peers who are gone, should they come back.
-    wishes: Map<PermanentId, Map<TrackId, ()>>,
+    /// The tracks of peers who are gone, for what we wanted of them, should they come back; the oldest first.
+    wishes: Vec<(PermanentId, PeerTracks)>,
     next: u64,
 }
 
@@ -73,9 +73,12 @@ impl Roster {
         self.by_sid.remove(&peer.sid);
         if let Some(id) = &peer.id {
             self.by_id.remove(id);
-            let wanted = peer.tracks.take_wanted();
-            if wanted.len() > 0 && self.wishes.len() < MAX_WISHES {
-                self.wishes.insert(id.clone(), wanted);
+            let tracks = std::mem::take(&mut peer.tracks);
+            if tracks.wanted().next().is_some() {
+                if self.wishes.len() >= MAX_WISHES {
+                    self.wishes.remove(0);
+                }
+                self.wishes.push((id.clone(), tracks));
             }
         }
         if let Some(connection) = &peer.connection {
@@ -98,11 +101,22 @@ impl Roster {
     /// Notes the permanent id of a peer that had none.
     pub(crate) fn name(&mut self, key: PeerKey, id: PermanentId) {
         if let Some(peer) = self.peers.get_mut(&key) {
-            if let Some(wanted) = self.wishes.remove(&id) {
-                peer.tracks.set_wanted(wanted);
+            let wish = self.wishes.iter().position(|(of, _)| *of == id);
+            if let Some(wish) = wish {
+                peer.tracks.resume(&self.wishes.remove(wish).1);
             }
             self.by_id.insert(id.clone(), key);
             peer.id = Some(id);
+        }
+    }
+
+    /// The tracks of a peer that is away, by the session under which the application knew it last.
+    pub(crate) fn tracks_of_absent(&mut self, sid: &Sid) -> Option<&mut PeerTracks> {
+        let known = |tracks: &PeerTracks| tracks.last_sid() == Some(sid);
+        let absent = self.peers.iter().find(|(_, peer)| !peer.is_connected() && known(&peer.tracks));
+        match absent.map(|(key, _)| *key) {
+            Some(key) => self.peers.get_mut(&key).map(|peer| &mut peer.tracks),
+            None => self.wishes.iter_mut().map(|(_, tracks)| tracks).find(|tracks| known(tracks)),
         }
     }
 

@@ -27,13 +27,24 @@ pub struct Session {
     agreed: Option<ApiVersion>,
     sid: Option<Sid>,
     state: SignallerState,
+    /// The sid of this connection is asked for.
+    asked: bool,
     outputs: VecDeque<SessionOutput>,
 }
 
 impl Session {
     /// A session that has not begun, for a client that speaks versions up to this one.
     pub fn new(api_version: ApiVersion) -> Self {
-        Self { offered: api_version, agreed: None, sid: None, state: SignallerState::Setup, outputs: VecDeque::new() }
+        let (state, outputs) = (SignallerState::Setup, VecDeque::new());
+        Self { offered: api_version, agreed: None, sid: None, state, asked: false, outputs }
+    }
+
+    /// The transport has connected and asks for the namespace. Optional: what is to be sent first need then not wait for
+    /// the answer, but goes right behind the question.
+    pub fn handle_opened(&mut self) {
+        if matches!(self.state, SignallerState::Setup | SignallerState::Reconnecting) {
+            self.ask();
+        }
     }
 
     /// The transport has connected and is in the namespace.
@@ -41,14 +52,13 @@ impl Session {
         if !matches!(self.state, SignallerState::Setup | SignallerState::Reconnecting) {
             return;
         }
-        if self.offered > ApiVersion::V0_0 {
-            self.outputs.push_back(SessionOutput::Signal(ClientSignal::RequestSid { api_version: self.offered }));
-        }
+        self.ask();
         self.change(SignallerState::Connected);
     }
 
-    /// The transport has lost its connection and is about to make another.
+    /// The transport has lost its connection, or failed to make one, and is about to make another.
     pub fn handle_disconnected(&mut self) {
+        self.asked = false;
         if self.state == SignallerState::Connected {
             self.change(SignallerState::Reconnecting);
         }
@@ -96,6 +106,13 @@ impl Session {
         self.agreed.unwrap_or(self.offered)
     }
 
+    fn ask(&mut self) {
+        if self.offered > ApiVersion::V0_0 && !self.asked {
+            self.asked = true;
+            self.outputs.push_back(SessionOutput::Signal(ClientSignal::RequestSid { api_version: self.offered }));
+        }
+    }
+
     fn change(&mut self, state: SignallerState) {
         self.state = state;
         self.outputs.push_back(SessionOutput::StateChanged(state));
@@ -131,6 +148,22 @@ mod tests {
         session.handle_connected();
         session.handle_disconnected();
         assert_eq!(outputs(&mut session), [], "closed is for good");
+    }
+
+    #[test]
+    fn asks_once_where_the_driver_is_ahead() {
+        let mut session = Session::new(ApiVersion::LATEST);
+        let ask = SessionOutput::Signal(ClientSignal::RequestSid { api_version: ApiVersion::V1_0 });
+        for _ in 0..2 {
+            session.handle_opened();
+            assert_eq!(outputs(&mut session), std::slice::from_ref(&ask));
+            assert_eq!(session.state(), SignallerState::Setup);
+            session.handle_disconnected();
+            assert_eq!(outputs(&mut session), [], "the namespace was refused");
+        }
+        session.handle_opened();
+        session.handle_connected();
+        assert_eq!(outputs(&mut session), [ask, SessionOutput::StateChanged(SignallerState::Connected)]);
     }
 
     #[test]

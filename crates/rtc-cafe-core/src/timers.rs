@@ -11,6 +11,10 @@ pub(crate) enum Timer {
     Connect,
     /// The answer to a ping.
     Pong,
+    /// The data channel to take some of what waits.
+    Stall,
+    /// Nothing: more had to be told than may wait, so the connection is to be replaced at once.
+    Overflow,
 }
 
 #[derive(Debug, Default)]
@@ -31,7 +35,7 @@ impl Timers {
     }
 
     pub(crate) fn cancel_all(&mut self, peer: PeerKey) {
-        for timer in [Timer::Offer, Timer::Connect, Timer::Pong] {
+        for timer in [Timer::Offer, Timer::Connect, Timer::Pong, Timer::Stall, Timer::Overflow] {
             self.cancel(peer, timer);
         }
     }

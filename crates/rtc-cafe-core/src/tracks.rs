@@ -1,6 +1,6 @@
 //! The tracks between us and one peer: what it defines, what we want of it and get, and what we send to it.
 
-use rtc_cafe_wire::{TrackId, limits::MAX_TRACKS, peer::Mids};
+use rtc_cafe_wire::{Sid, TrackId, limits::MAX_TRACKS, peer::Mids};
 
 use crate::{event::Definition, map::Map};
 
@@ -9,6 +9,8 @@ pub(crate) struct PeerTracks {
     definitions: Map<TrackId, Definition>,
     /// What we have asked for; it outlives the connection.
     wanted: Map<TrackId, ()>,
+    /// The session under which the application knew the peer when the connection was lost.
+    last_sid: Option<Sid>,
     /// What the peer's last offer sends on which m-line.
     mids: Map<String, TrackId>,
     /// The m-lines whose track has come.
@@ -35,10 +37,6 @@ impl PeerTracks {
         &self.identified
     }
 
-    pub(crate) fn wants(&self, id: &TrackId) -> bool {
-        self.wanted.contains_key(id)
-    }
-
     /// The peer defines a track; false if it has defined too many.
     pub(crate) fn define(&mut self, id: TrackId, definition: Definition) -> bool {
         let room = self.definitions.len() < MAX_TRACKS || self.definitions.contains_key(&id);
@@ -54,9 +52,9 @@ impl PeerTracks {
         self.definitions.remove(id)
     }
 
-    /// We want a track; false if we did before.
-    pub(crate) fn want(&mut self, id: TrackId) -> bool {
-        insert(&mut self.wanted, id)
+    /// We want a track.
+    pub(crate) fn want(&mut self, id: TrackId) {
+        self.wanted.insert(id, ());
     }
 
     /// We do not want it any more; false if we did not.
@@ -100,17 +98,25 @@ impl PeerTracks {
             }
         }
         let known = std::mem::replace(&mut self.identified, there);
-        let there = &self.identified;
-        let gone = known.iter().filter(|(id, mid)| there.get(id) != Some(mid));
-        let come = there.iter().filter(|(id, mid)| known.get(id) != Some(mid));
-        gone.map(|(id, _)| Change::Removed(id.clone()))
-            .chain(come.map(|(id, mid)| Change::Identified(id.clone(), mid.clone())))
-            .collect()
+        let mut changes = Vec::new();
+        for (id, mid) in known.iter() {
+            if self.identified.get(id) != Some(mid) {
+                changes.push(Change::Removed(id.clone()));
+            }
+        }
+        for (id, mid) in self.identified.iter() {
+            if known.get(id) != Some(mid) {
+                changes.push(Change::Identified(id.clone(), mid.clone()));
+            }
+        }
+        changes
     }
 
     /// We send a track from now on; false if we did.
     pub(crate) fn send(&mut self, id: TrackId) -> bool {
-        insert(&mut self.sending, id)
+        let new = !self.sending.contains_key(&id);
+        self.sending.insert(id, ());
+        new
     }
 
     /// We send it no longer; false if we did not.
@@ -119,27 +125,29 @@ impl PeerTracks {
     }
 
     /// The connection is gone, and with it all but our wishes.
-    pub(crate) fn disconnect(&mut self) -> (Vec<Change>, Map<TrackId, Definition>) {
+    pub(crate) fn disconnect(&mut self, sid: Sid) -> (Vec<Change>, Map<TrackId, Definition>) {
+        self.last_sid = Some(sid);
         self.mids.clear();
         self.arrived.clear();
         self.sending.clear();
         (self.refresh(), std::mem::take(&mut self.definitions))
     }
 
-    /// Takes what we want out, to be kept for the peer's return.
-    pub(crate) fn take_wanted(&mut self) -> Map<TrackId, ()> {
-        std::mem::take(&mut self.wanted)
+    /// The session under which the application knew the peer when the connection was lost.
+    pub(crate) const fn last_sid(&self) -> Option<&Sid> {
+        self.last_sid.as_ref()
     }
 
-    /// Wants what was wanted before the peer was gone.
-    pub(crate) fn set_wanted(&mut self, wanted: Map<TrackId, ()>) {
-        self.wanted = wanted;
+    /// The peer is back: what we wanted of it is wanted again.
+    pub(crate) fn resume(&mut self, before: &Self) {
+        for id in before.wanted() {
+            self.want(id.clone());
+        }
+        self.last_sid.clone_from(&before.last_sid);
     }
-}
 
-/// Puts a member into a set; false if it was there.
-fn insert(set: &mut Map<TrackId, ()>, id: TrackId) -> bool {
-    let new = !set.contains_key(&id);
-    set.insert(id, ());
-    new
+    /// What we have asked for.
+    pub(crate) fn wanted(&self) -> impl Iterator<Item = &TrackId> {
+        self.wanted.keys()
+    }
 }

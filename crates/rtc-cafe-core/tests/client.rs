@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rtc_cafe_core::{
     Client, Command, Config, ConnectionEvent, ConnectionId, ConnectionState, Event, JoinError, Limits, Output,
-    Recipients, RoomId, SendError, Sid, SignallerState, Time,
+    Recipients, RoomId, SendError, Sid, SignallerState, Time, TrackId, TrackKind,
     wire::{peer::Frame, signal::ServerSignal},
 };
 
@@ -239,6 +239,13 @@ fn rooms_are_joined_again_with_the_proof_of_the_last_session() {
 }
 
 #[test]
+fn debug_shows_no_secrets() {
+    let mut client = joined(|_| {});
+    signal(&mut client, "sid", r#"{"sid":"me2","apiVersion":"1.0","session":"hunter2"}"#);
+    assert!(!format!("{client:?}").contains("hunter2"));
+}
+
+#[test]
 fn sending() {
     let mut client = joined(|limits| {
         limits.outgoing_bytes = 1000;
@@ -311,19 +318,67 @@ fn an_offer_that_is_unanswered_is_sent_again_to_the_new_session() {
 }
 
 #[test]
-fn a_new_sid_is_told_as_soon_as_there_is_room() {
-    let mut client = joined(|limits| limits.outgoing_bytes = 0);
+fn a_new_sid_is_told_however_much_the_peer_asks() {
+    let mut client = joined(|limits| limits.control_bytes = 1000);
     let b = connect(&mut client, "B", "b");
     tell(&mut client, b, ConnectionEvent::ChannelBuffered(2 << 20));
-    // Answers to pings fill what is left.
     for nonce in 0..4000 {
         tell(&mut client, b, ConnectionEvent::ChannelMessage(Frame::Ping { nonce }.encode()));
     }
+    assert!(client.waiting_bytes() < 600, "answers have a bound");
     signal(&mut client, "sid", r#"{"sid":"me2"}"#);
     outputs(&mut client);
     tell(&mut client, b, ConnectionEvent::ChannelBuffered(0));
     let sent = frames(&outputs(&mut client));
     assert_eq!(sent.last().map(String::as_str), Some(r#"{"type":"sid","sid":"me2"}"#));
+}
+
+fn track(name: &str) -> TrackId {
+    TrackId::new(name).unwrap()
+}
+
+#[test]
+fn what_a_peer_has_to_be_told_does_not_wait_behind_messages() {
+    let mut client = joined(|limits| limits.outgoing_bytes = 1000);
+    let b = connect(&mut client, "B", "b");
+    let definition = "{\"type\":\"track\",\"id\":\"theirs\",\"kind\":\"audio\"}\n1";
+    tell(&mut client, b, ConnectionEvent::ChannelMessage(definition.into()));
+    tell(&mut client, b, ConnectionEvent::ChannelBuffered(2 << 20));
+    client.send_message(NOW, &"1".repeat(900), Recipients::All).unwrap();
+    let description = format!("\"{}\"", "x".repeat(15_000));
+    for number in 0..10 {
+        client.add_track(track(&number.to_string()), TrackKind::Video, &description).unwrap();
+    }
+    let sid = Sid::new("B").unwrap();
+    client.request_peer_track(&sid, &track("theirs")).unwrap();
+    assert!(client.remove_peer_track(&sid, &track("theirs")));
+    client.remove_track(&track("0"));
+    outputs(&mut client);
+    tell(&mut client, b, ConnectionEvent::ChannelBuffered(0));
+    let outputs = outputs(&mut client);
+    let types: Vec<String> = frames(&outputs).iter().map(|f| f.split('"').nth(3).unwrap().to_owned()).collect();
+    assert_eq!(types[..10], ["track"; 10]);
+    assert_eq!(types[10..], ["track-request", "track-cancel", "track-removed", "message"]);
+    assert!(!outputs.iter().any(|output| matches!(output, Output::Event(_))), "nothing went wrong");
+}
+
+#[test]
+fn who_cannot_be_told_everything_is_connected_to_anew() {
+    let mut client = joined(|limits| limits.control_bytes = 1000);
+    let b = connect(&mut client, "B", "b");
+    tell(&mut client, b, ConnectionEvent::ChannelBuffered(2 << 20));
+    for number in 0..60 {
+        client.add_track(track("t"), TrackKind::Video, &number.to_string()).unwrap();
+    }
+    assert!(client.waiting_bytes() <= 1000);
+    client.handle_timeout(client.poll_timeout().unwrap().max(NOW));
+    let lost = outputs(&mut client);
+    assert_eq!(commands(&lost), [(b, Command::Close)]);
+    assert!(lost.iter().any(|output| matches!(output, Output::Event(Event::Error { .. }))), "it is told");
+    assert!(lost.contains(&Output::Event(Event::DisconnectFromPeer { sid: Sid::new("B").unwrap() })));
+    client.handle_timeout(NOW + Duration::from_secs(5));
+    let opened = commands(&outputs(&mut client));
+    assert!(opened.iter().any(|(_, command)| *command == Command::CreateOffer), "{opened:?}");
 }
 
 #[test]
@@ -340,4 +395,107 @@ fn closing_tells_of_every_loss() {
     assert_eq!(other.join_room(NOW, RoomId::numbered(1)), Err(JoinError::Closed));
     signal(&mut client, "acquire-peers", r#"{"id":"b","sid":"B","room":"R"}"#);
     assert_eq!(self::outputs(&mut client), []);
+}
+
+fn definition() -> String {
+    Frame::Track { id: track("t"), kind: TrackKind::Audio, description: "1" }.encode()
+}
+
+/// Defines a track of a connected peer and requests it.
+fn request(client: &mut Client, sid: &str, connection: ConnectionId) {
+    tell(client, connection, ConnectionEvent::ChannelMessage(definition()));
+    client.request_peer_track(&Sid::new(sid).unwrap(), &track("t")).unwrap();
+    outputs(client);
+}
+
+/// Comes back under another sid; returns the connection, and whether it is asked for its track again.
+fn come_back(client: &mut Client, sid: &str, id: &str) -> (ConnectionId, bool) {
+    signal(client, "acquire-peers", &format!(r#"{{"id":"{id}","sid":"{sid}","prevSid":null,"room":"R"}}"#));
+    let connection = commands(&outputs(client))[0].0;
+    tell(client, connection, ConnectionEvent::OfferCreated { sdp: "offer".into(), mids: vec![] });
+    answer(client, sid, id, connection);
+    tell(client, connection, ConnectionEvent::ChannelOpen);
+    let asked = frames(&outputs(client)).iter().any(|frame| frame.contains("track-request"));
+    (connection, asked)
+}
+
+#[test]
+fn a_track_of_a_peer_that_is_away_can_be_given_up() {
+    for (server_down, gives_up) in [(true, true), (false, true), (true, false), (false, false)] {
+        let mut client = joined(|_| ());
+        let b = connect(&mut client, "B", "b");
+        request(&mut client, "B", b);
+        if server_down {
+            client.handle_signaller_state(NOW, SignallerState::Reconnecting);
+        }
+        tell(&mut client, b, ConnectionEvent::ChannelClosed);
+        client.handle_signaller_state(NOW, SignallerState::Connected);
+        if gives_up {
+            assert!(client.remove_peer_track(&Sid::new("B").unwrap(), &track("t")));
+            assert!(!client.remove_peer_track(&Sid::new("B").unwrap(), &track("t")));
+        }
+        outputs(&mut client);
+        assert_eq!(come_back(&mut client, "B2", "b").1, !gives_up, "server down: {server_down}");
+    }
+}
+
+#[test]
+fn of_wishes_the_newest_are_kept() {
+    let mut client = joined(|_| ());
+    for number in 0..=1000 {
+        let (sid, id) = (format!("B{number}"), format!("b{number}"));
+        let connection = connect(&mut client, &sid, &id);
+        request(&mut client, &sid, connection);
+        signal(&mut client, "peer-disconnection", &format!(r#"{{"sid":"{sid}"}}"#));
+        tell(&mut client, connection, ConnectionEvent::ChannelClosed);
+        outputs(&mut client);
+    }
+    assert!(come_back(&mut client, "C1000", "b1000").1);
+    assert!(!come_back(&mut client, "C0", "b0").1);
+}
+
+#[test]
+fn a_track_that_was_removed_while_the_peer_was_away_is_not_asked_for_when_it_is_added_again() {
+    let mut client = joined(|_| ());
+    let b = connect(&mut client, "B", "b");
+    request(&mut client, "B", b);
+    tell(&mut client, b, ConnectionEvent::ChannelClosed);
+    outputs(&mut client);
+    let (b, asked) = come_back(&mut client, "B2", "b");
+    assert!(asked, "to learn whether it is still there");
+    let removed = Frame::TrackRemoved { id: track("t") };
+    tell(&mut client, b, ConnectionEvent::ChannelMessage(removed.encode()));
+    tell(&mut client, b, ConnectionEvent::ChannelMessage(definition()));
+    assert_eq!(frames(&outputs(&mut client)), Vec::<String>::new());
+}
+
+#[test]
+fn who_takes_nothing_for_long_is_given_up() {
+    let mut client = joined(|_| ());
+    let connection = connect(&mut client, "b", "b1");
+    client.send_message(NOW, &format!("\"{}\"", "x".repeat(3 << 20)), Recipients::All).unwrap();
+    tell(&mut client, connection, ConnectionEvent::ChannelBuffered(1 << 20));
+    let due = client.poll_timeout().unwrap();
+    assert_eq!(due, Time::from_millis(120_000));
+    // It takes something in between, which buys it as much again.
+    client.handle_connection(Time::from_millis(60_000), connection, ConnectionEvent::ChannelBuffered(1 << 18));
+    client.handle_connection(Time::from_millis(60_000), connection, ConnectionEvent::ChannelBuffered(1 << 20));
+    client.handle_timeout(due);
+    assert!(client.connected_peers().next().is_some());
+    client.handle_timeout(Time::from_millis(180_000));
+    let told = events(&mut client);
+    assert!(told.contains(&Event::DisconnectFromPeer { sid: Sid::new("b").unwrap() }), "{told:?}");
+}
+
+#[test]
+fn a_description_without_end_ends_the_connection() {
+    let mut client = joined(|_| ());
+    let connection = connect(&mut client, "b", "b1");
+    let part =
+        format!("{{\"type\":\"offer\",\"more\":true,\"negotiation\":2,\"tracks\":{{}}}}\n{}", "x".repeat(40_000));
+    for _ in 0..7 {
+        tell(&mut client, connection, ConnectionEvent::ChannelMessage(part.clone()));
+    }
+    let told = events(&mut client);
+    assert!(told.contains(&Event::DisconnectFromPeer { sid: Sid::new("b").unwrap() }), "{told:?}");
 }

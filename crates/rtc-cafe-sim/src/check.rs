@@ -11,8 +11,8 @@ use crate::NodeId;
 pub(crate) struct Observer {
     /// The peers it believes to be connected to.
     pub(crate) connected: BTreeSet<Sid>,
-    /// The tracks it knows of, and those that have arrived, by peer.
-    pub(crate) defined: BTreeSet<(Sid, TrackId)>,
+    /// The tracks it knows of, with their descriptions, and those that have arrived, by peer.
+    pub(crate) defined: BTreeMap<(Sid, TrackId), String>,
     pub(crate) arrived: BTreeSet<(Sid, TrackId)>,
     /// Errors it was told of.
     pub(crate) errors: Vec<String>,
@@ -28,22 +28,22 @@ impl Observer {
             Event::ConnectToPeer { sid } => assert!(self.connected.insert(sid.clone()), "connected twice to {sid}"),
             Event::DisconnectFromPeer { sid } => {
                 assert!(self.connected.remove(sid), "{sid} was not connected");
-                assert!(!self.defined.iter().chain(&self.arrived).any(|(peer, _)| peer == sid), "{sid} left a track");
+                assert!(!self.defined.keys().chain(&self.arrived).any(|(peer, _)| peer == sid), "{sid} left a track");
             }
             Event::ReassignPeerSid { old_sid, sid } => {
                 assert!(self.connected.remove(old_sid), "{old_sid} was not connected");
                 assert!(self.connected.insert(sid.clone()), "{sid} is somebody else");
-                for tracks in [&mut self.defined, &mut self.arrived] {
-                    let renamed = |(peer, id)| if peer == *old_sid { (sid.clone(), id) } else { (peer, id) };
-                    *tracks = std::mem::take(tracks).into_iter().map(renamed).collect();
-                }
+                let renamed = |(peer, id)| if peer == *old_sid { (sid.clone(), id) } else { (peer, id) };
+                let defined = std::mem::take(&mut self.defined).into_iter();
+                self.defined = defined.map(|(track, description)| (renamed(track), description)).collect();
+                self.arrived = std::mem::take(&mut self.arrived).into_iter().map(renamed).collect();
             }
-            Event::PeerTrackDefined { sid, id, .. } => {
+            Event::PeerTrackDefined { sid, id, definition } => {
                 assert!(self.connected.contains(sid), "a track of a stranger");
-                self.defined.insert((sid.clone(), id.clone()));
+                self.defined.insert((sid.clone(), id.clone()), definition.description.clone());
             }
             Event::PeerTrackDefinitionRemoved { sid, id, .. } => {
-                assert!(self.defined.remove(&(sid.clone(), id.clone())), "{id} was not defined");
+                assert!(self.defined.remove(&(sid.clone(), id.clone())).is_some(), "{id} was not defined");
             }
             Event::PeerTrackIdentified { sid, id, .. } => {
                 assert!(self.arrived.insert((sid.clone(), id.clone())), "{id} arrived twice");
@@ -95,7 +95,8 @@ impl Ledger {
         *self.partings.entry((one.min(other), one.max(other))).or_default() += 1;
     }
 
-    fn partings(&self, one: NodeId, other: NodeId) -> u64 {
+    /// How often two nodes have been parted.
+    pub(crate) fn partings(&self, one: NodeId, other: NodeId) -> u64 {
         self.partings.get(&(one.min(other), one.max(other))).copied().unwrap_or(0)
     }
 

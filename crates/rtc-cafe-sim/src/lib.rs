@@ -6,6 +6,7 @@
 //! all is quiet. [`Scenario`] drives a world at random.
 
 mod check;
+pub mod conformance;
 mod links;
 mod node;
 mod rtc;

@@ -1,8 +1,8 @@
 //! One client of the simulation: its core, its signalling session, and the application that uses it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use rtc_cafe_core::{Client, Config, RoomId, Session, TrackId, wire::ApiVersion};
+use rtc_cafe_core::{Client, Config, Limits, RoomId, Session, Sid, TrackId, wire::ApiVersion};
 
 use crate::{NodeId, check::Observer, links::Link};
 
@@ -13,6 +13,11 @@ pub(crate) struct Node {
     pub(crate) rooms: BTreeSet<RoomId>,
     /// The tracks that it has asked others for, and not given up.
     pub(crate) wanted: BTreeSet<(NodeId, TrackId)>,
+    /// The tracks whose owner took them back, which it may not have heard of if the two have been parted more often
+    /// than this.
+    pub(crate) doubtful: BTreeMap<(NodeId, TrackId), u64>,
+    /// The session under which it knew another one last.
+    pub(crate) last_sids: BTreeMap<NodeId, Sid>,
     /// The connection to the server, while there is one.
     pub(crate) link: Option<Link>,
     pub(crate) alive: bool,
@@ -21,13 +26,17 @@ pub(crate) struct Node {
 }
 
 impl Node {
-    pub(crate) fn new(seed: [u8; 32], api_version: ApiVersion) -> Self {
+    pub(crate) fn new(seed: [u8; 32], api_version: ApiVersion, limits: Limits) -> Self {
+        let mut config = Config::default();
+        config.limits = limits;
         Self {
-            client: Client::new(Config::default(), seed),
+            client: Client::new(config, seed),
             session: Session::new(api_version),
             observer: Observer::default(),
             rooms: BTreeSet::new(),
             wanted: BTreeSet::new(),
+            doubtful: BTreeMap::new(),
+            last_sids: BTreeMap::new(),
             link: None,
             alive: true,
             wakes_at: None,

@@ -41,11 +41,17 @@ struct Connection {
     remote: Option<Description>,
     has_candidate: bool,
     linked: Option<End>,
+    /// The link is dead: nothing arrives any more.
+    broken: bool,
     /// The tracks that are to be sent, by m-line.
     sending: BTreeMap<u64, TrackId>,
     /// The m-lines that the last answered offer sends on.
     negotiated: BTreeSet<u64>,
     next_mid: u64,
+    /// The next offer brings new credentials.
+    restart: bool,
+    /// The other side's description has brought new ones.
+    restarted: bool,
     /// Bytes on their way to the other end.
     in_flight: usize,
 }
@@ -53,11 +59,14 @@ struct Connection {
 impl Connection {
     /// Sets the remote description; tells of the tracks that are new in it.
     fn set_remote(&mut self, end: End, sdp: &str) -> Vec<Effect> {
-        let old = self.remote.take().map(|remote| remote.mids).unwrap_or_default();
+        let old = self.remote.take();
         self.remote = Description::decode(sdp);
-        if self.linked.is_none() {
+        let ufrag = |description: &Option<Description>| description.as_ref().map(|description| description.ufrag);
+        self.restarted = ufrag(&old) != ufrag(&self.remote);
+        if self.linked.is_none() || self.restarted {
             self.has_candidate = false;
         }
+        let old = old.map(|remote| remote.mids).unwrap_or_default();
         let mids = self.remote.iter().flat_map(|remote| &remote.mids).filter(|mid| !old.contains(mid));
         mids.map(|mid| Effect::Tell(end, ConnectionEvent::TrackAdded(mid.to_string()))).collect()
     }
@@ -107,6 +116,12 @@ impl Connections {
                 }
                 Vec::new()
             }
+            Command::RestartIce => {
+                if let Some(connection) = self.connections.get_mut(&end) {
+                    connection.restart = true;
+                }
+                Vec::new()
+            }
             Command::Send(frame) => self.send(end, frame),
         }
     }
@@ -114,8 +129,10 @@ impl Connections {
     fn describe(&mut self, end: End, offering: bool) -> Vec<Effect> {
         self.ufrags += 1;
         let Some(connection) = self.connections.get_mut(&end) else { return Vec::new() };
-        // Only the first description of a connection brings credentials; later ones change its media.
-        let known = connection.local.as_ref().filter(|_| connection.linked.is_some()).map(|local| local.ufrag);
+        // A description of a connection that is up brings new credentials only when ICE is restarted.
+        let restart = if offering { std::mem::take(&mut connection.restart) } else { connection.restarted };
+        let keeps = connection.linked.is_some() && !restart;
+        let known = connection.local.as_ref().filter(|_| keeps).map(|local| local.ufrag);
         let ufrag = known.unwrap_or(self.ufrags);
         // An answer brings no m-lines of its own.
         let may_send = |mid: &&u64| offering || connection.negotiated.contains(mid);
@@ -141,6 +158,9 @@ impl Connections {
 
     fn accept_offer(&mut self, end: End, sdp: &str) -> Vec<Effect> {
         let Some(connection) = self.connections.get_mut(&end) else { return Vec::new() };
+        if Description::decode(sdp).is_none() {
+            return vec![Effect::Tell(end, ConnectionEvent::Failed("not a description".into()))];
+        }
         if connection.linked.is_some() && connection.offering {
             return vec![Effect::Tell(end, ConnectionEvent::Failed("glare with media".into()))];
         }
@@ -174,14 +194,26 @@ impl Connections {
 
     /// Two ends can reach each other once both have the other's description and one of them a candidate of the other.
     fn reachable(&self, end: End) -> Option<End> {
+        let other = self.matched(end)?;
+        let free = |end| self.connections.get(&end).is_some_and(|connection| connection.linked.is_none());
+        (free(end) && free(other)).then_some(other)
+    }
+
+    /// The links whose ends do not agree on how to reach each other, because a restart of ICE was not finished.
+    pub(crate) fn astray(&self) -> Vec<End> {
+        let linked = self.connections.iter().filter(|(_, connection)| connection.linked.is_some());
+        linked.map(|(&end, _)| end).filter(|&end| self.matched(end).is_none()).collect()
+    }
+
+    /// The end that an end and its other side agree on.
+    fn matched(&self, end: End) -> Option<End> {
         let connection = self.connections.get(&end)?;
         let other_end = connection.remote.as_ref()?.end;
         let other = self.connections.get(&other_end)?;
         let described = connection.remote == other.local && other.remote == connection.local;
         let settled = !connection.offering && !other.offering;
         let candidate = connection.has_candidate || other.has_candidate;
-        let free = connection.linked.is_none() && other.linked.is_none();
-        (described && settled && candidate && free).then_some(other_end)
+        (described && settled && candidate).then_some(other_end)
     }
 
     fn try_link(&self, end: End) -> Vec<Effect> {
@@ -204,7 +236,7 @@ impl Connections {
 
     fn send(&mut self, end: End, frame: String) -> Vec<Effect> {
         let Some(connection) = self.connections.get_mut(&end) else { return Vec::new() };
-        let Some(other) = connection.linked else { return Vec::new() };
+        let Some(other) = connection.linked.filter(|_| !connection.broken) else { return Vec::new() };
         connection.in_flight += frame.len();
         let buffered = ConnectionEvent::ChannelBuffered(connection.in_flight);
         vec![Effect::Frame(other, frame), Effect::Tell(end, buffered)]
@@ -212,9 +244,8 @@ impl Connections {
 
     /// A frame has arrived at an end.
     pub(crate) fn arrive(&mut self, end: End, frame: String) -> Vec<Effect> {
-        let Some(sender) = self.connections.get(&end).and_then(|connection| connection.linked) else {
-            return Vec::new();
-        };
+        let intact = self.connections.get(&end).filter(|connection| !connection.broken);
+        let Some(sender) = intact.and_then(|connection| connection.linked) else { return Vec::new() };
         let mut effects = Vec::new();
         if let Some(connection) = self.connections.get_mut(&sender) {
             connection.in_flight = connection.in_flight.saturating_sub(frame.len());
@@ -226,7 +257,8 @@ impl Connections {
 
     /// Ends one end; the other hears of it, unless the end died without a word.
     fn close(&mut self, end: End, says_so: bool) -> Vec<Effect> {
-        let linked = self.connections.remove(&end).and_then(|connection| connection.linked);
+        let closed = self.connections.remove(&end).filter(|connection| !connection.broken);
+        let linked = closed.and_then(|connection| connection.linked);
         match linked {
             Some(other) if says_so => vec![Effect::Tell(other, ConnectionEvent::ChannelClosed)],
             Some(other) => {
@@ -235,6 +267,24 @@ impl Connections {
             }
             None => Vec::new(),
         }
+    }
+
+    /// Breaks the link between two nodes, of which each is told that the channel has closed, or slowly that there is no
+    /// path any more.
+    pub(crate) fn break_between(&mut self, one: NodeId, other: NodeId, slowly: [bool; 2]) -> Vec<Effect> {
+        let mut ends = Vec::new();
+        for (&end, connection) in &mut self.connections {
+            let to = connection.linked.filter(|_| !connection.broken).map(|to| to.0);
+            if (end.0 == one && to == Some(other)) || (end.0 == other && to == Some(one)) {
+                connection.broken = true;
+                ends.push(end);
+            }
+        }
+        let told = ends.into_iter().zip(slowly).map(|(end, slowly)| {
+            let failed = ConnectionEvent::StateChanged(ConnectionState::Failed);
+            Effect::Tell(end, if slowly { failed } else { ConnectionEvent::ChannelClosed })
+        });
+        told.collect()
     }
 
     /// Ends everything of a node that is gone.
@@ -268,5 +318,56 @@ impl Connections {
     /// The node at the other end of a linked connection.
     pub(crate) fn partner(&self, end: End) -> Option<NodeId> {
         Some(self.connections.get(&end)?.linked?.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+
+    use rtc_cafe_core::TrackKind;
+
+    use super::*;
+    use crate::conformance::{Backend, conforms};
+
+    /// Two ends of the fake, where everything happens at once.
+    #[derive(Default)]
+    struct Fake {
+        connections: Connections,
+        events: [VecDeque<ConnectionEvent>; 2],
+    }
+
+    impl Fake {
+        fn carry_out(&mut self, effects: Vec<Effect>) {
+            let mut effects = VecDeque::from(effects);
+            while let Some(effect) = effects.pop_front() {
+                effects.extend(match effect {
+                    Effect::Tell((node, _), event) => {
+                        self.events[node].push_back(event);
+                        Vec::new()
+                    }
+                    Effect::Link(one, other) => self.connections.link(one, other),
+                    Effect::Frame(end, frame) => self.connections.arrive(end, frame),
+                });
+            }
+        }
+    }
+
+    impl Backend for Fake {
+        fn execute(&mut self, end: usize, command: Command) {
+            let effects = self.connections.execute((end, ConnectionId(1)), command);
+            self.carry_out(effects);
+        }
+
+        fn prepare_track(&mut self, _end: usize, _id: &TrackId, _kind: TrackKind) {}
+
+        fn event(&mut self, end: usize) -> Option<ConnectionEvent> {
+            self.events[end].pop_front()
+        }
+    }
+
+    #[test]
+    fn the_fake_conforms() {
+        conforms(Fake::default);
     }
 }

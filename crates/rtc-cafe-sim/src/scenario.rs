@@ -3,7 +3,7 @@
 //! In a calm scenario nothing goes wrong but that everybody comes at the same moment, so it has to settle quickly and
 //! without an error. In a troubled one connections to the server break, the server restarts, and machines die.
 
-use rtc_cafe_core::RoomId;
+use rtc_cafe_core::{Limits, RoomId};
 
 use crate::{NodeId, World};
 
@@ -100,14 +100,15 @@ impl Scenario {
     /// If an invariant is violated.
     pub fn run_tracks(self) -> World {
         let mut rng = fastrand::Rng::with_seed(self.seed ^ 0x7ac5);
-        let mut world = World::new(self.seed);
+        let troubled = rng.bool();
+        let limits = small_limits(&mut rng, troubled);
+        let (message, description) = if limits.is_some() { (1500, 400) } else { (200, 10) };
+        let mut world = World::with_limits(self.seed, limits.unwrap_or_default());
         let nodes = rng.usize(2..=5);
         for _ in 0..nodes {
             let node = world.add_node();
             world.join(node, room(1));
         }
-        let troubled = rng.bool();
-        let mut number = 0;
         while world.now() < TROUBLE {
             // Bursts without a pause collide.
             if rng.u64(0..3) == 0 {
@@ -118,16 +119,19 @@ impl Scenario {
                 continue;
             }
             match rng.u64(0..100) {
-                0..20 => {
-                    number += 1;
-                    world.add_track(node, number);
-                }
+                0..20 => world.add_track(node, rng.u32(0..8), rng.usize(0..description)),
                 20..30 => world.remove_track(node),
                 30..40 => world.cancel_track(node),
                 40..42 if troubled => world.drop_signalling(node),
                 42..43 if troubled => world.restart_server(),
                 43..44 if troubled && nodes > 3 => world.kill(node, rng.bool()),
-                44..50 => world.send(node, rng.usize(0..200), rng.bool()),
+                44..47 => world.send(node, rng.usize(0..message), rng.bool()),
+                47..48 if message > 200 => world.send(node, 120_000, rng.bool()),
+                48..50 => world.change_network(node),
+                50..52 if troubled => world.break_connection(node, rng.usize(0..nodes)),
+                52..56 if troubled => world.stall(node),
+                // More at once than channels take.
+                56..57 => (0..30).for_each(|_| world.add_track(node, rng.u32(0..8), rng.usize(0..description))),
                 _ => world.request_track(node),
             }
         }
@@ -154,6 +158,17 @@ impl Scenario {
             _ => world.send(node, rng.usize(0..200), rng.bool()),
         }
     }
+}
+
+/// In some scenarios queues are so short that they fill up; in troubled ones even with what has to be told.
+fn small_limits(rng: &mut fastrand::Rng, troubled: bool) -> Option<Limits> {
+    let mut limits = Limits::default();
+    limits.outgoing_bytes = if rng.bool() { 4000 } else { 200_000 };
+    limits.high_water = 1500;
+    if troubled && rng.bool() {
+        limits.control_bytes = 3000;
+    }
+    rng.bool().then_some(limits)
 }
 
 fn room(number: u64) -> RoomId {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use rtc_cafe_core::{
-    Command, ConnectionEvent, Event, Output, Recipients, RoomId, SessionOutput, Sid, SignallerState, Time,
+    Command, ConnectionEvent, Event, Limits, Output, Recipients, RoomId, SessionOutput, Sid, SignallerState, Time,
     wire::{
         ApiVersion,
         signal::{ClientSignal, ServerSignal},
@@ -57,8 +57,11 @@ pub struct World {
     busy_until: BTreeMap<End, u64>,
     told_until: BTreeMap<End, u64>,
     frames_until: BTreeMap<End, u64>,
-    ledger: Ledger,
+    pub(crate) ledger: Ledger,
     pub(crate) owners: BTreeMap<Sid, NodeId>,
+    /// How often a track was added: each time it is another one, though its id may be the same.
+    pub(crate) incarnations: u64,
+    limits: Limits,
     links: u64,
     /// Whether every happening is printed, for whoever looks into a seed that fails (`TRACE=1`).
     trace: bool,
@@ -67,6 +70,11 @@ pub struct World {
 impl World {
     /// A world with nobody in it.
     pub fn new(seed: u64) -> Self {
+        Self::with_limits(seed, Limits::default())
+    }
+
+    /// A world with nobody in it, whose clients are to have these limits.
+    pub fn with_limits(seed: u64, limits: Limits) -> Self {
         let mut rng = fastrand::Rng::with_seed(seed);
         let hub = Hub::new(HubConfig::default(), seed_bytes(&mut rng));
         Self {
@@ -83,6 +91,8 @@ impl World {
             frames_until: BTreeMap::new(),
             ledger: Ledger::default(),
             owners: BTreeMap::new(),
+            incarnations: 0,
+            limits,
             links: 0,
             trace: std::env::var_os("TRACE").is_some(),
         }
@@ -92,7 +102,7 @@ impl World {
     pub fn add_node(&mut self) -> NodeId {
         let seed = seed_bytes(&mut self.rng);
         let node = self.nodes.len();
-        self.nodes.push(Node::new(seed, ApiVersion::LATEST));
+        self.nodes.push(Node::new(seed, ApiVersion::LATEST, self.limits.clone()));
         self.connect_within(node, 50);
         node
     }
@@ -106,7 +116,7 @@ impl World {
         self.drive(node);
     }
 
-    /// Has a client send a message of so many bytes to every connected peer, or to one of them.
+    /// Has a client send a message of so many bytes to every connected peer that there is room for, or to one of them.
     pub fn send(&mut self, node: NodeId, bytes: usize, to_one: bool) {
         let connected: Vec<Sid> = self.nodes[node].client.connected_peers().cloned().collect();
         let recipients = match self.rng.choice(connected.clone()) {
@@ -114,10 +124,13 @@ impl World {
             _ => connected,
         };
         let number = self.ledger.number();
+        let payload = format!("[{node},{number},\"{}\"]", "x".repeat(bytes));
+        let client = &self.nodes[node].client;
+        let has_room = |sid: &Sid| client.has_room(payload.len(), &Recipients::Only(vec![sid.clone()])) == Ok(true);
+        let recipients: Vec<Sid> = recipients.into_iter().filter(has_room).collect();
         for sid in &recipients {
             self.ledger.send(node, self.owners[sid], number);
         }
-        let payload = format!("[{node},{number},\"{}\"]", "x".repeat(bytes));
         let now = self.time();
         let sent = self.nodes[node].client.send_message(now, &payload, Recipients::Only(recipients));
         sent.expect("every recipient is connected and no queue is full");
@@ -160,6 +173,26 @@ impl World {
         }
         for effect in self.connections.kill(node, says_so) {
             self.apply(effect);
+        }
+    }
+
+    /// Breaks the connection between two clients, if there is one; each notices in its own time.
+    pub fn break_connection(&mut self, one: NodeId, other: NodeId) {
+        let slowly = [self.rng.bool(), self.rng.bool()];
+        let effects = self.connections.break_between(one, other, slowly);
+        if !effects.is_empty() {
+            self.ledger.part(one, other);
+        }
+        for effect in effects {
+            self.apply(effect);
+        }
+    }
+
+    /// Has what is sent to a client take long for a while.
+    pub fn stall(&mut self, node: NodeId) {
+        let until = self.now + self.rng.u64(1..2500);
+        for (_, last) in self.frames_until.iter_mut().filter(|(end, _)| end.0 == node) {
+            *last = until.max(*last);
         }
     }
 
@@ -387,6 +420,9 @@ impl World {
             println!("{}   node {node}: {event:?}", self.now);
         }
         self.nodes[node].observer.observe(event);
+        if let Event::ConnectToPeer { sid } | Event::ReassignPeerSid { sid, .. } = event {
+            self.nodes[node].last_sids.insert(self.owners[sid], sid.clone());
+        }
         if let Event::Message { payload, .. } = event {
             let mut numbers = payload.trim_start_matches('[').split(',').map(str::parse::<u64>);
             let (Some(Ok(from)), Some(Ok(number))) = (numbers.next(), numbers.next()) else {
@@ -425,6 +461,7 @@ impl World {
                 assert_eq!(count, Some(&1), "connections between {id} and {other}");
             }
         }
+        assert_eq!(self.connections.astray(), [], "a restart of ICE was not finished");
         self.assert_tracks();
         self.ledger.assert_complete(|node| self.nodes[node].alive);
     }
@@ -439,6 +476,13 @@ impl World {
 
     fn sid(&self, node: &Node) -> Sid {
         node.client.sid().cloned().expect("it is connected")
+    }
+
+    /// Has a client look for new paths to everybody.
+    pub fn change_network(&mut self, node: NodeId) {
+        let now = self.time();
+        self.nodes[node].client.handle_network_change(now);
+        self.drive(node);
     }
 
     /// Whether every client is connected to everybody in its rooms.

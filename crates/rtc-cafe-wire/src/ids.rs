@@ -115,6 +115,28 @@ impl RoomId {
     }
 }
 
+impl TryFrom<&str> for RoomId {
+    type Error = RoomIdError;
+
+    fn try_from(name: &str) -> Result<Self, RoomIdError> {
+        Self::named(name)
+    }
+}
+
+impl TryFrom<String> for RoomId {
+    type Error = RoomIdError;
+
+    fn try_from(name: String) -> Result<Self, RoomIdError> {
+        Self::named(&name)
+    }
+}
+
+impl From<i64> for RoomId {
+    fn from(number: i64) -> Self {
+        Self::numbered(number)
+    }
+}
+
 impl fmt::Display for RoomId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
@@ -123,31 +145,49 @@ impl fmt::Display for RoomId {
 
 /// A JSON number without exponent and without needless zeros, so that `5`, `5.0` and `50e-1` are one room.
 fn plain_number(text: &str) -> Option<String> {
-    let (sign, text) = text.strip_prefix('-').map_or(("", text), |rest| ("-", rest));
-    let (mantissa, exponent) = text.split_once(['e', 'E']).unwrap_or((text, "0"));
-    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
-    let digits = [whole, fraction].concat();
-    let significant = digits.trim_start_matches('0');
-    let zeros = digits.len() - significant.len();
-    let significant = significant.trim_end_matches('0');
-    if significant.is_empty() {
+    let mut digits = Vec::new();
+    // Where the decimal point stands, counted from the first significant digit.
+    let mut point: i32 = 0;
+    let mut whole = true;
+    let mut exponent = "0";
+    for (at, byte) in text.bytes().enumerate() {
+        match byte {
+            b'-' => {}
+            b'.' => whole = false,
+            b'e' | b'E' => {
+                exponent = text.get(at + 1..)?;
+                break;
+            }
+            b'0' if digits.is_empty() => point -= i32::from(!whole),
+            digit => {
+                digits.push(digit);
+                point += i32::from(whole);
+            }
+        }
+    }
+    while digits.last() == Some(&b'0') {
+        digits.pop();
+    }
+    if digits.is_empty() {
         return Some(String::from("0"));
     }
-    // Where the decimal point stands, counted from the first significant digit.
-    let exponent: i32 = exponent.parse().ok()?;
-    let point = i32::try_from(whole.len()).ok()?.checked_sub(i32::try_from(zeros).ok()?)?.checked_add(exponent)?;
-    let shift = usize::try_from(point.unsigned_abs()).ok()?;
-    if shift > MAX_ROOM_ID || significant.len() > MAX_ROOM_ID {
+    let (minus, exponent) = exponent.strip_prefix('-').map_or((false, exponent), |rest| (true, rest));
+    let exponent = i32::try_from(exponent.parse::<u32>().ok()?).ok()?;
+    let point = point.checked_add(if minus { -exponent } else { exponent })?;
+    if point.unsigned_abs() as usize > MAX_ROOM_ID || digits.len() > MAX_ROOM_ID {
         return None;
     }
-    let plain = if point <= 0 {
-        [sign, "0.", &"0".repeat(shift), significant].concat()
-    } else if shift >= significant.len() {
-        [sign, significant, &"0".repeat(shift - significant.len())].concat()
-    } else {
-        let (whole, fraction) = significant.split_at_checked(shift)?;
-        [sign, whole, ".", fraction].concat()
-    };
+    let mut plain = String::new();
+    if text.starts_with('-') {
+        plain.push('-');
+    }
+    for at in point.min(1) - 1..point.max(digits.len() as i32) {
+        if at == point {
+            plain.push('.');
+        }
+        let digit = usize::try_from(at).ok().and_then(|at| digits.get(at));
+        plain.push(char::from(*digit.unwrap_or(&b'0')));
+    }
     (plain.len() <= MAX_ROOM_ID).then_some(plain)
 }
 

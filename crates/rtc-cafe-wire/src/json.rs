@@ -51,12 +51,12 @@ impl<'a> Value<'a> {
     /// The string, if it is one. Lone surrogates become U+FFFD.
     pub fn as_string(self) -> Option<Cow<'a, str>> {
         let inner = self.0.strip_prefix('"')?.strip_suffix('"')?;
-        Some(if inner.contains('\\') { Cow::Owned(unescape(inner)) } else { Cow::Borrowed(inner) })
+        Some(if find(inner, b'\\').is_some() { Cow::Owned(unescape(inner)) } else { Cow::Borrowed(inner) })
     }
 
     /// Whether it is a number.
     pub fn is_number(self) -> bool {
-        self.0.starts_with(|c: char| c == '-' || c.is_ascii_digit())
+        self.0.bytes().next().is_some_and(|byte| byte == b'-' || byte.is_ascii_digit())
     }
 
     /// The number, if it is a whole one written without fraction or exponent that fits.
@@ -334,8 +334,13 @@ impl<'a> Scanner<'a> {
 
 /// A part of the text between two characters. Unlike an index it brings no panic, whose message would be a tenth of the
 /// browser module.
-fn part(text: &str, start: usize, end: usize) -> &str {
+pub(crate) fn part(text: &str, start: usize, end: usize) -> &str {
     text.get(start..end).unwrap_or_default()
+}
+
+/// Where an ASCII character is first. The searches of the standard library bring panics and a table along.
+pub(crate) fn find(text: &str, byte: u8) -> Option<usize> {
+    text.bytes().position(|other| other == byte)
 }
 
 /// How many bytes, in steps of eight, are neither quote nor backslash nor control character.
@@ -356,7 +361,7 @@ fn plain(bytes: &[u8]) -> usize {
 fn unescape(inner: &str) -> String {
     let mut out = String::with_capacity(inner.len());
     let mut rest = inner;
-    while let Some(at) = rest.find('\\') {
+    while let Some(at) = find(rest, b'\\') {
         out.push_str(part(rest, 0, at));
         let escape = rest.as_bytes().get(at + 1).copied().unwrap_or_default();
         rest = part(rest, at + 2, rest.len());

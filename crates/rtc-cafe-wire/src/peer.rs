@@ -5,8 +5,9 @@
 
 use crate::{
     PermanentId, Sid, TrackId,
-    json::{JsonError, Object, Value, Writer},
+    json::{self, JsonError, Object, Value, Writer},
     limits::{MAX_DESCRIPTION, MAX_FRAME, MAX_HEADER, MAX_ID, MAX_TRACKS},
+    signal::IceCandidate,
 };
 
 /// The version of the peer protocol.
@@ -116,6 +117,8 @@ pub enum Frame<'a> {
         /// The session description, or this part of it.
         body: &'a str,
     },
+    /// A candidate for the description that the sender sent last.
+    Candidate(IceCandidate),
     /// Asks for a [`Frame::Pong`].
     Ping {
         /// Repeated in the answer.
@@ -171,6 +174,7 @@ impl<'a> Frame<'a> {
             Self::Answer { more, negotiation, body } => {
                 with_body(parted("answer", *more).number("negotiation", *negotiation), body)
             }
+            Self::Candidate(candidate) => header("candidate").raw("candidate", &candidate.to_json()).finish(),
             Self::Sid { sid } => header("sid").string("sid", sid.as_str()).finish(),
             Self::Ping { nonce } => header("ping").number("nonce", *nonce).finish(),
             Self::Pong { nonce } => header("pong").number("nonce", *nonce).finish(),
@@ -179,7 +183,8 @@ impl<'a> Frame<'a> {
 
     /// Reads a frame; `None` is one of a type that this version does not know.
     pub fn decode(text: &'a str) -> Result<Option<Self>, FrameError> {
-        let (header, body) = text.split_once('\n').unwrap_or((text, ""));
+        let end = json::find(text, b'\n').unwrap_or(text.len());
+        let (header, body) = (json::part(text, 0, end), json::part(text, end + 1, text.len()));
         if text.len() > MAX_FRAME || header.len() > MAX_HEADER {
             return Err(FrameError::TooLong);
         }
@@ -213,6 +218,10 @@ impl<'a> Frame<'a> {
                 Self::Offer { more, negotiation: number("negotiation")?, mids, body }
             }
             "answer" => Self::Answer { more, negotiation: number("negotiation")?, body },
+            "candidate" => {
+                let candidate = header.get("candidate").and_then(IceCandidate::from_json);
+                Self::Candidate(candidate.ok_or(FrameError::Field("candidate"))?)
+            }
             "sid" => Self::Sid { sid: Sid::read(header.get("sid")).ok_or(FrameError::Field("sid"))? },
             "ping" => Self::Ping { nonce: number("nonce")? },
             "pong" => Self::Pong { nonce: number("nonce")? },

@@ -211,6 +211,14 @@ fn peer_frames() {
             Frame::Answer { more: true, negotiation: 2, body: "v=0\r\n" },
             "{\"type\":\"answer\",\"more\":true,\"negotiation\":2}\nv=0\r\n",
         ),
+        (
+            Frame::Candidate(IceCandidate {
+                candidate: "candidate:1 1 udp 1 192.0.2.1 5000 typ host".into(),
+                sdp_mid: Some("0".into()),
+                ..IceCandidate::default()
+            }),
+            r#"{"type":"candidate","candidate":{"candidate":"candidate:1 1 udp 1 192.0.2.1 5000 typ host","sdpMid":"0"}}"#,
+        ),
         (Frame::Ping { nonce: 7 }, r#"{"type":"ping","nonce":7}"#),
         (Frame::Pong { nonce: 7 }, r#"{"type":"pong","nonce":7}"#),
     ];

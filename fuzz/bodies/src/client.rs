@@ -19,6 +19,7 @@ const PEERS: usize = 3;
 const ROOMS: usize = 3;
 const CANDIDATES: usize = 4;
 const OUTGOING: usize = 500;
+const CONTROL: usize = 2000;
 const MESSAGE: usize = 200;
 
 /// Runs a script of
@@ -61,6 +62,7 @@ impl World {
         config.limits.rooms = ROOMS;
         config.limits.candidates = CANDIDATES;
         config.limits.outgoing_bytes = OUTGOING;
+        config.limits.control_bytes = CONTROL;
         config.limits.message_bytes = MESSAGE;
         config.limits.high_water = 300;
         config.limits.low_water = 100;
@@ -100,6 +102,9 @@ impl World {
         }
         self.drain();
         self.speaking = None;
+        // A connection whose queue has overflowed is given up at once.
+        self.client.handle_timeout(Time::from_millis(self.now));
+        self.drain();
         self.check();
     }
 
@@ -190,7 +195,7 @@ impl World {
                 assert!(!by_another, "a peer has ended connection {id}, which is another's");
                 self.links.remove(&id);
             }
-            Command::AcceptOffer(_) => link.candidates = 0,
+            Command::AcceptOffer(_) | Command::AcceptAnswer(_) => link.candidates = 0,
             Command::AddCandidate(_) => {
                 link.candidates += 1;
                 assert!(link.candidates <= CANDIDATES, "too many candidates for connection {id}");
@@ -235,7 +240,7 @@ impl World {
         assert!(!discovered.into_iter().any(|sid| Some(sid) == self.client.sid()), "it is its own peer");
         assert!(self.links.len() <= PEERS);
         assert!(self.client.rooms().count() <= ROOMS);
-        assert!(self.client.waiting_bytes() < PEERS * (OUTGOING + (80 << 10)));
+        assert!(self.client.waiting_bytes() < PEERS * (OUTGOING + CONTROL + 100));
         let overdue = self.client.poll_timeout().filter(|at| *at <= Time::from_millis(self.now));
         assert_eq!(overdue, None, "a timer is overdue");
         assert!(!self.closed || self.links.is_empty() && distinct.is_empty(), "closed, and still busy");

@@ -2,6 +2,7 @@
 
 use rtc_cafe_wire::{
     PermanentId, Sid,
+    limits::MAX_SDP,
     peer::{Frame, VERSION},
 };
 
@@ -23,8 +24,6 @@ impl Client {
         let Some(connection) = peer.connection.as_mut().filter(|connection| !connection.is_open()) else { return };
         connection.set_open();
         peer.failures = 0;
-        // The hello tells it.
-        peer.sid_untold = false;
         let sid = peer.sid.clone();
         self.timers.cancel_all(key);
         self.event(Event::ConnectToPeer { sid });
@@ -58,7 +57,7 @@ impl Client {
             }
             Frame::Hello { version, id, sid } => self.handle_hello(key, version, &id, sid),
             Frame::Sid { sid } => self.confirm_sid(key, sid),
-            Frame::Ping { nonce } => self.push(key, &Frame::Pong { nonce }),
+            Frame::Ping { nonce } => self.answer(key, &Frame::Pong { nonce }),
             Frame::Pong { nonce } => {
                 if let Some(peer) = self.roster.get_mut(key).filter(|peer| peer.ping == Some(nonce)) {
                     peer.ping = None;
@@ -74,7 +73,7 @@ impl Client {
             Frame::TurnRequest => self.negotiate(key, Connection::handle_turn_request),
             Frame::Turn => self.negotiate(key, Connection::handle_turn),
             Frame::Offer { more, negotiation, mids, body } => {
-                if let Some(sdp) = self.receive(key, more, body) {
+                if let Some(sdp) = self.receive_description(now, key, more, body) {
                     self.handle_mids(key, mids);
                     let mut taken = Ok(());
                     self.negotiate(key, |c, actions| taken = c.handle_frame_offer(negotiation, sdp, actions));
@@ -82,11 +81,14 @@ impl Client {
                 }
             }
             Frame::Answer { more, negotiation, body } => {
-                if let Some(sdp) = self.receive(key, more, body) {
+                if let Some(sdp) = self.receive_description(now, key, more, body) {
                     let mut taken = Ok(());
                     self.negotiate(key, |c, actions| taken = c.handle_frame_answer(negotiation, sdp, actions));
                     self.check_turn(now, key, taken);
                 }
+            }
+            Frame::Candidate(candidate) => {
+                self.negotiate(key, |c, actions| c.handle_candidate(Some(candidate), actions))
             }
             // The enum may grow.
             _ => {}
@@ -95,11 +97,23 @@ impl Client {
 
     /// Takes a part of a body; returns the whole one with its last part.
     fn receive(&mut self, key: PeerKey, more: bool, part: &str) -> Option<String> {
-        match self.roster.get_mut(key)?.mailbox.receive(more, part, &self.config.limits) {
+        match self.roster.get_mut(key)?.mailbox.receive(more, part, self.config.limits.message_bytes) {
             Received::Nothing => None,
             Received::Whole(body) => Some(body),
             Received::TooLong => {
                 self.complain(key, String::from("a message of the peer is too long and was dropped"));
+                None
+            }
+        }
+    }
+
+    /// Takes a part of a description. One that is longer than any may be ends the connection, as one out of turn does.
+    fn receive_description(&mut self, now: Time, key: PeerKey, more: bool, part: &str) -> Option<String> {
+        match self.roster.get_mut(key)?.mailbox.receive(more, part, MAX_SDP) {
+            Received::Nothing => None,
+            Received::Whole(sdp) => Some(sdp),
+            Received::TooLong => {
+                self.check_turn(now, key, Err(OutOfTurn));
                 None
             }
         }
@@ -142,17 +156,6 @@ impl Client {
         }
     }
 
-    /// Tells a peer our new sid, now or as soon as there is room for it.
-    pub(super) fn tell_sid(&mut self, key: PeerKey) {
-        let Some(peer) = self.roster.get_mut(key).filter(|peer| peer.sid_untold && peer.is_connected()) else { return };
-        if let Some(sid) = self.sid.clone()
-            && peer.mailbox.has_room_for_control(&self.config.limits)
-        {
-            peer.sid_untold = false;
-            self.push(key, &Frame::Sid { sid });
-        }
-    }
-
     /// The data channel holds so many bytes now.
     pub(super) fn handle_buffered(&mut self, now: Time, key: PeerKey, bytes: usize) {
         let Some(peer) = self.roster.get_mut(key) else { return };
@@ -162,7 +165,18 @@ impl Client {
             self.timers.set(key, Timer::Pong, now + self.config.timing.pong);
         }
         self.pump(key);
-        self.tell_sid(key);
+        self.watch_for_stall(now, key, drained);
+    }
+
+    /// Whoever takes nothing for a long time would have everything wait for ever, though it may answer on the path.
+    fn watch_for_stall(&mut self, now: Time, key: PeerKey, drained: bool) {
+        let waits = self.roster.get(key).is_some_and(|peer| peer.mailbox.waiting_bytes() > 0);
+        if drained || !waits {
+            self.timers.cancel(key, Timer::Stall);
+        }
+        if waits && !self.timers.is_set(key, Timer::Stall) {
+            self.timers.set(key, Timer::Stall, now + self.config.timing.stall);
+        }
     }
 
     /// Queues a message; false if there is no room for it.
@@ -171,7 +185,7 @@ impl Client {
         if !peer.mailbox.has_room(payload.len(), &self.config.limits) {
             return false;
         }
-        peer.mailbox.push_parts(payload, &|more, body| Frame::Message { more, body });
+        peer.mailbox.push_message(payload);
         self.pump(key);
         true
     }
@@ -179,19 +193,39 @@ impl Client {
     /// Queues a body of our own in parts.
     pub(super) fn push_parts(&mut self, key: PeerKey, body: &str, frame: &dyn for<'a> Fn(bool, &'a str) -> Frame<'a>) {
         if let Some(peer) = self.roster.get_mut(key) {
-            peer.mailbox.push_parts(body, frame);
-            self.pump(key);
+            let fits = peer.mailbox.push_parts(body, &self.config.limits, frame);
+            self.pushed(key, fits);
         }
     }
 
-    /// Queues a frame of our own, if the data channel is open.
+    /// Queues a frame of our own, if the data channel is open. It overtakes messages, and is never left out: if it does
+    /// not fit, the connection is replaced, because the peer would not know what we believe that it knows.
     pub(super) fn push(&mut self, key: PeerKey, frame: &Frame<'_>) {
         let Some(peer) = self.roster.get_mut(key).filter(|peer| peer.is_connected()) else { return };
-        if !peer.mailbox.has_room_for_control(&self.config.limits) {
-            return;
+        let fits = peer.mailbox.push(frame, &self.config.limits);
+        self.pushed(key, fits);
+    }
+
+    /// Queues an answer that the peer can do without when it asks faster than it listens.
+    pub(super) fn answer(&mut self, key: PeerKey, frame: &Frame<'_>) {
+        if self.roster.get(key).is_some_and(|peer| peer.mailbox.has_room_for_answer(&self.config.limits)) {
+            self.push(key, frame);
         }
-        peer.mailbox.push(frame);
+    }
+
+    fn pushed(&mut self, key: PeerKey, fits: bool) {
+        if !fits {
+            self.timers.set(key, Timer::Overflow, Time::default());
+        }
         self.pump(key);
+    }
+
+    /// The peer has to be told more than may wait.
+    pub(super) fn overflow(&mut self, now: Time, key: PeerKey) {
+        let sid = self.roster.get(key).map(|peer| peer.sid.clone());
+        let message = String::from("the peer takes too little of what it has to be told; its connection is replaced");
+        self.error(ErrorCode::Undelivered, message, sid);
+        self.lose(now, key);
     }
 
     fn pump(&mut self, key: PeerKey) {

@@ -2,6 +2,7 @@
 
 use rtc_cafe_wire::{
     PermanentId, Sid,
+    peer::Frame,
     signal::{Announcement, ClientSignal},
 };
 
@@ -33,10 +34,7 @@ impl Client {
         self.event(Event::AcquireSid { sid: sid.clone() });
         // Peers believe this sooner than the server's word, because it comes over the connection they have.
         for key in self.roster.keys() {
-            if let Some(peer) = self.roster.get_mut(key) {
-                peer.sid_untold = true;
-            }
-            self.tell_sid(key);
+            self.push(key, &Frame::Sid { sid: sid.clone() });
         }
     }
 

@@ -41,6 +41,11 @@ pub enum RequestTrackError {
 }
 
 impl Client {
+    /// An id for a track, for drivers whose tracks have none of their own.
+    pub fn mint_track_id(&mut self) -> TrackId {
+        TrackId::new(self.rng.hex(32)).expect("32 digits are neither none nor too many")
+    }
+
     /// Makes a track known to every peer, now and later; whoever requests it is sent it. Adding one that was added
     /// describes it anew.
     pub fn add_track(&mut self, id: TrackId, kind: TrackKind, description: &str) -> Result<(), AddTrackError> {
@@ -77,15 +82,19 @@ impl Client {
         let key = key.ok_or_else(|| RequestTrackError::NotConnected(sid.clone()))?;
         let peer = self.roster.get_mut(key).filter(|peer| peer.tracks.definitions().contains_key(id));
         let peer = peer.ok_or_else(|| RequestTrackError::UnknownTrack(id.clone()))?;
-        if peer.tracks.want(id.clone()) {
-            self.push(key, &Frame::TrackRequest { id: id.clone() });
-        }
+        peer.tracks.want(id.clone());
+        // Even if it was wanted before: the peer may have removed it and added it again.
+        self.push(key, &Frame::TrackRequest { id: id.clone() });
         Ok(())
     }
 
-    /// Has a peer's track sent to us no longer; others keep it. Returns whether it had been requested.
+    /// Has a peer's track sent to us no longer; others keep it. Returns whether it had been requested. A peer that is
+    /// away goes by the sid that it had last.
     pub fn remove_peer_track(&mut self, sid: &Sid, id: &TrackId) -> bool {
-        let Some(key) = self.roster.by_sid(sid) else { return false };
+        let connected = |key: &PeerKey| self.roster.get(*key).is_some_and(|peer| peer.is_connected());
+        let Some(key) = self.roster.by_sid(sid).filter(connected) else {
+            return self.roster.tracks_of_absent(sid).is_some_and(|tracks| tracks.unwant(id));
+        };
         let wanted = self.roster.get_mut(key).is_some_and(|peer| peer.tracks.unwant(id));
         if wanted {
             self.push(key, &Frame::TrackCancel { id: id.clone() });
@@ -116,13 +125,18 @@ impl Client {
         })
     }
 
-    /// Tells a peer that has just connected what we have.
+    /// Tells a peer that has just connected what we have, and asks it for what we wanted of it when it was gone. What it
+    /// has no more, it says; to wait for its definitions would not tell that one was removed meanwhile.
     pub(super) fn introduce_tracks(&mut self, key: PeerKey) {
         let tracks = std::mem::take(&mut self.tracks);
         for (id, definition) in tracks.iter() {
             self.push_definition(key, id, definition);
         }
         self.tracks = tracks;
+        let Some(peer) = self.roster.get(key) else { return };
+        for id in peer.tracks.wanted().cloned().collect::<Vec<_>>() {
+            self.push(key, &Frame::TrackRequest { id });
+        }
     }
 
     fn push_definition(&mut self, key: PeerKey, id: &TrackId, definition: &Definition) {
@@ -136,10 +150,7 @@ impl Client {
         if !peer.tracks.define(id.clone(), definition.clone()) {
             return;
         }
-        let (sid, wanted) = (peer.sid.clone(), peer.tracks.wants(&id));
-        if wanted {
-            self.push(key, &Frame::TrackRequest { id: id.clone() });
-        }
+        let sid = peer.sid.clone();
         self.event(Event::PeerTrackDefined { sid, id, definition });
     }
 
@@ -157,7 +168,7 @@ impl Client {
     /// A peer asks for a track of ours.
     pub(super) fn handle_track_request(&mut self, key: PeerKey, id: TrackId) {
         if !self.tracks.contains_key(&id) {
-            self.push(key, &Frame::TrackRemoved { id });
+            self.answer(key, &Frame::TrackRemoved { id });
         } else if self.roster.get_mut(key).is_some_and(|peer| peer.tracks.send(id.clone())) {
             self.change_tracks(key, Command::AddTrack(id));
         }
@@ -199,7 +210,7 @@ impl Client {
     pub(super) fn disconnect_tracks(&mut self, key: PeerKey) {
         let Some(peer) = self.roster.get_mut(key) else { return };
         let sid = peer.sid.clone();
-        let (changes, definitions) = peer.tracks.disconnect();
+        let (changes, definitions) = peer.tracks.disconnect(sid.clone());
         self.tell_changes(key, changes);
         for (id, definition) in definitions.iter() {
             let (sid, id, definition) = (sid.clone(), id.clone(), definition.clone());

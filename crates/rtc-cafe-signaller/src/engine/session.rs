@@ -152,7 +152,7 @@ impl Session {
             let size = packet.len() + partial.attachments.iter().map(Bytes::len).sum::<usize>();
             self.refuse(&packet::peek_event(&["4", packet].concat()), ErrorCode::IncompleteBinary, &reason, size);
         }
-        let Some(packet) = packet::parse(text) else {
+        let Some(packet) = packet::parse(text).filter(|packet| packet.kind != Kind::ConnectError) else {
             self.refuse("", ErrorCode::InvalidPacket, "this is no packet of Socket.IO 5", text.len());
             return Step::Done;
         };
@@ -165,7 +165,7 @@ impl Session {
             }
             Kind::Event | Kind::BinaryEvent(0) => return self.event(&packet, Vec::new()),
             Kind::BinaryEvent(count) => self.begin_binary(text, &packet, count),
-            Kind::Ack(0) => {}
+            Kind::Ack(0) | Kind::ConnectError => {}
             Kind::Ack(count) => self.skip(count),
         }
         Step::Done

@@ -256,7 +256,7 @@ impl Core {
     fn dismiss(&mut self, socket: SocketId) {
         if let Some(route) = self.routes.get_mut(socket.index()).and_then(Option::take) {
             // The connection ends in either case.
-            let _ = route.link.outbox.push(Frame::text(packet::disconnected(route.namespace)));
+            let _ = route.link.outbox.push(Frame::text(packet::disconnect(route.namespace)));
             route.link.outbox.close();
         }
     }
