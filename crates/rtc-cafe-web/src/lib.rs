@@ -112,6 +112,12 @@ impl Core {
         self.0.handle_connection(time(now), ConnectionId(id), ConnectionEvent::ChannelBuffered(bytes as usize));
     }
 
+    /// The network may be another one.
+    #[wasm_bindgen(js_name = handleNetworkChange)]
+    pub fn handle_network_change(&mut self, now: f64) {
+        self.0.handle_network_change(time(now));
+    }
+
     /// The time that `pollTimeout` named has come.
     #[wasm_bindgen(js_name = handleTimeout)]
     pub fn handle_timeout(&mut self, now: f64) {

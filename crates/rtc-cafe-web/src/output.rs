@@ -47,6 +47,7 @@ fn command(command: Command) -> (&'static str, Option<String>) {
         Command::AddCandidate(candidate) => ("addCandidate", candidate.as_ref().map(IceCandidate::to_json)),
         Command::AddTrack(id) => ("addTrack", Some(id.as_str().to_owned())),
         Command::RemoveTrack(id) => ("removeTrack", Some(id.as_str().to_owned())),
+        Command::RestartIce => ("restartIce", None),
         Command::Send(frame) => ("send", Some(frame)),
         Command::Close => ("close", None),
     }

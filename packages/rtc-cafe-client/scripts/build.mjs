@@ -4,6 +4,7 @@ import { copyFile, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { execFileSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
+import { trimmedSocketIo } from './socket-io.mjs';
 
 const root = new URL('..', import.meta.url);
 const path = (relative) => fileURLToPath(new URL(relative, root));
@@ -45,7 +46,7 @@ const common = {
   sourcesContent: false,
   legalComments: 'none',
   banner: { js: '/*! rtc-cafe-client, MIT OR Apache-2.0; third parties: THIRD-PARTY-LICENSES.txt */' },
-  plugins: [inlineWasm],
+  plugins: [inlineWasm, trimmedSocketIo],
   logLevel: 'warning',
 };
 

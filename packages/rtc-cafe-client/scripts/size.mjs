@@ -4,6 +4,7 @@ import { readFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { gzipSync } from 'node:zlib';
 import { build } from 'esbuild';
+import { trimmedSocketIo } from './socket-io.mjs';
 
 const BUDGET = 60 * 1024;
 const root = new URL('..', import.meta.url);
@@ -15,7 +16,7 @@ const kilobytes = (bytes) => `${(bytes / 1024).toFixed(1).padStart(6)} KB`;
 async function library(contents) {
   const stdin = { contents, resolveDir: fileURLToPath(root) };
   const options = { bundle: true, minify: true, format: 'esm', target: 'es2022', platform: 'browser', write: false };
-  return gzip((await build({ ...options, stdin })).outputFiles[0].contents);
+  return gzip((await build({ ...options, stdin, plugins: [trimmedSocketIo] })).outputFiles[0].contents);
 }
 
 const wasm = gzip(await read('dist/rtc_cafe_web_bg.wasm'));

@@ -7,9 +7,9 @@ import { EventEmitter } from './events.js';
 import { RTCCafeSignallingClient, type ApiVersion, type SignallerState } from './signaller.js';
 import type { ConnectionStats } from './stats.js';
 import {
+  LocalTracks,
   PeerTable,
   checkTrack,
-  pick,
   trackSource,
   type LocalTrack,
   type PeerRecord,
@@ -17,7 +17,6 @@ import {
   type TrackFilter,
   type TrackKind,
   type TrackOptions,
-  type TrackSource,
 } from './tracks.js';
 
 /** Options of {@link RTCCafeClient}. */
@@ -56,12 +55,6 @@ export interface RTCCafeClientEvents<Message = unknown> {
   error: [error: RTCCafeError];
 }
 
-/** A local track with its description in JSON. */
-interface Offered extends TrackSource {
-  readonly description: string;
-  readonly onEnded: () => void;
-}
-
 /** `setTimeout` takes no longer time than this. */
 const MAX_DELAY = 2 ** 31 - 1;
 
@@ -77,7 +70,7 @@ export class RTCCafeClient<Message = unknown> extends EventEmitter<RTCCafeClient
   readonly enableWebRTCHandshake: boolean;
   readonly #core = new Core(crypto.getRandomValues(new Uint8Array(32)));
   readonly #connections = new Map<number, Connection>();
-  readonly #tracks = new Map<string, Offered>();
+  readonly #tracks = new LocalTracks(this.#connections, (id) => this.removeTrack(id));
   readonly #peerTrackDefinitions = new PeerTable<TrackDefinition>();
   readonly #peerTracks = new PeerTable<MediaStreamTrack>();
   readonly #detach: () => void;
@@ -110,6 +103,7 @@ export class RTCCafeClient<Message = unknown> extends EventEmitter<RTCCafeClient
     });
     globalThis.addEventListener?.('pagehide', this.#onPageHide);
     globalThis.addEventListener?.('pageshow', this.#onPageShow);
+    globalThis.addEventListener?.('online', this.#onOnline);
     // What a signaller that is connected already has to tell waits for the handlers to be registered.
     queueMicrotask(() => {
       this.#flushing = false;
@@ -188,7 +182,8 @@ export class RTCCafeClient<Message = unknown> extends EventEmitter<RTCCafeClient
 
   /**
    * Offers a media track to all peers, those who connect later included. Each is sent it when it requests it. A track
-   * that ends by itself, as when the user stops sharing the screen, is removed. Adding a track again describes it anew.
+   * that ends by itself, as when the user stops sharing the screen, is removed. Adding a track again describes it anew,
+   * and limits its bitrate anew for those who get it; its codec is for requests from then on.
    *
    * @param track - From a camera, a microphone, the screen, a canvas; it must not have ended.
    * @param description - What peers are told about it: anything that has a JSON, up to 16 KiB.
@@ -199,12 +194,12 @@ export class RTCCafeClient<Message = unknown> extends EventEmitter<RTCCafeClient
   addTrack(track: MediaStreamTrack, description: unknown = 'no description', options?: TrackOptions | null): string {
     if (this.#closed) throw new RTCCafeError('CLOSED', 'the client is closed');
     checkTrack(track);
-    const { id, kind } = track;
+    const id = this.#tracks.idOf(track);
     const source = trackSource(track, options ?? {});
     const text = serialize(description, 'INVALID_DESCRIPTION');
     this.#input(() => {
-      rethrowing(() => this.#core.addTrack(id, kind, text));
-      void this.#hold(id, source, text);
+      rethrowing(() => this.#core.addTrack(id, track.kind, text));
+      this.#tracks.add(id, source, text);
     });
     return id;
   }
@@ -215,10 +210,7 @@ export class RTCCafeClient<Message = unknown> extends EventEmitter<RTCCafeClient
    * @returns The id, or `null` if there is no such track.
    */
   removeTrack(id: string): string | null {
-    const offered = this.#tracks.get(id);
-    if (!offered) return null;
-    offered.track.removeEventListener('ended', offered.onEnded);
-    this.#tracks.delete(id);
+    if (!this.#tracks.remove(id)) return null;
     this.#input(() => this.#core.removeTrack(id));
     return id;
   }
@@ -229,26 +221,21 @@ export class RTCCafeClient<Message = unknown> extends EventEmitter<RTCCafeClient
    *
    * @param id - What `addTrack` returned.
    * @param track - Of the same kind.
-   * @returns A promise that resolves when all who get the track get the new one. It rejects with an
-   * {@link RTCCafeError} `UNKNOWN_TRACK` or `INVALID_TRACK`.
+   * @returns A promise that resolves when all who get the track get the new one; of several calls the last one counts.
+   * It rejects with an {@link RTCCafeError} `UNKNOWN_TRACK`, or `INVALID_TRACK`, after which the track before is sent.
    */
-  async replaceTrack(id: string, track: MediaStreamTrack): Promise<void> {
-    const offered = this.#tracks.get(id);
-    if (!offered) throw new RTCCafeError('UNKNOWN_TRACK', `there is no track with the id ${id}`);
-    checkTrack(track, offered.track.kind);
-    await this.#hold(id, { ...offered, track }, offered.description);
+  replaceTrack(id: string, track: MediaStreamTrack): Promise<void> {
+    return this.#tracks.replace(id, track);
   }
 
   /** The tracks that were added; with a filter, those with these ids. */
   getTracks(idFilter?: TrackFilter): LocalTrack[] {
-    return pick(this.#tracks, idFilter).map(([id, { track, description }]) => {
-      return { id, description: JSON.parse(description), kind: track.kind as TrackKind, track };
-    });
+    return this.#tracks.select(idFilter);
   }
 
   /** The tracks that peers offer, by sid and id; with filters, those of these peers and with these ids. */
   getPeerTrackDefinitions(sidFilter?: TrackFilter, idFilter?: TrackFilter): PeerRecord<TrackDefinition> {
-    return this.#peerTrackDefinitions.select(sidFilter, idFilter);
+    return structuredClone(this.#peerTrackDefinitions.select(sidFilter, idFilter));
   }
 
   /** The tracks of peers that have arrived, by sid and id; with filters, those of these peers and with these ids. */
@@ -285,13 +272,14 @@ export class RTCCafeClient<Message = unknown> extends EventEmitter<RTCCafeClient
   /**
    * How the connection to a peer does.
    *
-   * @returns A promise that rejects with an {@link RTCCafeError} `NOT_CONNECTED` or `INVALID_ARGUMENT`.
+   * @returns A promise; of `null` as long as the browser does not tell the path, as in the first moments. It rejects
+   * with an {@link RTCCafeError} `NOT_CONNECTED` or `INVALID_ARGUMENT`.
    */
-  async getStats(sid: string): Promise<ConnectionStats> {
+  async getStats(sid: string): Promise<ConnectionStats | null> {
     checkTexts(sid);
     const id = this.#core.connectionOf(sid);
     const stats = id === undefined ? undefined : await this.#connections.get(id)?.stats();
-    if (!stats) throw new RTCCafeError('NOT_CONNECTED', `not connected to a peer with the sid ${sid}`);
+    if (stats === undefined) throw new RTCCafeError('NOT_CONNECTED', `not connected to a peer with the sid ${sid}`);
     return stats;
   }
 
@@ -304,22 +292,13 @@ export class RTCCafeClient<Message = unknown> extends EventEmitter<RTCCafeClient
     this.#input(() => this.#core.close(performance.now()));
     this.signaller.disconnect();
     this.#closed = true;
-    for (const id of this.#tracks.keys()) this.removeTrack(id);
+    for (const id of this.#tracks.ids) this.removeTrack(id);
     this.#detach();
     clearTimeout(this.#timer);
     globalThis.removeEventListener?.('pagehide', this.#onPageHide);
     globalThis.removeEventListener?.('pageshow', this.#onPageShow);
+    globalThis.removeEventListener?.('online', this.#onOnline);
     return null;
-  }
-
-  /** Keeps a local track, has it sent where one with this id is sent already, and notices when it ends. */
-  async #hold(id: string, source: TrackSource, description: string): Promise<void> {
-    const before = this.#tracks.get(id);
-    before?.track.removeEventListener('ended', before.onEnded);
-    const onEnded = () => this.removeTrack(id);
-    source.track.addEventListener('ended', onEnded);
-    this.#tracks.set(id, { ...source, description, onEnded });
-    await Promise.all([...this.#connections.values()].map((connection) => connection.replaceTrack(id, source.track)));
   }
 
   /** Tells the core something, and then does what it says. */
@@ -462,6 +441,9 @@ export class RTCCafeClient<Message = unknown> extends EventEmitter<RTCCafeClient
   readonly #onPageHide = () => {
     for (const connection of this.#connections.values()) connection.close();
   };
+
+  /** What was connected before may have a path no longer. */
+  readonly #onOnline = () => this.#input(() => this.#core.handleNetworkChange(performance.now()));
 
   /** A page that comes back from the back-forward cache has lost its peers, and looks for them anew. */
   readonly #onPageShow = ({ persisted }: PageTransitionEvent) => {

@@ -2,7 +2,7 @@
 
 import type { Command, ConnectionEvent } from './core.js';
 import { StatsMeter, type ConnectionStats } from './stats.js';
-import type { TrackSource } from './tracks.js';
+import type { TrackSender, TrackSource } from './tracks.js';
 
 /** Where a connection reports to. */
 export interface ConnectionReports {
@@ -17,7 +17,7 @@ export interface ConnectionReports {
 }
 
 /** A peer connection with its one data channel, and an m-line for each track. */
-export class Connection {
+export class Connection implements TrackSender {
   #pc: RTCPeerConnection | undefined;
   #channel: RTCDataChannel | undefined;
   #commands = Promise.resolve();
@@ -26,12 +26,16 @@ export class Connection {
   readonly #sending = new Map<string, RTCRtpTransceiver>();
   readonly #meter = new StatsMeter(performance.now());
   readonly #reports: ConnectionReports;
+  readonly #config: RTCConfiguration;
+  readonly #lowWater: number;
 
   /** Opens the connection. What is wrong with the configuration is reported as a failure. */
   constructor(config: RTCConfiguration, lowWater: number, reports: ConnectionReports) {
     this.#reports = reports;
+    this.#config = config;
+    this.#lowWater = lowWater;
     try {
-      this.#open(new RTCPeerConnection(config), lowWater);
+      this.#open();
     } catch (error) {
       this.#fail(error);
     }
@@ -55,23 +59,36 @@ export class Connection {
     return this.#pc?.getTransceivers().find((transceiver) => transceiver.mid === mid)?.receiver.track;
   }
 
-  /** Sends another track in the place of one, if that is sent. */
+  /** Sends another track in the place of one, if that is sent. Of several calls the last one counts. */
   async replaceTrack(id: string, track: MediaStreamTrack): Promise<void> {
     // Closed or stopped in the meantime, it sends nothing, which is no failure.
     const gone = (error: unknown) => {
       if (!this.#closed && this.#sending.has(id)) throw error;
     };
-    const sender = this.#sending.get(id)?.sender;
-    if (sender?.track !== track) await sender?.replaceTrack(track).catch(gone);
+    await this.#sending.get(id)?.sender.replaceTrack(track).catch(gone);
   }
 
-  /** How the connection does; `undefined` while there is none. */
-  async stats(): Promise<ConnectionStats | undefined> {
+  /** Limits a track anew, if it is sent. */
+  limitTrack(id: string, [limit]: RTCRtpEncodingParameters[]): void {
+    const sender = this.#sending.get(id)?.sender;
+    if (!sender) return;
+    const parameters = sender.getParameters();
+    for (const encoding of parameters.encodings) {
+      delete encoding.maxBitrate;
+      Object.assign(encoding, limit);
+    }
+    // One that was stopped in the meantime has no limits.
+    sender.setParameters(parameters).catch(() => {});
+  }
+
+  /** How the connection does: `null` while no path is known, `undefined` once it is closed. */
+  async stats(): Promise<ConnectionStats | null | undefined> {
     const report = await this.#pc?.getStats();
     return report && !this.#closed ? this.#meter.read(report, performance.now()) : undefined;
   }
 
-  #open(pc: RTCPeerConnection, lowWater: number): void {
+  #open(): RTCPeerConnection {
+    const pc = new RTCPeerConnection(this.#config);
     this.#pc = pc;
     pc.onicecandidate = ({ candidate }) => {
       // An empty candidate ends one generation; `null`, which follows, ends them all.
@@ -85,16 +102,28 @@ export class Connection {
     };
     const channel = pc.createDataChannel('rtc-cafe', { negotiated: true, id: 0 });
     this.#channel = channel;
-    channel.bufferedAmountLowThreshold = lowWater;
+    channel.bufferedAmountLowThreshold = this.#lowWater;
     channel.onopen = () => this.#report('channelOpen');
     channel.onclose = () => this.#report('channelClosed');
     // Frames are text; the core says what it thinks of an empty one.
     channel.onmessage = ({ data }) => this.#report('channelMessage', typeof data === 'string' ? data : '');
     channel.onbufferedamountlow = () => this.#reportBuffered(channel);
+    return pc;
+  }
+
+  /**
+   * Takes back a first offer. After a rollback Chromium may gather nothing any more, so another connection takes its
+   * place, of which the peer has seen as little.
+   */
+  #reopen(pc: RTCPeerConnection): RTCPeerConnection {
+    pc.onicecandidate = pc.onconnectionstatechange = null;
+    if (this.#channel) this.#channel.onclose = null;
+    pc.close();
+    return this.#open();
   }
 
   async #step(command: Command[0], detail = ''): Promise<void> {
-    const pc = this.#pc;
+    let pc = this.#pc;
     if (!pc || this.#closed) return;
     switch (command) {
       case 'createOffer':
@@ -102,6 +131,7 @@ export class Connection {
         if (!this.#closed) this.#reports.offer(sdp(pc), this.#ids());
         break;
       case 'acceptOffer':
+        if (pc.signalingState === 'have-local-offer' && !pc.currentRemoteDescription) pc = this.#reopen(pc);
         await pc.setRemoteDescription({ type: 'offer', sdp: detail });
         await pc.setLocalDescription();
         this.#report('answerCreated', sdp(pc));
@@ -119,6 +149,9 @@ export class Connection {
       case 'removeTrack':
         this.#sending.get(detail)?.stop();
         this.#sending.delete(detail);
+        break;
+      case 'restartIce':
+        pc.restartIce();
     }
   }
 

@@ -15,6 +15,7 @@ export type Command =
   | [command: 'addCandidate', candidate?: string]
   | [command: 'addTrack', id: string]
   | [command: 'removeTrack', id: string]
+  | [command: 'restartIce']
   | [command: 'send', frame: string]
   | [command: 'close'];
 

@@ -37,7 +37,7 @@ export type SignalModifier = (signalName: SignalName, payload: any) => unknown;
 export interface IoOptions {
   /** The path of the Socket.IO server. Default `/socket.io`. */
   path?: string;
-  /** Which transports to try. Default websocket, then polling. */
+  /** Which transports to try, of `'websocket'` and `'polling'`. Default websocket, then polling. */
   transports?: any[];
   /** Credentials for the namespace. */
   auth?: { [key: string]: any } | ((callback: (data: object) => void) => void);

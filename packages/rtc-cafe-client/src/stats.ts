@@ -37,8 +37,8 @@ export class StatsMeter {
     this.#before = this.#latest = { at, report: undefined };
   }
 
-  /** What the report says; `undefined` if no path is selected. */
-  read(report: RTCStatsReport, at: number): ConnectionStats | undefined {
+  /** What the report says; `null` if no path is selected. */
+  read(report: RTCStatsReport, at: number): ConnectionStats | null {
     const stats = [...report.values()] as Stat[];
     const transport = stats.find(({ selectedCandidatePairId }) => selectedCandidatePairId);
     const selected = ({ type, id, selected, nominated, state }: Stat) =>
@@ -46,7 +46,7 @@ export class StatsMeter {
       (transport ? id === transport['selectedCandidatePairId'] : (selected ?? (nominated && state === 'succeeded')));
     const pair = stats.find(selected);
     const [local, remote] = ['localCandidateId', 'remoteCandidateId'].map((key) => report.get(String(pair?.[key])));
-    if (!pair || !local || !remote) return undefined;
+    if (!pair || !local || !remote) return null;
     if (at - this.#latest.at >= MIN_SPAN) {
       this.#before = this.#latest;
       this.#latest = { at, report };

@@ -138,6 +138,16 @@ test('takes options of Socket.IO and a host without scheme', async () => {
   assert.equal(socket.handshake.query.a, 'b');
 });
 
+test('says that WebTransport is not included, and takes what comes behind it', async () => {
+  connect({ ioOptions: { transports: ['webtransport', 'websocket'] } });
+  await next(signaller, 'message.sid');
+  signaller.disconnect();
+  connect({ ioOptions: { transports: ['webtransport'] } });
+  const [error] = await next(signaller, 'error');
+  assert.equal(error.code, 'SIGNALLER_UNREACHABLE');
+  assert.match(error.message, /WebTransport is not included/);
+});
+
 test('refuses what it cannot work with', async () => {
   const refused = (options, code) => {
     assert.throws(() => new RTCCafeSignallingClient(options), { name: 'RTCCafeError', code });

@@ -62,5 +62,5 @@ test('loss is the part of the packets of the time that is measured', () => {
 test('finds the path that is used in every browser', () => {
   const relayed = report({}, { remote: 'relay', transport: false });
   assert.equal(new StatsMeter(0).read(relayed, 1000).path, 'relayed');
-  assert.equal(new StatsMeter(0).read(new Map(), 1000), undefined);
+  assert.equal(new StatsMeter(0).read(new Map(), 1000), null);
 });

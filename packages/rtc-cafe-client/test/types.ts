@@ -68,7 +68,10 @@ client.getPeerTrackDefinitions(null, ['id'])['sid']!['id'] satisfies TrackDefini
 client.getPeerTracks(['sid'])['sid']!['id'] satisfies MediaStreamTrack | undefined;
 client.requestPeerTrack('sid', 'id') satisfies null;
 client.removePeerTrack('sid', 'id') satisfies string | null;
-client.getStats('sid').then(({ path, packetLoss }) => [path === 'relayed', packetLoss.outgoing ?? 0]);
+client.getStats('sid').then((stats) => [stats?.path === 'relayed', stats?.packetLoss.outgoing ?? 0]);
+// @ts-expect-error It may not be known yet.
+client.getStats('sid').then(({ path }) => path);
+client.addTrack(track, null, { maxBitrate: null, codec: null });
 client.on('reassignPeerSid', async (oldSid: string, sid: string) => [oldSid, sid]);
 client.on('error', (error) => {
   error satisfies RTCCafeError;
