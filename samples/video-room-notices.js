@@ -20,13 +20,14 @@ export class Notices {
     setTimeout(() => shown.remove(), NEWS_FOR);
   }
 
-  /** Something that is wrong, in place of what was wrong before. */
+  /** Something that is wrong, in place of what was wrong before. Returns the element, to be removed when it is right. */
   problem(sentence) {
     this.forget();
     const close = make('button', { type: 'button', className: 'quiet', 'aria-label': 'Close this message', title: 'Close' }, icon('close'));
     const shown = this.#add('problem', sentence);
     shown.append(close);
     close.addEventListener('click', () => shown.remove());
+    return shown;
   }
 
   /** What was wrong is so no longer, or is tried again. */

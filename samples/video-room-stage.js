@@ -23,7 +23,10 @@ export class Stage {
     this.#room = room;
     this.#tell = tell;
     new ResizeObserver(() => this.#place()).observe(list);
-    document.addEventListener('pointerdown', () => this.#tiles.forEach((tile) => tile.unblock()));
+    // What of them counts as asking for sound differs between browsers, and between a mouse and a finger.
+    for (const event of ['pointerdown', 'click', 'keydown']) {
+      document.addEventListener(event, () => this.#tiles.forEach((tile) => tile.unblock()));
+    }
   }
 
   /** Brings everything up to date. */
@@ -42,6 +45,7 @@ export class Stage {
     for (const [key, model] of models) this.#tiles.get(key).show({ ...model, isOnStage: key === stage });
     this.#shown = keys;
     this.#follow(models);
+    this.#hearing();
     this.#place();
   }
 
@@ -76,7 +80,7 @@ export class Stage {
 
   #ownScreenModel() {
     const own = this.#ofOneself(this.#room.mine.screen);
-    return { ...own, what: 'screen', label: 'your screen', face: '', isMirrored: false, isMuted: false };
+    return { ...own, what: 'screen', label: 'screen', face: '', isMirrored: false, isMuted: false };
   }
 
   #ofOneself(own) {
@@ -105,12 +109,18 @@ export class Stage {
       this.#tiles.set(key, new Tile({
         changed: () => this.#tell.changed(),
         blocked: () => this.#tell.blocked(),
+        heard: () => this.#hearing(),
         pin: () => this.#pin(key),
         stop: (event) => this.#stop(key, event),
         hush: (event) => this.#hush(key, event),
       }));
     }
     return this.#tiles.get(key);
+  }
+
+  /** Tells when no tile is kept silent any more. */
+  #hearing() {
+    if (![...this.#tiles.values()].some((tile) => tile.isBlocked)) this.#tell.unblocked();
   }
 
   #stop(key, event) {

@@ -28,12 +28,20 @@ class Stream {
   /** The track while it flows, otherwise null. */
   track = null;
 
-  constructor(sid, definition, order) {
+  constructor(sid, id, order) {
     this.sid = sid;
-    this.id = definition.id;
+    this.id = id;
     /** Larger than that of those defined before. */
     this.order = order;
-    Object.assign(this, readDefinition(definition));
+  }
+
+  /** Takes over what its owner says about it; `others` are the same owner's. */
+  define(definition, others) {
+    const { kind, what, label } = readDefinition(definition);
+    // Two cameras of one person are told apart.
+    const taken = new Set(others.filter((other) => other !== this && other.kind === kind).map((other) => other.label));
+    Object.assign(this, { kind, what, label });
+    for (let count = 2; taken.has(this.label); count += 1) this.label = `${label} ${count}`;
   }
 }
 
@@ -42,6 +50,7 @@ export class Streams {
   #client;
   #tell;
   #bySid = new Map();
+  // By their ids: these are unique among everybody, and stay when somebody comes back under another sid.
   #declined = new Set();
   #automatic;
   #defined = 0;
@@ -81,21 +90,17 @@ export class Streams {
   }
 
   watch(stream) {
-    this.#declined.delete(this.#key(stream));
+    this.#declined.delete(stream.id);
     this.#request(stream);
     this.#tell.changed();
   }
 
   stop(stream) {
-    this.#declined.add(this.#key(stream));
+    this.#declined.add(stream.id);
     stream.wanted = false;
     stream.track = null;
     this.#try(() => this.#client.removePeerTrack(stream.sid, stream.id));
     this.#tell.changed();
-  }
-
-  #key({ sid, id }) {
-    return JSON.stringify([sid, id]);
   }
 
   #request(stream) {
@@ -103,7 +108,7 @@ export class Streams {
   }
 
   #offer(stream) {
-    if (!this.#automatic || stream.wanted || this.#declined.has(this.#key(stream))) return;
+    if (!this.#automatic || stream.wanted || this.#declined.has(stream.id)) return;
     const watched = this.of(stream.sid).filter((other) => other.wanted && other.kind === stream.kind);
     if (watched.length < AUTOMATIC_AT_MOST) this.#request(stream);
   }
@@ -111,15 +116,17 @@ export class Streams {
   #define(sid, definition) {
     if (!this.#bySid.has(sid)) this.#bySid.set(sid, new Map());
     const streams = this.#bySid.get(sid);
-    if (!streams.has(definition.id)) streams.set(definition.id, new Stream(sid, definition, this.#defined += 1));
-    this.#offer(streams.get(definition.id));
+    if (!streams.has(definition.id)) streams.set(definition.id, new Stream(sid, definition.id, this.#defined += 1));
+    const stream = streams.get(definition.id);
+    stream.define(definition, this.of(sid));
+    this.#offer(stream);
     this.#tell.changed();
   }
 
   #flowing(sid, id, track) {
     const stream = this.get(sid, id);
     // One that was stopped in this very moment may still arrive.
-    if (!stream || (track && this.#declined.has(this.#key(stream)))) return;
+    if (!stream || (track && this.#declined.has(id))) return;
     stream.track = track;
     stream.wanted ||= track !== null;
     this.#tell.changed();
@@ -127,7 +134,6 @@ export class Streams {
 
   #undefine(sid, id) {
     this.#bySid.get(sid)?.delete(id);
-    this.#declined.delete(this.#key({ sid, id }));
     this.#tell.changed();
   }
 
@@ -141,11 +147,7 @@ export class Streams {
     if (!streams || oldSid === sid) return;
     this.#bySid.delete(oldSid);
     this.#bySid.set(sid, streams);
-    for (const stream of streams.values()) {
-      const declined = this.#declined.delete(this.#key(stream));
-      stream.sid = sid;
-      if (declined) this.#declined.add(this.#key(stream));
-    }
+    for (const stream of streams.values()) stream.sid = sid;
     this.#tell.changed();
   }
 

@@ -14,6 +14,8 @@ export class Tile {
   #how = make('span', { className: 'how' });
   #muted = make('span', { className: 'silent', title: 'Muted' }, icon('muted'),
     make('span', { className: 'visually-hidden', textContent: 'muted' }));
+  #speaks = make('span', { className: 'speaks', title: 'Speaking' }, icon('speaking'),
+    make('span', { className: 'visually-hidden', textContent: 'speaking' }));
   #pin = make('button', { className: 'pin', type: 'button' }, icon('pin'));
   #hush = make('button', { className: 'hush', type: 'button' }, icon('hush'));
   #stop = make('button', { className: 'stop', type: 'button' }, icon('stop'));
@@ -22,12 +24,12 @@ export class Tile {
 
   /**
    * `tell.changed()` is told when the picture comes or goes, `tell.blocked()` when the browser keeps silent until a
-   * click; `tell.pin()`, `tell.hush(event)`, `tell.stop(event)` are the buttons.
+   * click or a key, `tell.heard()` when there is sound; `tell.pin()`, `tell.hush(event)`, `tell.stop(event)` are the buttons.
    */
   constructor(tell) {
     this.#tell = tell;
     this.element = make('li', { className: 'tile' }, this.#video, this.#avatar,
-      make('p', { className: 'caption' }, this.#muted, this.#name, this.#what, this.#how),
+      make('p', { className: 'caption' }, this.#muted, this.#speaks, this.#name, this.#what, this.#how),
       make('div', { className: 'actions' }, this.#hush, this.#stop, this.#pin));
     for (const event of ['loadeddata', 'resize', 'emptied']) this.#video.addEventListener(event, () => tell.changed());
     // A finger has nothing to hover with: a tap shows the buttons, another one hides them.
@@ -65,10 +67,11 @@ export class Tile {
   }
 
   #showActions({ isMine, isOnStage, name, label, id, track, isWaiting, sounds }) {
-    call(this.#pin, isOnStage ? `Show ${name} among the others` : `Show ${name} large`);
+    const thing = `${isMine ? 'your' : `${name}’s`} ${id ? label : 'tile'}`;
+    call(this.#pin, `Enlarge ${thing}`);
     this.#pin.setAttribute('aria-pressed', isOnStage);
     this.#stop.hidden = isMine || !id || !(track || isWaiting);
-    call(this.#stop, `Stop watching ${name}: ${label}`);
+    call(this.#stop, `Stop watching ${thing}`);
     this.#hush.hidden = isMine || !sounds.length;
     call(this.#hush, `Stop listening to ${name}`);
   }
@@ -87,7 +90,12 @@ export class Tile {
     this.#stop.focus({ preventScroll: true });
   }
 
-  /** Tries again to make sound, in a click. */
+  /** Whether the browser keeps it silent. */
+  get isBlocked() {
+    return [...this.#sounds.values()].some(({ paused }) => paused);
+  }
+
+  /** Tries again to make sound, in a click or at a key. */
   unblock() {
     for (const audio of this.#sounds.values()) if (audio.paused) this.#start(audio);
   }
@@ -136,14 +144,15 @@ export class Tile {
   }
 
   #start(audio) {
-    audio.play().catch((error) => error.name === 'NotAllowedError' && this.#tell.blocked());
+    audio.play().then(() => this.#tell.heard(), (error) => error.name === 'NotAllowedError' && this.#tell.blocked());
   }
 }
 
-function describe({ label, what }, media) {
+function describe({ label, what, isMine }, media) {
   if (media === 'waiting') return `${label} is coming…`;
   if (media === 'paused') return `${label} pauses`;
-  return what === 'camera' ? '' : label;
+  if (isMine) return what === 'camera' ? '' : `your ${label}`;
+  return label === 'camera' ? '' : label;
 }
 
 function write(element, text) {

@@ -13,8 +13,8 @@
 //     data-state              "connecting | connected": the connection to the person; data-path="direct | relayed", "" at first
 //     data-media              "none | waiting | live | paused": the picture
 //     video, audio[data-id]   what plays
-//     button.stop             stops watching; button.hush stops listening; button.pin (aria-pressed) shows it large
-//     .speaking               while the person is heard; .stage while it is large
+//     button.stop             stops watching; button.hush stops listening; button.pin (aria-pressed) enlarges it
+//     .speaking               while the person is heard; .stage while it is large; .tapped while its buttons are shown
 //   #offers > li              what is offered and not watched: data-sid, data-id, data-kind="video | audio", a button
 //   #notice                   .news and .problem
 //   #settings, #settings-button, #camera-device, #microphone-device, #automatic     the dialog
@@ -63,10 +63,15 @@ function enter(client, name, room) {
     changed,
     failed: (error) => problem(`That did not work: ${cleanLine(error?.message, MAX_EXCUSE)}`),
   });
+  /** What is said while the browser keeps silent. */
+  let silence = null;
   const stage = new Stage($('tiles'), $('invitation'), { client, name, mine, people, streams, speaking }, {
     changed,
     stopped: (stream, event) => giveUp(stream, event),
-    blocked: () => problem('The browser keeps silent until you click: click anywhere to hear the others.'),
+    blocked: () => {
+      if (!silence?.isConnected) silence = problem('The browser keeps silent until you click: click anywhere, or press a key, to hear the others.');
+    },
+    unblocked: () => silence?.remove(),
   });
 
   function show() {
@@ -129,8 +134,10 @@ function showOffers(people, streams, watch) {
     if (!cards.has(stream)) cards.set(stream, makeCard(stream, watch));
     const card = cards.get(stream);
     card.dataset.sid = stream.sid;
-    const who = card.querySelector('bdi');
-    if (who.textContent !== label) who.textContent = label;
+    write(card.querySelector('bdi'), label);
+    write(card.querySelector('.offer'), ` offers: ${stream.label}`);
+    const button = card.querySelector('button');
+    button.setAttribute('aria-label', `${button.textContent} ${stream.kind === 'audio' ? 'to ' : ''}${label}’s ${stream.label}`);
     return card;
   });
   const list = $('offers');
@@ -140,11 +147,15 @@ function showOffers(people, streams, watch) {
   list.hidden = !shown.length;
 }
 
+function write(element, text) {
+  if (element.textContent !== text) element.textContent = text;
+}
+
 function makeCard(stream, watch) {
   const button = make('button', { type: 'button', textContent: stream.kind === 'audio' ? 'Listen' : 'Watch' });
   button.addEventListener('click', (event) => watch(stream, event));
-  const { id, kind, what, label } = stream;
-  const sentence = make('p', {}, make('bdi'), ` offers: ${label}`);
+  const { id, kind, what } = stream;
+  const sentence = make('p', {}, make('bdi'), make('span', { className: 'offer' }));
   return make('li', { dataset: { id, kind } }, icon(what === 'screen' ? 'screen' : kind), sentence, button);
 }
 
