@@ -2,16 +2,41 @@
 
 use rtc_cafe_signaller::IceServer;
 
+use crate::listed::{Listed, listed};
+
 const FORMS: &str = "an ICE server is `stun:HOST[:PORT]` or `turn:USER:PASSWORD@HOST[:PORT][?transport=udp|tcp]`, \
     or the same with `stuns:` or `turns:`";
 
+/// One server, for whoever needs it in a form of its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Server {
+    /// Its address, without credentials.
+    pub(crate) url: String,
+    /// User and password.
+    pub(crate) credentials: Option<(String, String)>,
+}
+
+impl From<Server> for IceServer {
+    fn from(server: Server) -> Self {
+        match server.credentials {
+            Some((user, password)) => Self::new(server.url).credentials(user, password),
+            None => Self::new(server.url),
+        }
+    }
+}
+
+/// Reads one server of a list.
+pub(crate) fn parse_listed(text: &str) -> Result<Listed<Server>, String> {
+    listed(text, parse)
+}
+
 /// Reads one server. User and password may have any character percent-encoded.
-pub(crate) fn parse(text: &str) -> Result<IceServer, String> {
+fn parse(text: &str) -> Result<Server, String> {
     let (scheme, rest) = text.trim().split_once(':').ok_or(FORMS)?;
     match scheme {
         "stun" | "stuns" => {
             check_address(rest)?;
-            Ok(IceServer::new(format!("{scheme}:{rest}")))
+            Ok(Server { url: format!("{scheme}:{rest}"), credentials: None })
         }
         "turn" | "turns" => {
             let without = "a TURN server needs credentials: `turn:USER:PASSWORD@HOST`";
@@ -26,7 +51,8 @@ pub(crate) fn parse(text: &str) -> Result<IceServer, String> {
                 return Err("behind the `?` of a TURN server stands `transport=udp` or `transport=tcp`".to_owned());
             }
             check_address(address)?;
-            Ok(IceServer::new(format!("{scheme}:{server}")).credentials(decode(user)?, decode(password)?))
+            let credentials = Some((decode(user)?, decode(password)?));
+            Ok(Server { url: format!("{scheme}:{server}"), credentials })
         }
         _ => Err(FORMS.to_owned()),
     }
@@ -107,12 +133,15 @@ mod tests {
             "stun:[2001:db8::1]:3478",
             " stun:localhost ",
         ] {
-            assert_eq!(parse(good), Ok(IceServer::new(good.trim())), "{good}");
+            let server = Server { url: good.trim().to_owned(), credentials: None };
+            assert_eq!(parse(good), Ok(server), "{good}");
         }
-        let turn = IceServer::new("turn:turn.example.org:3478?transport=tcp").credentials("u", "p:@,ä");
-        assert_eq!(parse("turn:u:p:@%2C%c3%a4@turn.example.org:3478?transport=tcp"), Ok(turn));
-        let turns = IceServer::new("turns:[::1]").credentials("u", "p");
-        assert_eq!(parse("turns:u:p@[::1]"), Ok(turns));
+        let turn = |url: &str, user: &str, password: &str| {
+            Ok(Server { url: url.to_owned(), credentials: Some((user.to_owned(), password.to_owned())) })
+        };
+        let tcp = "turn:turn.example.org:3478?transport=tcp";
+        assert_eq!(parse("turn:u:p:@%2C%c3%a4@turn.example.org:3478?transport=tcp"), turn(tcp, "u", "p:@,ä"));
+        assert_eq!(parse("turns:u:p@[::1]"), turn("turns:[::1]", "u", "p"));
     }
 
     #[test]

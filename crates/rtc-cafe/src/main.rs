@@ -8,9 +8,15 @@ use tracing_subscriber::EnvFilter;
 mod app;
 mod files;
 mod ice;
+mod join;
+mod listed;
 mod listener;
 mod metrics;
+mod peer;
 mod serve;
+mod stop;
+mod text;
+mod transfer;
 
 /// Rooms in which browsers and programs find each other and connect over WebRTC.
 #[derive(Debug, Parser)]
@@ -28,18 +34,24 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     Serve(serve::Options),
+    Join(join::Options),
+    Send(transfer::send::Options),
+    Receive(transfer::receive::Options),
 }
 
 fn main() -> ExitCode {
     let Arguments { command, log } = Arguments::parse();
     let result = start_log(log).and_then(|()| match command {
         Command::Serve(options) => serve::run(options),
+        Command::Join(options) => join::run(options),
+        Command::Send(options) => transfer::send::run(options),
+        Command::Receive(options) => transfer::receive::run(options),
     });
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("rtc-cafe: {error:#}");
-            ExitCode::FAILURE
+            error.downcast_ref::<transfer::Failure>().map_or(ExitCode::FAILURE, transfer::Failure::exit_code)
         }
     }
 }

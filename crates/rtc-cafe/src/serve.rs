@@ -10,7 +10,12 @@ use anyhow::Context;
 use rtc_cafe_signaller::{IceServer, Signaller};
 use tokio::{net::TcpListener, time::timeout};
 
-use crate::{app, ice, listener};
+use crate::{
+    app, ice,
+    listed::{Listed, listed},
+    listener,
+    stop::StopSignals,
+};
 
 const DEFAULT_LISTEN: &str = "127.0.0.1:8080";
 /// How long open requests may take to end once the clients have been told to go.
@@ -51,25 +56,13 @@ pub(crate) struct Options {
         hide_env_values = true,
         value_name = "URL",
         value_delimiter = ',',
-        value_parser = ice_server
+        value_parser = ice::parse_listed
     )]
-    ice_server: Vec<Listed<IceServer>>,
-}
-
-/// An element of a list; `None` where nothing stands, as in an empty variable or behind the last comma.
-type Listed<T> = Option<T>;
-
-fn listed<T>(text: &str, parse: impl FnOnce(&str) -> Result<T, String>) -> Result<Listed<T>, String> {
-    let text = text.trim();
-    (!text.is_empty()).then(|| parse(text)).transpose()
+    ice_server: Vec<Listed<ice::Server>>,
 }
 
 fn origin(text: &str) -> Result<Listed<String>, String> {
     listed(text, parse_origin)
-}
-
-fn ice_server(text: &str) -> Result<Listed<IceServer>, String> {
-    listed(text, ice::parse)
 }
 
 fn parse_origin(text: &str) -> Result<String, String> {
@@ -91,7 +84,7 @@ async fn serve(options: Options) -> anyhow::Result<()> {
     let address = Some(options.listen.trim()).filter(|address| !address.is_empty());
     let listener = listen(address.unwrap_or(DEFAULT_LISTEN)).await?;
     let address = listener.local_addr()?;
-    let mut builder = Signaller::builder().ice_servers(options.ice_server.into_iter().flatten());
+    let mut builder = Signaller::builder().ice_servers(options.ice_server.into_iter().flatten().map(IceServer::from));
     for origin in options.allow_origin.iter().flatten() {
         builder = builder.allow_origin(origin);
     }
@@ -134,43 +127,6 @@ fn url(address: SocketAddr) -> String {
     format!("http://{host}:{}/", address.port())
 }
 
-/// By what the system or the user asks the program to stop.
-#[cfg(unix)]
-struct StopSignals {
-    terminate: tokio::signal::unix::Signal,
-    interrupt: tokio::signal::unix::Signal,
-}
-
-#[cfg(unix)]
-impl StopSignals {
-    fn new() -> io::Result<Self> {
-        use tokio::signal::unix::{SignalKind, signal};
-        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
-    }
-
-    async fn next(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-        }
-    }
-}
-
-/// By what the user asks the program to stop.
-#[cfg(not(unix))]
-struct StopSignals;
-
-#[cfg(not(unix))]
-impl StopSignals {
-    fn new() -> io::Result<Self> {
-        Ok(Self)
-    }
-
-    async fn next(&mut self) {
-        let _ = tokio::signal::ctrl_c().await;
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -180,14 +136,14 @@ mod tests {
         for good in ["*", "https://a.example", "http://localhost:5173", "https://a.example/"] {
             assert!(origin(good).is_ok(), "{good}");
         }
-        assert_eq!((origin(""), ice_server(" ")), (Ok(None), Ok(None)));
+        assert_eq!((origin(""), ice::parse_listed(" ")), (Ok(None), Ok(None)));
         for bad in ["a.example", "https://", "https://a.example/app", "ws://a.example"] {
             assert!(origin(bad).is_err(), "{bad}");
         }
-        assert!(ice_server("stun:stun.example.org:3478").is_ok());
-        assert!(ice_server("stun.example.org").is_err());
-        assert!(ice_server("turn:").is_err());
-        assert!(ice_server("turn:turn.example.org").unwrap_err().contains("credentials"));
+        assert!(ice::parse_listed("stun:stun.example.org:3478").is_ok());
+        assert!(ice::parse_listed("stun.example.org").is_err());
+        assert!(ice::parse_listed("turn:").is_err());
+        assert!(ice::parse_listed("turn:turn.example.org").unwrap_err().contains("credentials"));
     }
 
     #[test]

@@ -1,0 +1,150 @@
+//! Writes JSON lines to standard output, each at once.
+
+use std::{borrow::Cow, io};
+
+use rtc_cafe_client::{Event, Message, TrackDefinition};
+use rtc_cafe_wire::json::Writer;
+use serde_json::value::RawValue;
+use tokio::{
+    io::{AsyncWriteExt, Stdout},
+    sync::Mutex,
+};
+
+use super::Refusal;
+use crate::join::recordings::Complete;
+
+/// Standard output, for whoever has something to tell.
+#[derive(Debug)]
+pub(crate) struct Output(Mutex<Stdout>);
+
+impl Output {
+    pub(crate) fn new() -> Self {
+        Self(Mutex::new(tokio::io::stdout()))
+    }
+
+    /// Writes whole lines. Waits for whoever reads them.
+    pub(crate) async fn write(&self, lines: &str) -> io::Result<()> {
+        let mut output = self.0.lock().await;
+        output.write_all(lines.as_bytes()).await?;
+        output.flush().await
+    }
+}
+
+/// The line of an event.
+pub(crate) fn event(event: &Event) -> String {
+    let line = |name: &str| Writer::new().string("event", name);
+    let about = |name: &str, sid: &rtc_cafe_client::Sid| line(name).string("sid", sid.as_str());
+    let writer = match event {
+        Event::Message { sender, message } => match one_line(message) {
+            Some(message) => line("message").string("sender", sender.as_str()).raw("message", &message),
+            None => line("error")
+                .string("code", "PROTOCOL")
+                .string("message", "a message is no JSON")
+                .string("sid", sender.as_str()),
+        },
+        Event::ConnectToPeer { sid } => about("connectToPeer", sid),
+        Event::AcquireSid { sid } => about("acquireSid", sid),
+        Event::SignallerStateChanged { state } => line("signallerStateChanged").string("state", state.as_str()),
+        Event::DisconnectFromPeer { sid } => about("disconnectFromPeer", sid),
+        Event::ReassignPeerSid { old_sid, sid } => {
+            line("reassignPeerSid").string("oldSid", old_sid.as_str()).string("sid", sid.as_str())
+        }
+        Event::PeerTrackDefined { sid, definition: track } => {
+            about("peerTrackDefined", sid).raw("definition", &definition(track))
+        }
+        Event::PeerTrackIdentified { sid, id, track } => {
+            about("peerTrackIdentified", sid).string("id", id.as_str()).string("kind", track.kind().as_str())
+        }
+        Event::PeerTrackRemoved { sid, id } => about("peerTrackRemoved", sid).string("id", id.as_str()),
+        Event::PeerTrackDefinitionRemoved { sid, definition } => about("peerTrackDefinitionRemoved", sid)
+            .string("id", definition.id.as_str())
+            .string("kind", definition.kind.as_str())
+            .raw("description", &description(&definition.description)),
+        Event::Error { code, message, sid } => line("error")
+            .string("code", code.as_str())
+            .string("message", message)
+            .optional("sid", sid.as_ref().map(rtc_cafe_client::Sid::as_str)),
+        // The enum may grow.
+        _ => return String::new(),
+    };
+    writer.finish() + "\n"
+}
+
+/// The line of a recording whose file is complete.
+pub(crate) fn recorded(complete: &Complete) -> String {
+    let writer = Writer::new().string("event", "recorded").string("sid", complete.sid.as_str());
+    let writer = writer.string("id", complete.id.as_str()).string("file", &complete.path.to_string_lossy());
+    let seconds = format!("{:.3}", complete.duration.as_secs_f64());
+    writer.raw("frames", &complete.frames.to_string()).raw("seconds", &seconds).finish() + "\n"
+}
+
+/// The line of how a call ended.
+pub(crate) fn answer(call: Option<&RawValue>, done: Result<String, Refusal>) -> String {
+    match done {
+        Ok(value) => result(call, &value),
+        Err(refusal) => error(call, &refusal),
+    }
+}
+
+/// The line of what a call returned.
+fn result(call: Option<&RawValue>, value: &str) -> String {
+    with_call(Writer::new().string("event", "result"), call).raw("value", value).finish() + "\n"
+}
+
+/// The line of why a call failed.
+pub(crate) fn error(call: Option<&RawValue>, refusal: &Refusal) -> String {
+    let writer = Writer::new().string("event", "error").string("code", refusal.code);
+    with_call(writer.string("message", &refusal.message), call).finish() + "\n"
+}
+
+fn with_call(writer: Writer, call: Option<&RawValue>) -> Writer {
+    match call {
+        Some(call) => writer.raw("call", call.get()),
+        None => writer,
+    }
+}
+
+/// A track as its owner describes it.
+pub(crate) fn definition(track: &TrackDefinition) -> String {
+    let writer = Writer::new().string("id", track.id.as_str());
+    writer.raw("description", &description(&track.description)).string("kind", track.kind.as_str()).finish()
+}
+
+/// A description, or `null` for one that is no JSON.
+pub(crate) fn description(message: &Message) -> Cow<'_, str> {
+    one_line(message).unwrap_or(Cow::Borrowed("null"))
+}
+
+/// The JSON of a message on one line; `None` if it is none.
+fn one_line(message: &Message) -> Option<Cow<'_, str>> {
+    serde_json::from_str::<&RawValue>(message.as_json()).ok().map(|json| unbroken(json.get()))
+}
+
+/// In JSON, line breaks stand between tokens only.
+fn unbroken(json: &str) -> Cow<'_, str> {
+    match json.contains(['\n', '\r']) {
+        true => Cow::Owned(json.replace(['\n', '\r'], " ")),
+        false => Cow::Borrowed(json),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_stays_on_one_line() {
+        assert_eq!(unbroken("{\"a\":\r\n 1}"), "{\"a\":   1}");
+        assert_eq!(unbroken("\"a\\n\""), "\"a\\n\"");
+    }
+
+    #[test]
+    fn answers_have_their_call() {
+        let call = RawValue::from_string("[1]".to_owned()).unwrap();
+        assert_eq!(result(Some(&call), "null"), "{\"event\":\"result\",\"call\":[1],\"value\":null}\n");
+        assert_eq!(result(None, "\"a\""), "{\"event\":\"result\",\"value\":\"a\"}\n");
+        let refusal = Refusal::new("UNKNOWN_OP", "what?");
+        let expected = "{\"event\":\"error\",\"code\":\"UNKNOWN_OP\",\"message\":\"what?\",\"call\":[1]}\n";
+        assert_eq!(error(Some(&call), &refusal), expected);
+    }
+}

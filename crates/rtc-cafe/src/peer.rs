@@ -1,0 +1,81 @@
+//! How a command becomes a peer: the options that `join`, `send` and `receive` have in common.
+
+use anyhow::Context;
+use rtc_cafe_client::{Client, Events, IceServer, RoomId, RtcConfig};
+
+use crate::{
+    ice,
+    listed::Listed,
+    text::{MAX_NAME, clean_line},
+};
+
+const DEFAULT_SERVER: &str = "http://127.0.0.1:8080";
+
+/// Where the others are, and the way to them.
+#[derive(Debug, clap::Args)]
+pub(crate) struct PeerOptions {
+    /// The room to meet in, any text
+    #[arg(value_name = "ROOM", value_parser = room)]
+    pub(crate) room: RoomId,
+
+    /// URL of the signalling server
+    #[arg(long, env = "RTC_CAFE_SERVER", value_name = "URL", default_value = DEFAULT_SERVER)]
+    server: String,
+
+    /// STUN or TURN server to use; repeat it, or separate several by commas
+    ///
+    /// Without any, those that the signalling server names are used. It is `stun:HOST[:PORT]` or
+    /// `turn:USER:PASSWORD@HOST[:PORT][?transport=udp|tcp]`, or the same with `stuns:` or `turns:`.
+    #[arg(
+        long,
+        env = "RTC_CAFE_ICE_SERVER",
+        hide_env_values = true,
+        value_name = "URL",
+        value_delimiter = ',',
+        value_parser = ice::parse_listed
+    )]
+    ice_server: Vec<Listed<ice::Server>>,
+
+    /// Connects over TURN servers only, so that the others do not see this machine's addresses
+    #[arg(long, env = "RTC_CAFE_RELAY_ONLY", value_parser = clap::builder::FalseyValueParser::new())]
+    relay_only: bool,
+}
+
+fn room(text: &str) -> Result<RoomId, String> {
+    RoomId::named(text).map_err(|error| error.to_string())
+}
+
+impl From<ice::Server> for IceServer {
+    fn from(server: ice::Server) -> Self {
+        match server.credentials {
+            Some((user, password)) => Self::new(server.url).with_credentials(user, password),
+            None => Self::new(server.url),
+        }
+    }
+}
+
+impl PeerOptions {
+    /// Begins to connect, and joins the room.
+    pub(crate) fn connect(&self) -> anyhow::Result<(Client, Events)> {
+        let server = Some(self.server.trim()).filter(|server| !server.is_empty()).unwrap_or(DEFAULT_SERVER);
+        let mut config = RtcConfig::new(self.ice_server.iter().flatten().cloned().map(IceServer::from));
+        config.relay_only = self.relay_only;
+        let client = Client::builder(server).rtc_config(config).connect();
+        let (client, events) = client.with_context(|| format!("cannot use the server {server:?}"))?;
+        client.join_room(self.room.clone())?;
+        Ok((client, events))
+    }
+
+    /// The room, safe to show.
+    pub(crate) fn room_name(&self) -> String {
+        let name = serde_json::from_str::<String>(self.room.as_json()).unwrap_or_default();
+        clean_line(&name, 60)
+    }
+}
+
+/// The name to go by: the one that was chosen, or else the user's.
+pub(crate) fn own_name(chosen: Option<&str>) -> String {
+    let user = ["USER", "USERNAME", "LOGNAME"].into_iter().filter_map(|name| std::env::var(name).ok());
+    let names = chosen.map(str::to_owned).into_iter().chain(user);
+    names.map(|name| clean_line(&name, MAX_NAME)).find(|name| !name.is_empty()).unwrap_or_else(|| "guest".to_owned())
+}
