@@ -6,6 +6,7 @@ use clap::{Parser, Subcommand};
 
 mod client;
 mod metric;
+mod native;
 mod process;
 mod relay;
 mod report;
@@ -24,23 +25,38 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Benchmark {
     Signaller(signaller::Options),
+    Native(native::Options),
     /// Serves the bare websocket relay that the signaller is compared with
     #[command(hide = true)]
     Relay,
+    /// Measures one part of `native` in a process of its own
+    #[command(hide = true)]
+    NativePart(native::PartOptions),
 }
 
 fn main() -> ExitCode {
-    let everything = || Arguments::parse_from(["bench", "signaller"]).benchmark;
-    let result = match Arguments::parse().benchmark.or_else(everything) {
-        Some(Benchmark::Signaller(options)) => signaller::run(&options),
-        Some(Benchmark::Relay) => relay::run(),
-        None => Ok(()),
+    let result = match Arguments::parse().benchmark {
+        Some(benchmark) => benchmark.run(),
+        None => ["signaller", "native"]
+            .into_iter()
+            .try_for_each(|name| Arguments::parse_from(["bench", name]).benchmark.map_or(Ok(()), Benchmark::run)),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("bench: {error:#}");
             ExitCode::FAILURE
+        }
+    }
+}
+
+impl Benchmark {
+    fn run(self) -> anyhow::Result<()> {
+        match self {
+            Self::Signaller(options) => signaller::run(&options),
+            Self::Native(options) => native::run(&options),
+            Self::Relay => relay::run(),
+            Self::NativePart(options) => native::run_part(&options),
         }
     }
 }

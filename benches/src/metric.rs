@@ -2,7 +2,18 @@
 
 use std::collections::BTreeMap;
 
-/// A number that is measured.
+/// The numbers of one benchmark.
+pub(crate) trait Measured: Copy + Ord + 'static {
+    /// In the order in which they are shown.
+    const ALL: &'static [Self];
+
+    fn about(self) -> About;
+
+    /// Where the time or the memory goes, and what would save it.
+    fn hint(self) -> Option<&'static str>;
+}
+
+/// A number that is measured of the signaller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Metric {
     Memory,
@@ -22,8 +33,8 @@ pub(crate) enum Metric {
 /// What there is to know of a metric.
 pub(crate) struct About {
     /// In the JSON.
-    pub(crate) key: &'static str,
-    pub(crate) title: &'static str,
+    pub(crate) key: String,
+    pub(crate) title: String,
     pub(crate) unit: &'static str,
     pub(crate) digits: usize,
     /// Whether more is better, as of rates.
@@ -32,8 +43,8 @@ pub(crate) struct About {
     pub(crate) budget: Option<f64>,
 }
 
-impl Metric {
-    pub(crate) const ALL: [Self; 12] = [
+impl Measured for Metric {
+    const ALL: &'static [Self] = &[
         Self::Memory,
         Self::MemoryUsed,
         Self::Connects,
@@ -48,7 +59,7 @@ impl Metric {
         Self::PacedCpu,
     ];
 
-    pub(crate) const fn about(self) -> About {
+    fn about(self) -> About {
         match self {
             Self::Memory => cost("memory_kb", "memory per idle connection", "KB", 1).within(12.0),
             Self::MemoryUsed => cost("memory_in_room_kb", "  after joining a room of 8", "KB", 1).within(12.0),
@@ -64,14 +75,10 @@ impl Metric {
             Self::PacedCpu => cost("paced_cpu_s", "CPU per 100,000 at 1,500 a second", "s", 2),
         }
     }
-}
 
-impl Metric {
-    /// Where the time or the memory goes, and what would save it.
-    ///
     /// As `perf record`, `strace -fc` and `heaptrack` of the release server show under `--only relay` and
     /// `--only paced`; look again when the server has changed.
-    pub(crate) const fn hint(self) -> Option<&'static str> {
+    fn hint(self) -> Option<&'static str> {
         match self {
             Self::Memory | Self::MemoryUsed => Some(
                 "4 KB of it are the read buffer of the connection; reading into one that all connections of a worker \
@@ -107,40 +114,46 @@ impl Metric {
 }
 
 /// Less of it is better.
-const fn cost(key: &'static str, title: &'static str, unit: &'static str, digits: usize) -> About {
-    About { key, title, unit, digits, more: false, budget: None }
+pub(crate) fn cost(key: impl Into<String>, title: impl Into<String>, unit: &'static str, digits: usize) -> About {
+    About { key: key.into(), title: title.into(), unit, digits, more: false, budget: None }
 }
 
 /// More of it is better.
-const fn rate(key: &'static str, title: &'static str) -> About {
-    About { key, title, unit: "/s", digits: 0, more: true, budget: None }
+pub(crate) fn rate(key: impl Into<String>, title: impl Into<String>) -> About {
+    About { more: true, ..cost(key, title, "/s", 0) }
 }
 
 impl About {
     /// What stands between a number and the unit.
-    pub(crate) const fn space(&self) -> &'static str {
-        if self.more { "" } else { " " }
+    pub(crate) fn space(&self) -> &'static str {
+        if self.unit.starts_with('/') { "" } else { " " }
     }
 
-    const fn within(self, budget: f64) -> Self {
+    pub(crate) fn within(self, budget: f64) -> Self {
         Self { budget: Some(budget), ..self }
     }
 }
 
 /// Measured values, one for each round.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Samples(BTreeMap<Metric, Vec<f64>>);
+#[derive(Debug, Clone)]
+pub(crate) struct Samples<M = Metric>(BTreeMap<M, Vec<f64>>);
 
-impl Samples {
-    pub(crate) fn add(&mut self, metric: Metric, value: f64) {
+impl<M> Default for Samples<M> {
+    fn default() -> Self {
+        Self(BTreeMap::new())
+    }
+}
+
+impl<M: Measured> Samples<M> {
+    pub(crate) fn add(&mut self, metric: M, value: f64) {
         self.0.entry(metric).or_default().push(value);
     }
 
-    pub(crate) fn of(&self, metric: Metric) -> &[f64] {
+    pub(crate) fn of(&self, metric: M) -> &[f64] {
         self.0.get(&metric).map_or(&[], Vec::as_slice)
     }
 
-    pub(crate) fn median(&self, metric: Metric) -> f64 {
+    pub(crate) fn median(&self, metric: M) -> f64 {
         percentile(self.of(metric).to_vec(), 0.5)
     }
 }

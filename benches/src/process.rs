@@ -102,7 +102,7 @@ impl std::ops::Sub for Cpu {
 #[derive(Debug)]
 pub(crate) struct Server {
     child: Child,
-    pid: u32,
+    pub(crate) process: Process,
     pub(crate) address: SocketAddr,
     pub(crate) target: Target,
 }
@@ -131,7 +131,7 @@ impl Server {
             .kill_on_drop(true)
             .spawn()
             .with_context(|| format!("cannot start the {}", target.name()))?;
-        let pid = child.id().context("the server ended at once")?;
+        let process = Process(child.id().context("the server ended at once")?);
         let stdout = child.stdout.take().context("the server has no standard output")?;
         let mut line = String::new();
         timeout(READY, BufReader::new(stdout).read_line(&mut line))
@@ -139,7 +139,7 @@ impl Server {
             .context("the server is not ready in time")??;
         let address = line.split_once("http://").map_or("", |(_, rest)| rest.trim_end().trim_end_matches('/'));
         let address = address.parse().with_context(|| format!("the {} says no address: {line:?}", target.name()))?;
-        Ok(Self { child, pid, address, target })
+        Ok(Self { child, process, address, target })
     }
 
     pub(crate) async fn stop(mut self) -> anyhow::Result<()> {
@@ -147,6 +147,17 @@ impl Server {
             bail!("the {} ended by itself: {status}", self.target.name());
         }
         self.child.kill().await.context("cannot end the server")
+    }
+}
+
+/// A process, to see what it uses.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Process(pub(crate) u32);
+
+impl Process {
+    /// This one.
+    pub(crate) fn own() -> Self {
+        Self(std::process::id())
     }
 
     /// Processor time used so far.
@@ -162,7 +173,7 @@ impl Server {
 
     /// The time that the threads have run, where the kernel counts it.
     fn run_time(&self) -> Option<f64> {
-        let tasks = fs::read_dir(format!("/proc/{}/task", self.pid)).ok()?;
+        let tasks = fs::read_dir(format!("/proc/{}/task", self.0)).ok()?;
         let mut nanoseconds = 0.0;
         for task in tasks {
             let schedstat = fs::read_to_string(task.ok()?.path().join("schedstat")).ok()?;
@@ -180,7 +191,7 @@ impl Server {
     }
 
     fn read(&self, file: &str) -> anyhow::Result<String> {
-        let path = format!("/proc/{}/{file}", self.pid);
+        let path = format!("/proc/{}/{file}", self.0);
         fs::read_to_string(&path).with_context(|| format!("cannot read {path}; this benchmark runs on Linux"))
     }
 }

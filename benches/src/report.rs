@@ -4,10 +4,7 @@ use std::{env, fmt::Write, fs, io::IsTerminal, thread, time::Duration};
 
 use serde_json::{Map, Value, json};
 
-use crate::{
-    metric::{Metric, Samples},
-    signaller::Options,
-};
+use crate::metric::{Measured, Samples};
 
 /// From this ratio on, what is not over its budget is explained too.
 const FAR: f64 = 1.25;
@@ -15,23 +12,44 @@ const FAR: f64 = 1.25;
 /// Most characters in a line of text.
 const WIDTH: usize = 100;
 
-/// A metric of both servers.
-struct Row {
-    metric: Metric,
-    ours: f64,
-    relay: f64,
+/// What ours is compared with.
+pub(crate) struct Other<'a, M> {
+    pub(crate) name: &'static str,
+    /// In the JSON.
+    pub(crate) key: &'static str,
+    pub(crate) samples: &'a Samples<M>,
 }
 
-impl Row {
-    /// What was measured.
-    fn all(ours: &Samples, relay: &Samples) -> Vec<Self> {
-        let measured = Metric::ALL.into_iter().filter(|&metric| !ours.of(metric).is_empty());
-        measured.map(|metric| Self { metric, ours: ours.median(metric), relay: relay.median(metric) }).collect()
+/// What a benchmark has measured.
+pub(crate) struct Report<'a, M> {
+    pub(crate) title: &'static str,
+    /// How it was measured.
+    pub(crate) conditions: String,
+    /// How often.
+    pub(crate) rounds: usize,
+    pub(crate) ours: &'a Samples<M>,
+    /// The first one is the floor.
+    pub(crate) others: Vec<Other<'a, M>>,
+    /// What there is to know of the table, under it.
+    pub(crate) notes: String,
+}
+
+/// A line of the table.
+struct Row<M> {
+    metric: M,
+    ours: f64,
+    others: Vec<f64>,
+}
+
+impl<M: Measured> Row<M> {
+    /// How many times what another costs; for rates, how many times as fast the other is.
+    fn ratio(&self, other: f64) -> f64 {
+        if self.metric.about().more { other / self.ours } else { self.ours / other }
     }
 
-    /// How many times what the relay costs; for rates, how many times as fast the relay is.
-    fn ratio(&self) -> f64 {
-        if self.metric.about().more { self.relay / self.ours } else { self.ours / self.relay }
+    /// The ratio to the floor.
+    fn distance(&self) -> f64 {
+        self.others.first().map_or(f64::NAN, |&floor| self.ratio(floor))
     }
 
     /// How many times the budget is used.
@@ -43,78 +61,131 @@ impl Row {
         self.used().is_some_and(|used| used > 1.0)
     }
 
-    fn cells(&self) -> [String; 6] {
+    /// The title, ours, each other with its ratio, the budget, the verdict.
+    fn cells(&self) -> Vec<String> {
         let about = self.metric.about();
-        let number = |value: f64| format!("{}{}{}", grouped(value, about.digits), about.space(), about.unit);
+        let number = |value: f64| match value.is_nan() {
+            true => String::new(),
+            false => format!("{}{}{}", grouped(value, about.digits), about.space(), about.unit),
+        };
+        let ratio = |other: f64| if other.is_nan() { String::new() } else { format!("{:.2}", self.ratio(other)) };
         let verdict = match self.used() {
             None => String::new(),
             Some(used) if used <= 1.0 => String::from("within"),
             Some(used) => format!("{used:.2} times over"),
         };
-        let title = about.title.to_owned();
-        let budget = about.budget.map(number).unwrap_or_default();
-        [title, number(self.ours), number(self.relay), format!("{:.2}", self.ratio()), budget, verdict]
+        let mut cells = vec![about.title.clone(), number(self.ours)];
+        cells.extend(self.others.iter().flat_map(|&other| [number(other), ratio(other)]));
+        cells.extend([about.budget.map(number).unwrap_or_default(), verdict]);
+        cells
     }
 }
 
-/// The table for people, in colour where it is a terminal that shows it.
-pub(crate) fn table(ours: &Samples, relay: &Samples, options: &Options, took: Duration) -> String {
-    let rows = Row::all(ours, relay);
-    let paint = Paint::of_stdout();
-    let mut out = String::from("\n");
-    heading(&mut out, options, took, paint);
-    body(&mut out, &rows, paint);
-    out.push_str(
-        "\nRatio: what ours costs in terms of the bare relay; for rates, how many times as fast the relay is.\n",
-    );
-    distance(&mut out, &rows, paint);
-    out
-}
-
-fn heading(out: &mut String, options: &Options, took: Duration, paint: Paint) {
-    let cores = thread::available_parallelism().map_or(1, usize::from);
-    let rounds = if options.rounds == 1 { String::from("1 round") } else { format!("median of {}", options.rounds) };
-    let title = paint.bold("The signaller beside a bare websocket relay");
-    let connections = grouped(options.connections as f64, 0);
-    let _ = writeln!(out, "{title}");
-    let _ = writeln!(out, "{connections} connections, {rounds}, {cores} cores, loopback, {} s", took.as_secs());
-    if let Some(load) = load().filter(|&load| load > cores as f64) {
-        let busy = format!(
-            "The machine does other things meanwhile (load {load:.1}): times and rates suffer; believe CPU and memory."
-        );
-        let _ = writeln!(out, "{}", paint.yellow(&busy));
+impl<M: Measured> Report<'_, M> {
+    /// What was measured.
+    fn rows(&self) -> Vec<Row<M>> {
+        let measured = M::ALL.iter().copied().filter(|&metric| !self.ours.of(metric).is_empty());
+        let row = |metric| Row {
+            metric,
+            ours: self.ours.median(metric),
+            others: self.others.iter().map(|other| other.samples.median(metric)).collect(),
+        };
+        measured.map(row).collect()
     }
-    out.push('\n');
-}
 
-fn body(out: &mut String, rows: &[Row], paint: Paint) {
-    let head = ["", "ours", "bare relay", "ratio", "budget", "verdict"].map(String::from);
-    let cells: Vec<_> = rows.iter().map(Row::cells).collect();
-    let mut widths = [0; 6];
-    for line in cells.iter().chain([&head]) {
-        for (width, cell) in widths.iter_mut().zip(line) {
-            *width = cell.chars().count().max(*width);
+    pub(crate) fn print(&self, json: bool, took: Duration) {
+        match json {
+            true => println!("{:#}", self.json()),
+            false => print!("{}", self.table(took)),
         }
     }
-    let line = |[title, numbers @ .., verdict]: &[String; 6], paint_verdict: &dyn Fn(&str) -> String| {
-        let mut line = format!("{title:0$}", widths[0]);
-        for (number, width) in numbers.iter().zip(&widths[1..]) {
-            let _ = write!(line, "   {number:>width$}");
+
+    /// The table for people, in colour where it is a terminal that shows it.
+    fn table(&self, took: Duration) -> String {
+        let rows = self.rows();
+        let paint = Paint::of_stdout();
+        let mut out = String::from("\n");
+        self.heading(&mut out, took, paint);
+        self.body(&mut out, &rows, paint);
+        out.push('\n');
+        for line in self.notes.lines() {
+            wrap(&mut out, line);
         }
-        if !verdict.is_empty() {
-            let _ = write!(line, "   {}", paint_verdict(verdict));
+        distance(&mut out, &rows, paint);
+        out
+    }
+
+    fn heading(&self, out: &mut String, took: Duration, paint: Paint) {
+        let cores = thread::available_parallelism().map_or(1, usize::from);
+        let rounds = if self.rounds == 1 { String::from("1 round") } else { format!("median of {}", self.rounds) };
+        let _ = writeln!(out, "{}", paint.bold(self.title));
+        let _ = writeln!(out, "{}, {rounds}, {cores} cores, loopback, {} s", self.conditions, took.as_secs());
+        if let Some(load) = load().filter(|&load| load > cores as f64) {
+            let busy = format!(
+                "The machine does other things meanwhile (load {load:.1}): times and rates suffer; believe CPU and memory."
+            );
+            let _ = writeln!(out, "{}", paint.yellow(&busy));
         }
-        line.trim_end().to_owned()
-    };
-    let _ = writeln!(out, "{}", paint.bold(&line(&head, &str::to_owned)));
-    for (row, cells) in rows.iter().zip(&cells) {
-        let colour = |text: &str| if row.is_over() { paint.red(text) } else { paint.green(text) };
-        let _ = writeln!(out, "{}", line(cells, &colour));
+        out.push('\n');
+    }
+
+    fn body(&self, out: &mut String, rows: &[Row<M>], paint: Paint) {
+        let mut head = vec!["", "ours"];
+        head.extend(self.others.iter().flat_map(|other| [other.name, "ratio"]));
+        head.extend(["budget", "verdict"]);
+        let head: Vec<_> = head.into_iter().map(String::from).collect();
+        let cells: Vec<_> = rows.iter().map(Row::cells).collect();
+        let mut widths = vec![0; head.len()];
+        for line in cells.iter().chain([&head]) {
+            for (width, cell) in widths.iter_mut().zip(line) {
+                *width = cell.chars().count().max(*width);
+            }
+        }
+        let line = |cells: &[String], paint_verdict: &dyn Fn(&str) -> String| {
+            let [title, numbers @ .., verdict] = cells else { return String::new() };
+            let mut line = format!("{title:0$}", widths[0]);
+            for (number, width) in numbers.iter().zip(&widths[1..]) {
+                let _ = write!(line, "   {number:>width$}");
+            }
+            if !verdict.is_empty() {
+                let _ = write!(line, "   {}", paint_verdict(verdict));
+            }
+            line.trim_end().to_owned()
+        };
+        let _ = writeln!(out, "{}", paint.bold(&line(&head, &str::to_owned)));
+        for (row, cells) in rows.iter().zip(&cells) {
+            let colour = |text: &str| if row.is_over() { paint.red(text) } else { paint.green(text) };
+            let _ = writeln!(out, "{}", line(cells, &colour));
+        }
+    }
+
+    /// The table for programs, with the values of every round.
+    fn json(&self) -> Value {
+        let entry = |row: Row<M>| {
+            let about = row.metric.about();
+            let mut value = json!({
+                "unit": about.unit,
+                "ours": row.ours,
+                "ratio": row.distance(),
+                "budget": about.budget,
+                "within": row.used().map(|used| used <= 1.0),
+                "rounds": { "ours": self.ours.of(row.metric) },
+            });
+            for (number, (other, &median)) in self.others.iter().zip(&row.others).enumerate() {
+                value[other.key] = json!(median);
+                value["rounds"][other.key] = json!(other.samples.of(row.metric));
+                if number > 0 {
+                    value[format!("{}_ratio", other.key)] = json!(row.ratio(median));
+                }
+            }
+            (about.key, value)
+        };
+        Value::Object(self.rows().into_iter().map(entry).collect::<Map<_, _>>())
     }
 }
 
-fn distance(out: &mut String, rows: &[Row], paint: Paint) {
-    let far: Vec<_> = rows.iter().filter(|row| row.is_over() || row.ratio() > FAR).collect();
+fn distance<M: Measured>(out: &mut String, rows: &[Row<M>], paint: Paint) {
+    let far: Vec<_> = rows.iter().filter(|row| row.is_over() || row.distance() > FAR).collect();
     let hints = far.iter().filter_map(|row| Some((row, row.metric.hint()?)));
     for (number, (row, hint)) in hints.enumerate() {
         if number == 0 {
@@ -142,31 +213,13 @@ fn wrap(out: &mut String, text: &str) {
     out.push('\n');
 }
 
-/// The table for programs, with the values of every round.
-pub(crate) fn json(ours: &Samples, relay: &Samples) -> Value {
-    let entry = |row: Row| {
-        let about = row.metric.about();
-        let value = json!({
-            "unit": about.unit,
-            "ours": row.ours,
-            "relay": row.relay,
-            "ratio": row.ratio(),
-            "budget": about.budget,
-            "within": row.used().map(|used| used <= 1.0),
-            "rounds": { "ours": ours.of(row.metric), "relay": relay.of(row.metric) },
-        });
-        (about.key.to_owned(), value)
-    };
-    Value::Object(Row::all(ours, relay).into_iter().map(entry).collect::<Map<_, _>>())
-}
-
 /// How many processes have wanted to run in the last minute.
 fn load() -> Option<f64> {
     fs::read_to_string("/proc/loadavg").ok()?.split(' ').next()?.parse().ok()
 }
 
 /// A number with commas between its thousands.
-fn grouped(value: f64, digits: usize) -> String {
+pub(crate) fn grouped(value: f64, digits: usize) -> String {
     let text = format!("{value:.digits$}");
     let (whole, fraction) = text.split_at(text.find('.').unwrap_or(text.len()));
     let mut out = String::new();
@@ -213,6 +266,7 @@ impl Paint {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::metric::Metric;
 
     #[test]
     fn numbers_are_grouped() {
@@ -224,11 +278,10 @@ mod tests {
 
     #[test]
     fn what_is_over_says_how_far() {
-        let row = |ours| Row { metric: Metric::RelayCpu, ours, relay: 0.1 };
-        let [.., ratio, budget, verdict] = row(0.3).cells();
-        assert_eq!((&*ratio, &*budget, &*verdict), ("3.00", "0.200 s", "1.50 times over"));
+        let row = |ours| Row { metric: Metric::RelayCpu, ours, others: vec![0.1] };
+        assert_eq!(row(0.3).cells()[3..], ["3.00", "0.200 s", "1.50 times over"]);
         assert_eq!(row(0.2).cells()[5], "within");
-        let rate = Row { metric: Metric::Relayed, ours: 1000.0, relay: 2000.0 };
+        let rate = Row { metric: Metric::Relayed, ours: 1000.0, others: vec![2000.0] };
         assert_eq!(rate.cells()[1..4], ["1,000/s", "2,000/s", "2.00"]);
     }
 
@@ -244,7 +297,10 @@ mod tests {
     fn only_what_was_measured_is_shown() {
         let mut samples = Samples::default();
         samples.add(Metric::Memory, 9.0);
-        let json = json(&samples, &samples);
+        let others = vec![Other { name: "bare relay", key: "relay", samples: &samples }];
+        let (conditions, notes) = (String::new(), String::new());
+        let json = Report { title: "", conditions, rounds: 1, ours: &samples, others, notes }.json();
+        assert_eq!(json["memory_kb"]["relay"], 9.0);
         assert_eq!(json.as_object().map(Map::len), Some(1));
         assert_eq!(json["memory_kb"]["within"], true);
     }

@@ -7,7 +7,7 @@ use anyhow::bail;
 use crate::{
     metric::Samples,
     process::{Programs, Server, Target, raise_open_files},
-    report,
+    report::{Other, Report, grouped},
     scenario::Scenario,
 };
 
@@ -59,7 +59,7 @@ pub(crate) struct Options {
     json: bool,
 }
 
-fn bounded(least: usize, most: usize) -> impl Fn(&str) -> Result<usize, String> + Clone {
+pub(crate) fn bounded(least: usize, most: usize) -> impl Fn(&str) -> Result<usize, String> + Clone {
     move |text| match text.replace(['_', ','], "").parse() {
         Ok(number) if (least..=most).contains(&number) => Ok(number),
         _ => Err(format!("a number from {least} to {most} is needed")),
@@ -84,16 +84,21 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
         }
     })?;
     let [ours, relay] = &measured;
-    if options.json {
-        println!("{:#}", report::json(ours, relay));
-    } else {
-        print!("{}", report::table(ours, relay, options, start.elapsed()));
-    }
+    let report = Report {
+        title: "The signaller beside a bare websocket relay",
+        conditions: format!("{} connections", grouped(options.connections as f64, 0)),
+        rounds: options.rounds,
+        ours,
+        others: vec![Other { name: "bare relay", key: "relay", samples: relay }],
+        notes: "Ratio: what ours costs in terms of the bare relay; for rates, how many times as fast the relay is."
+            .into(),
+    };
+    report.print(options.json, start.elapsed());
     Ok(())
 }
 
 /// Ends when it is time to go; the servers go first.
-async fn interrupted() {
+pub(crate) async fn interrupted() {
     #[cfg(unix)]
     {
         use tokio::signal::unix::{SignalKind, signal};

@@ -21,14 +21,14 @@ const REST: Duration = Duration::from_millis(300);
 pub(super) async fn run(server: &Server, connections: usize, samples: &mut Samples) -> anyhow::Result<()> {
     let _warm = open(server, 0..WARM_UP).await?;
     sleep(REST).await;
-    let memory = server.memory()?;
+    let memory = server.process.memory()?;
     let start = Instant::now();
     let _held = open(server, WARM_UP..WARM_UP + connections).await?;
     let took = start.elapsed();
     sleep(REST).await;
     let connections = connections as f64;
     samples.add(Metric::Connects, connections / took.as_secs_f64());
-    samples.add(Metric::Memory, (server.memory()? - memory) / connections);
+    samples.add(Metric::Memory, (server.process.memory()? - memory) / connections);
     Ok(())
 }
 

@@ -32,7 +32,7 @@ pub(super) async fn run(server: &Server, rooms: usize, samples: &mut Samples) ->
     let target = server.target;
     let warm = |number| Pair::open(target, server.address, format!("warm-{number}"));
     let _warm: Vec<_> = stream::iter(0..WARM_UP).map(warm).buffered(4).try_collect().await?;
-    let memory = server.memory()?;
+    let memory = server.process.memory()?;
     let prepare = |number: usize| Room::prepare(target, server.address, format!("room-{number}"));
     let rooms: Vec<_> = stream::iter(0..2 * rooms).map(prepare).buffered(4).try_collect().await?;
     let mut alone = rooms;
@@ -69,7 +69,7 @@ pub(super) async fn run(server: &Server, rooms: usize, samples: &mut Samples) ->
     samples.add(Metric::Joins, joins / start.elapsed().as_secs_f64());
     full.extend(crowded.into_iter().flatten());
     let connections: usize = full.iter().map(Members::connections).sum();
-    samples.add(Metric::MemoryUsed, (server.memory()? - memory) / connections as f64);
+    samples.add(Metric::MemoryUsed, (server.process.memory()? - memory) / connections as f64);
     Ok(())
 }
 

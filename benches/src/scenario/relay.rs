@@ -27,12 +27,12 @@ pub(super) async fn burst(server: &Server, messages: usize, samples: &mut Sample
     let ends = open(server).await?;
     let each = messages.div_ceil(ends.len());
     let messages = each * ends.len();
-    let before = server.cpu()?;
+    let before = server.process.cpu()?;
     let start = Instant::now();
     // Connections are closed after the measurement.
     let _ends = together(ends.into_iter().map(|(client, text)| exchange(client, text, each))).await?;
     let took = start.elapsed();
-    let cpu = server.cpu()? - before;
+    let cpu = server.process.cpu()? - before;
     let per_100_000 = 1e5 / messages as f64;
     samples.add(Metric::Relayed, messages as f64 / took.as_secs_f64());
     samples.add(Metric::RelayCpu, cpu.total * per_100_000);
@@ -45,14 +45,14 @@ pub(super) async fn paced(server: &Server, samples: &mut Samples) -> anyhow::Res
     let ends = open(server).await?;
     let each = PACE * PACED_SECONDS / ends.len();
     let messages = each * ends.len();
-    let before = server.cpu()?;
+    let before = server.process.cpu()?;
     let start = Instant::now() + Duration::from_millis(5);
     let _ends = together(ends.into_iter().enumerate().map(|(number, (client, text))| {
         let start = start + Duration::from_secs(1) * u32::try_from(number).unwrap_or(0) / PACE as u32;
         trickle(client, text, each, start)
     }))
     .await?;
-    let cpu = server.cpu()? - before;
+    let cpu = server.process.cpu()? - before;
     samples.add(Metric::PacedCpu, cpu.total * 1e5 / messages as f64);
     Ok(())
 }
