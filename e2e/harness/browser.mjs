@@ -1,4 +1,4 @@
-// Headless Chromium: browsers that are gone after the test, and pages that remember what went wrong in them.
+// Headless browsers that are gone after the test, and pages that remember what went wrong in them.
 
 import { existsSync } from 'node:fs';
 import { mkdir, mkdtemp, rm } from 'node:fs/promises';
@@ -14,26 +14,56 @@ import { within } from './process.mjs';
 
 const ARTIFACTS = fileURLToPath(new URL('../artifacts/', import.meta.url));
 
-const ARGUMENTS = [
-  '--no-sandbox',
-  '--disable-gpu',
-  '--disable-quic',
-  '--no-first-run',
-  '--disable-background-networking',
-  '--disable-component-update',
-  '--disable-sync',
-  // A camera and a microphone that anybody may use, and pages that may play what they get.
-  '--use-fake-device-for-media-stream',
-  '--use-fake-ui-for-media-stream',
-  '--autoplay-policy=no-user-gesture-required',
-  // Pages on loopback are to find each other without multicast DNS.
-  '--disable-features=WebRtcHideLocalIpsWithMdns',
-];
+/** How each kind of browser is found and started. */
+const KINDS = {
+  chromium: {
+    variable: 'CHROMIUM',
+    programs: ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'],
+    options: (camera) => ({
+      args: [
+        '--no-sandbox',
+        '--disable-gpu',
+        '--disable-quic',
+        '--no-first-run',
+        '--disable-background-networking',
+        '--disable-component-update',
+        '--disable-sync',
+        '--autoplay-policy=no-user-gesture-required',
+        // Pages on loopback are to find each other without multicast DNS.
+        '--disable-features=WebRtcHideLocalIpsWithMdns',
+        `--use-fake-device-for-media-stream=device-count=${camera === 'missing' ? 0 : 1}`,
+        `--use-fake-ui-for-media-stream${camera === 'denied' ? '=deny' : ''}`,
+      ],
+    }),
+  },
+  firefox: {
+    variable: 'FIREFOX',
+    programs: ['/usr/bin/firefox-esr', '/usr/bin/firefox'],
+    options: (camera) => ({
+      extraPrefsFirefox: {
+        'media.autoplay.default': 0,
+        'media.peerconnection.ice.obfuscate_host_addresses': false,
+        'media.peerconnection.ice.loopback': true,
+        'media.navigator.streams.fake': camera !== 'missing',
+        // Only a camera of this name is found.
+        ...(camera === 'missing' && { 'media.video_loopback_dev': 'none' }),
+        'media.navigator.permission.disabled': camera !== 'denied',
+        'permissions.default.camera': camera === 'denied' ? 2 : 0,
+        'permissions.default.microphone': camera === 'denied' ? 2 : 0,
+      },
+    }),
+  },
+};
 
-function chromium() {
-  const candidates = process.env.CHROMIUM ? [process.env.CHROMIUM] : ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'];
+/** The kinds of browsers. */
+export const BROWSERS = Object.keys(KINDS);
+/** The one that tests use that do not name another. */
+export const BROWSER = process.env.BROWSER ?? 'chromium';
+
+function program({ variable, programs }) {
+  const candidates = process.env[variable] ? [process.env[variable]] : programs;
   const found = candidates.find((candidate) => existsSync(candidate));
-  if (!found) throw new Error(`no browser at ${candidates.join(' or ')}; install Chromium, or set CHROMIUM`);
+  if (!found) throw new Error(`no browser at ${candidates.join(' or ')}; install it, or set ${variable}`);
   return found;
 }
 
@@ -42,15 +72,18 @@ export class Browser {
   #profile;
   #contexts = [];
 
-  static async launch() {
+  /** Starts a browser whose camera is `'fake'` and for any page, or `'denied'` to all, as the microphone, or `'missing'`. */
+  static async launch(kind = BROWSER, { camera = 'fake' } = {}) {
+    if (!BROWSERS.includes(kind)) throw new Error(`the browser "${kind}" is none of ${BROWSERS.join(', ')}`);
     const browser = new Browser();
     browser.#profile = await mkdtemp(join(tmpdir(), 'rtc-cafe-e2e-'));
     browser.#browser = await puppeteer.launch({
-      executablePath: chromium(),
+      browser: kind === 'firefox' ? 'firefox' : 'chrome',
+      executablePath: program(KINDS[kind]),
       headless: true,
       userDataDir: browser.#profile,
-      args: ARGUMENTS,
       protocolTimeout: 60_000,
+      ...KINDS[kind].options(camera),
     });
     return browser;
   }
@@ -59,7 +92,8 @@ export class Browser {
   async open(url, { viewport = { width: 1000, height: 700 }, kit = true } = {}) {
     const context = await this.#browser.createBrowserContext();
     this.#contexts.push(context);
-    const page = await context.newPage();
+    // In a window of its own it is never in the background.
+    const page = await context.newPage({ type: 'window' });
     await page.setViewport(viewport);
     watch(page);
     if (kit) {
@@ -113,12 +147,16 @@ function watch(page) {
   page.on('requestfailed', (request) => {
     const reason = request.failure()?.errorText;
     // What a page that is left was still loading.
-    if (reason !== 'net::ERR_ABORTED') problems.push(`${reason} ${request.url()}`);
+    if (!['net::ERR_ABORTED', 'NS_BINDING_ABORTED'].includes(reason)) problems.push(`${reason} ${request.url()}`);
   });
 }
 
-/** Keeps a picture of a page for people to look at. */
+/** Keeps a picture of a page for people to look at, once it stands still. */
 export async function picture(page, name) {
+  await page.evaluate(async () => {
+    const passing = document.getAnimations().filter((animation) => Number.isFinite(animation.effect.getComputedTiming().endTime));
+    await Promise.allSettled(passing.map(({ finished }) => finished));
+  });
   await mkdir(ARTIFACTS, { recursive: true });
-  await page.screenshot({ path: join(ARTIFACTS, `${name}.png`) });
+  await page.screenshot({ path: join(ARTIFACTS, `${name}-${BROWSER}.png`) });
 }

@@ -2,17 +2,17 @@
 
 /** Is put into a page behind the page kit; it may not use anything from outside of itself. */
 export function mediaKit() {
-  /** A track of the fake camera or microphone, or of a canvas that is so many pixels wide and never still. */
+  /** A track of the fake camera or microphone, or of a canvas that is so many pixels wide, 160 high, and never still. */
   kit.track = async (what) => {
     if (what === 'camera') return (await navigator.mediaDevices.getUserMedia({ video: true })).getVideoTracks()[0];
     if (what === 'microphone') return (await navigator.mediaDevices.getUserMedia({ audio: true })).getAudioTracks()[0];
-    const canvas = Object.assign(document.createElement('canvas'), { width: what, height: what });
+    const canvas = Object.assign(document.createElement('canvas'), { width: what, height: 160 });
     const context = canvas.getContext('2d');
     let at = 0;
     setInterval(() => {
       at += 1;
       context.fillStyle = `hsl(${at * 7} 80% 50%)`;
-      context.fillRect(0, 0, what, what);
+      context.fillRect(0, 0, what, 160);
     }, 50);
     return canvas.captureStream(20).getVideoTracks()[0];
   };
@@ -49,15 +49,20 @@ export function mediaKit() {
     return report.framesDecoded ?? report.totalSamplesReceived ?? 0;
   };
 
-  /** How wide the picture of a peer's track is. */
-  kit.width = async (client, sid, id) => {
+  /** The shape of the picture of a peer's track: its width by its height, in tenths. */
+  kit.shape = async (client, sid, id) => {
     await inbound(client, sid, id);
-    const track = client.getPeerTracks([sid], [id])[sid]?.[id];
-    return kit.players?.get(track)?.videoWidth ?? 0;
+    const { videoWidth, videoHeight } = kit.players.get(client.getPeerTracks([sid], [id])[sid]?.[id]) ?? {};
+    return Math.round(10 * videoWidth / videoHeight) / 10;
   };
 
-  /** Does so many things with tracks, at random, without waiting for any of them. */
+  /**
+   * Does so many things with tracks, at random, without waiting for any of them. `kit.wanted` are the ids of those that
+   * are to be there in the end: requested, and neither cancelled nor removed by their owner.
+   */
   kit.storm = async (client, operations) => {
+    kit.wanted = new Set();
+    client.on('peerTrackDefinitionRemoved', (_sid, id) => kit.wanted.delete(id));
     const pick = (list) => list[Math.floor(Math.random() * list.length)];
     for (let done = 0; done < operations; done += 1) {
       const mine = client.getTracks();
@@ -65,8 +70,13 @@ export function mediaKit() {
       const chance = Math.random();
       if (mine.length < 2 || (chance < 0.2 && mine.length < 4)) client.addTrack(await kit.track(160), 'storm');
       else if (chance < 0.35) client.removeTrack(pick(mine).id);
-      else if (theirs.length && chance < 0.75) client.requestPeerTrack(...pick(theirs));
-      else if (theirs.length) client.removePeerTrack(...pick(theirs));
+      else if (theirs.length) {
+        const [sid, id] = pick(theirs);
+        const isWanted = chance < 0.75;
+        if (isWanted) client.requestPeerTrack(sid, id);
+        else client.removePeerTrack(sid, id);
+        kit.wanted[isWanted ? 'add' : 'delete'](id);
+      }
       if (Math.random() < 0.3) await new Promise((resolve) => { setTimeout(resolve, Math.random() * 40); });
     }
   };

@@ -71,7 +71,7 @@ export function pageKit() {
   /** What a call does: gives back, or throws. */
   kit.attempt = (call) => {
     try {
-      return { value: call() };
+      return { value: call() ?? null };
     } catch (error) {
       return { name: error.name, code: error.code, message: error.message, isError: error instanceof Error };
     }

@@ -4,6 +4,9 @@ import assert from 'node:assert/strict';
 
 import { eventually } from './process.mjs';
 
+/** What browsers say while their server is away. */
+export const OUTAGE = /ERR_CONNECTION|NS_ERROR_|(WebSocket|establish a|interrupted while) connection to|was interrupted|RTCCafeError|cannot connect to the signaller/;
+
 const MODULE = '/client/rtc-cafe-client.js';
 
 export class Peer {
@@ -25,29 +28,34 @@ export class Peer {
     return peer;
   }
 
-  /** Runs a function in the page with the client as its first argument. */
-  run(call, ...args) {
-    return this.page.evaluate(
-      (name, call, args) => (0, eval)(`(${call})`)(kit.clients[name], ...args),
+  /** Runs a function in the page with the client as its first argument. What it gives comes back as JSON. */
+  async run(call, ...args) {
+    const json = await this.page.evaluate(
+      async (name, call, args) => JSON.stringify(await (0, eval)(`(${call})`)(kit.clients[name], ...args) ?? null),
       this.name, call.toString(), args,
     );
+    return JSON.parse(json);
   }
 
   /** What a call in the page gives or throws. */
   attempt(call, ...args) {
-    return this.page.evaluate(
-      (name, call, args) => kit.attempt(() => (0, eval)(`(${call})`)(kit.clients[name], ...args)),
-      this.name, call.toString(), args,
-    );
+    return this.run((client, call, args) => kit.attempt(() => (0, eval)(`(${call})`)(client, ...args)), call.toString(), args);
   }
 
   look() {
-    return this.page.evaluate((name) => kit.look(name), this.name);
+    return this.run((_client, name) => kit.look(name), this.name);
   }
 
   /** The arguments of every event of a name so far. */
   told(event) {
-    return this.page.evaluate((name, event) => kit.told(name, event), this.name, event);
+    return this.run((_client, name, event) => kit.told(name, event), this.name, event);
+  }
+
+  /** The messages of a sender so far, each as JSON: on the way out of a page, lone surrogates would be lost. */
+  messages(sender) {
+    return this.page.evaluate((name, sender) => kit.events[name]
+      .filter(([event, sid]) => event === 'message' && sid === sender)
+      .map(([, , message]) => JSON.stringify(message)), this.name, sender);
   }
 
   /** The names of all events so far, in order. */
@@ -66,6 +74,16 @@ export class Peer {
 
   send(message, to) {
     return this.run((client, message, to) => { client.sendMessage(message, to ?? undefined); }, message, to ?? null);
+  }
+
+  /** Sends every message of a JSON array. */
+  sendJson(messages) {
+    return this.run((client, messages) => JSON.parse(messages).forEach((message) => client.sendMessage(message)), messages);
+  }
+
+  /** Goes away in good order. */
+  leave() {
+    return this.page.close();
   }
 
   async sid() {
@@ -136,5 +154,41 @@ export function assertClean(...pages) {
   const options = pages.at(-1) instanceof RegExp ? pages.pop() : /(?!)/;
   for (const { problems } of pages.map((page) => page.page ?? page)) {
     assert.deepEqual(problems.filter((problem) => !options.test(problem)), []);
+  }
+}
+
+/** JSON of every kind, and a text of 256 KB. */
+export async function everything(browser, server) {
+  const page = await browser.open(`${server.url}/healthz`);
+  const messages = JSON.parse(await page.evaluate(() => JSON.stringify(kit.everything())));
+  return [...messages, '\u{1F980}'.repeat(64 * 1024)];
+}
+
+/** Sends messages at once from all peers to all others, and waits until they have come everywhere, in order. */
+export async function exchange(messages, ...peers) {
+  const wanted = messages.map((message) => JSON.stringify(message));
+  await Promise.all(peers.map((peer) => peer.sendJson(JSON.stringify(messages))));
+  for (const peer of peers) {
+    for (const sender of peers.filter((other) => other !== peer)) {
+      const sid = await sender.sid();
+      const got = await eventually(async () => {
+        const got = await peer.messages(sid);
+        assert.ok(got.length >= wanted.length, `${got.length} of ${wanted.length} have come from ${sender.name} to ${peer.name}`);
+        return got;
+      }, { within: 30_000 });
+      for (const [at, message] of wanted.entries()) {
+        assert.ok(got[at] === message, `${sender.name} to ${peer.name}, ${at}: ${got[at].slice(0, 100)} and not ${message.slice(0, 100)}`);
+      }
+      assert.equal(got.length, wanted.length);
+    }
+  }
+}
+
+/** Nobody was connected more than once, and nobody lost anybody. */
+export async function metOnce(...peers) {
+  for (const peer of peers) {
+    assert.equal((await peer.told('connectToPeer')).length, peers.length - 1);
+    assert.deepEqual(await peer.told('disconnectFromPeer'), []);
+    assert.deepEqual(await peer.told('error'), []);
   }
 }

@@ -75,6 +75,12 @@ export class Program {
     return this.#lines.join('\n');
   }
 
+  /** Calls a function with every line, printed already or yet to come. */
+  onLine(listener) {
+    this.#lines.forEach(listener);
+    this.#listeners.add(listener);
+  }
+
   write(line) {
     this.#child.stdin.write(`${line}\n`);
   }

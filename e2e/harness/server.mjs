@@ -18,7 +18,8 @@ export function python() {
   return process.env.RTC_CAFE_PYTHON ?? path('../.venv/bin/python');
 }
 
-function binary() {
+/** The program of the project: a server, and a native peer. */
+export function binary() {
   const candidates = process.env.RTC_CAFE_BIN
     ? [process.env.RTC_CAFE_BIN]
     : ['../../target/release/rtc-cafe', '../../target/debug/rtc-cafe'].map(path);

@@ -29,11 +29,11 @@ The tasks of RTCCafe. They need Rust and Node.js, get everything else that is mi
   cargo xtask build                 build what `run` serves: target/release/rtc-cafe
                                     and packages/rtc-cafe-client/dist/
   cargo xtask setup                 only get what is missing: Rust's WebAssembly target, npm packages,
-                                    Chromium, a Python environment, cargo-deny
-  cargo xtask bench [NAME...]       measure; cargo xtask bench signaller
+                                    Chromium, Firefox, FFmpeg, coturn, a Python environment, cargo-deny
+  cargo xtask bench [NAME...]       measure; cargo xtask bench signaller, cargo xtask bench native
 
 What is used when it is there:
-  CHROMIUM              the browser for the tests in browsers
+  CHROMIUM, FIREFOX     the browsers for the tests in browsers
   RUSTUP_AUTO_INSTALL   with 0, rustup is not asked to download the WebAssembly target;
                         on Debian it is then built from Debian's packages
   XDG_CACHE_HOME        where that is kept (else ~/.cache), in a folder rtc-cafe
@@ -68,7 +68,7 @@ fn task(mut arguments: Vec<OsString>) -> Result<bool> {
         "build" | "setup" if !arguments.is_empty() => bail!("`{name}` takes no arguments"),
         "build" => drop(serve::build(&Project::find()?)?),
         "setup" => {
-            let parts = [setup::BUILD, setup::BROWSER, setup::DENY].concat();
+            let parts = [setup::BUILD, setup::CRATES, setup::BROWSER, setup::DENY].concat();
             setup::ensure_all(&Project::find()?, parts)?;
             say("everything is there");
         }

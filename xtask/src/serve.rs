@@ -8,6 +8,7 @@ use crate::{
     package,
     process::{cargo, command, run, say},
     project::Project,
+    setup::{self, Part},
 };
 
 /// The npm package and the binary that serves it.
@@ -27,7 +28,23 @@ pub fn serve(project: &Project, arguments: &[OsString]) -> Result<()> {
 
 /// Measures; which benchmarks there are, the benchmark program itself knows.
 pub fn bench(project: &Project, arguments: &[OsString]) -> Result<()> {
-    run(cargo(&project.root).args(["run", "--release", "-p", "rtc-cafe-bench", "--"]).args(arguments))
+    let mut bench = cargo(&project.root);
+    bench.args(["run", "--release", "-p", "rtc-cafe-bench", "--"]).args(arguments);
+    let name = arguments.iter().find(|argument| !argument.to_string_lossy().starts_with('-'));
+    if name.is_none_or(|name| name == "native") {
+        match browser(project) {
+            Ok(chromium) => drop(bench.env("CHROMIUM", chromium)),
+            Err(error) => say(format!("Chromium will not be measured: {error:#}")),
+        }
+    }
+    run(&mut bench)
+}
+
+/// What pages need that are measured: the client that the server hands out, and a browser.
+fn browser(project: &Project) -> Result<PathBuf> {
+    package::package(project)?;
+    setup::ensure_all(project, [Part::TestPackages])?;
+    setup::CHROMIUM.ensure()
 }
 
 /// So that signals and the exit status are the server's own.

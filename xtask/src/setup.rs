@@ -25,14 +25,38 @@ pub enum Part {
     WasmOpt,
     TestPackages,
     Chromium,
+    Firefox,
+    Coturn,
     Python,
     CargoDeny,
+    Ffmpeg,
 }
+
+/// A browser for the tests.
+#[derive(Debug)]
+pub struct Browser {
+    name: &'static str,
+    /// The environment variable with its path, which goes before all else.
+    pub variable: &'static str,
+    programs: &'static [&'static str],
+    package: &'static str,
+}
+
+pub const CHROMIUM: Browser = Browser {
+    name: "Chromium",
+    variable: "CHROMIUM",
+    programs: &["chromium", "chromium-browser", "google-chrome-stable", "google-chrome"],
+    package: "chromium",
+};
+pub const FIREFOX: Browser =
+    Browser { name: "Firefox", variable: "FIREFOX", programs: &["firefox-esr", "firefox"], package: "firefox-esr" };
 
 /// What a build needs.
 pub const BUILD: &[Part] = &[Part::WasmTarget, Part::ClientPackages, Part::WasmOpt];
 /// What the tests in browsers need beyond that.
-pub const BROWSER: &[Part] = &[Part::TestPackages, Part::Chromium, Part::Python];
+pub const BROWSER: &[Part] = &[Part::TestPackages, Part::Chromium, Part::Firefox, Part::Python, Part::Ffmpeg];
+/// What the tests of the crates need beyond that: a maker and judge of media files, and a TURN server.
+pub const CRATES: &[Part] = &[Part::Ffmpeg, Part::Coturn];
 /// What the check of the dependencies needs.
 pub const DENY: &[Part] = &[Part::CargoDeny];
 
@@ -44,9 +68,12 @@ pub fn ensure_all(project: &Project, parts: impl IntoIterator<Item = Part>) -> R
             Part::ClientPackages => npm_packages(&project.client())?,
             Part::WasmOpt => drop(wasm_opt(project)?),
             Part::TestPackages => npm_packages(&project.e2e())?,
-            Part::Chromium => drop(chromium()?),
+            Part::Chromium => drop(CHROMIUM.ensure()?),
+            Part::Firefox => drop(FIREFOX.ensure()?),
+            Part::Coturn => coturn()?,
             Part::Python => drop(python(project)?),
             Part::CargoDeny => drop(cargo_deny(project)?),
+            Part::Ffmpeg => ffmpeg()?,
         }
     }
     Ok(())
@@ -94,18 +121,29 @@ pub fn wasm_opt(project: &Project) -> Result<PathBuf> {
     on_path(&["wasm-opt"]).context("wasm-opt is still missing after its installation")
 }
 
-/// Chromium: `CHROMIUM` in the environment, an installed one, or Debian's.
-pub fn chromium() -> Result<PathBuf> {
-    const NAMES: &[&str] = &["chromium", "chromium-browser", "google-chrome-stable", "google-chrome"];
-    if let Some(given) = env::var_os("CHROMIUM").map(PathBuf::from) {
-        ensure!(given.is_file(), "CHROMIUM is set to {}, which does not exist", given.display());
-        return Ok(given);
+impl Browser {
+    /// Its program: what its variable names, an installed one, or Debian's.
+    pub fn ensure(&self) -> Result<PathBuf> {
+        let Self { name, variable, programs, package } = *self;
+        if let Some(given) = env::var_os(variable).map(PathBuf::from) {
+            ensure!(given.is_file(), "{variable} is set to {}, which does not exist", given.display());
+            return Ok(given);
+        }
+        if let Some(found) = on_path(programs) {
+            return Ok(found);
+        }
+        debian::install(name, &[package])?;
+        on_path(programs).with_context(|| format!("{name} is still missing after its installation"))
     }
-    if let Some(found) = on_path(NAMES) {
-        return Ok(found);
+}
+
+/// coturn: the TURN server that the native client is tested with.
+fn coturn() -> Result<()> {
+    if on_path(&["turnserver"]).is_none() {
+        debian::install("coturn", &["coturn"])?;
+        on_path(&["turnserver"]).context("coturn is still missing after its installation")?;
     }
-    debian::install("Chromium", &["chromium"])?;
-    on_path(NAMES).context("Chromium is still missing after its installation")
+    Ok(())
 }
 
 /// The Python of a virtual environment with the packages of `e2e/requirements.txt`.
@@ -155,6 +193,16 @@ pub fn cargo_deny(project: &Project) -> Result<PathBuf> {
         bail!("cargo install did not make {}", program.display());
     }
     Ok(program)
+}
+
+/// `ffmpeg` and `ffprobe`: installed ones, or Debian's.
+fn ffmpeg() -> Result<()> {
+    let is_there = || ["ffmpeg", "ffprobe"].iter().all(|name| on_path(&[name]).is_some());
+    if !is_there() {
+        debian::install("FFmpeg", &["ffmpeg"])?;
+        ensure!(is_there(), "FFmpeg is still missing after its installation");
+    }
+    Ok(())
 }
 
 /// The first of these programs that the search path has.

@@ -62,7 +62,7 @@ const STEPS: &[Step] = &[
     Step {
         name: "cargo",
         about: "tests of the crates, the simulator included",
-        needs: setup::BUILD,
+        needs: setup::CRATES,
         after_package: true,
         run: cargo_tests,
     },
@@ -82,7 +82,7 @@ const STEPS: &[Step] = &[
     },
     Step {
         name: "e2e",
-        about: "real browsers, servers and third-party clients",
+        about: "Chromium and Firefox, real servers, third-party clients",
         needs: setup::BROWSER,
         after_package: true,
         run: e2e,
@@ -283,17 +283,21 @@ fn npm_tests(project: &Project) -> Result<Report> {
     Ok(Report::of_tests(npm(&project.client()).arg("test"))?.at_least_one())
 }
 
-/// Uses the debug build, of which the crates' tests have compiled most already.
+/// Everything in Chromium, then what is about browsers in Firefox. Uses the debug build, of which the crates' tests have
+/// compiled most already.
 fn e2e(project: &Project) -> Result<Report> {
     process::run(cargo(&project.root).args(["build", "-p", "rtc-cafe"]))?;
     let binary = project.target.join("debug").join(format!("rtc-cafe{}", std::env::consts::EXE_SUFFIX));
-    let mut tests = npm(&project.e2e());
-    tests
-        .arg("test")
-        .env("RTC_CAFE_BIN", binary)
-        .env("CHROMIUM", setup::chromium()?)
-        .env("RTC_CAFE_PYTHON", setup::python(project)?);
-    Ok(Report::of_tests(&mut tests)?.at_least_one())
+    let python = setup::python(project)?;
+    let browsers = [(&setup::CHROMIUM, setup::CHROMIUM.ensure()?), (&setup::FIREFOX, setup::FIREFOX.ensure()?)];
+    let in_browser = |browser: &str, script: &str| {
+        let mut tests = npm(&project.e2e());
+        tests.args(["run", script]).env("BROWSER", browser);
+        tests.env("RTC_CAFE_BIN", &binary).env("RTC_CAFE_PYTHON", &python);
+        tests.envs(browsers.iter().map(|(browser, program)| (browser.variable, program)));
+        Report::of_tests(&mut tests).map(Report::at_least_one)
+    };
+    Ok(in_browser("chromium", "test")?.and(in_browser("firefox", "test:browser")?))
 }
 
 /// The advisories come from the network and change without us, so they are not part of the tests.

@@ -3,9 +3,9 @@
 import assert from 'node:assert/strict';
 import { after, afterEach, before, describe, it } from 'node:test';
 
-import { Browser } from '../harness/browser.mjs';
-import { Peer, assertClean, delivers, everybodySees } from '../harness/peer.mjs';
-import { startFiles, startServer } from '../harness/server.mjs';
+import { Browser } from '../../harness/browser.mjs';
+import { Peer, assertClean, delivers, everybodySees } from '../../harness/peer.mjs';
+import { startFiles, startServer } from '../../harness/server.mjs';
 
 let files;
 let server;

@@ -3,10 +3,10 @@
 import assert from 'node:assert/strict';
 import { after, afterEach, before, beforeEach, it } from 'node:test';
 
-import { Browser } from '../harness/browser.mjs';
-import { Peer, assertClean, delivers, everybodySees, table } from '../harness/peer.mjs';
-import { eventually } from '../harness/process.mjs';
-import { startServer } from '../harness/server.mjs';
+import { Browser } from '../../harness/browser.mjs';
+import { OUTAGE, Peer, assertClean, delivers, everybodySees, table } from '../../harness/peer.mjs';
+import { eventually } from '../../harness/process.mjs';
+import { startServer } from '../../harness/server.mjs';
 
 let server;
 let browser;
@@ -40,8 +40,6 @@ async function reassigned(peers, before, now) {
   }
 }
 
-const RESTART = /ERR_CONNECTION|WebSocket connection to|RTCCafeError|SIGNALLER_UNREACHABLE|cannot connect to the signaller/;
-
 it('pages keep talking during an outage, and are told of the new sids after it', async () => {
   const peers = await table(browser, server.url, 3);
   const ids = await Promise.all(peers.map(async (peer) => (await peer.look()).permanentId));
@@ -68,7 +66,7 @@ it('pages keep talking during an outage, and are told of the new sids after it',
     assert.deepEqual(await peer.told('signallerStateChanged'), [['reconnecting'], ['connected']]);
     assert.equal((await peer.look()).permanentId, ids[at], 'the permanent id stays');
   }
-  assertClean(...peers, RESTART);
+  assertClean(...peers, OUTAGE);
 });
 
 it('a second outage is like the first', async () => {

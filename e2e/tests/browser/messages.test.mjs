@@ -3,10 +3,10 @@
 import assert from 'node:assert/strict';
 import { after, afterEach, before, it } from 'node:test';
 
-import { Browser } from '../harness/browser.mjs';
-import { assertClean, table } from '../harness/peer.mjs';
-import { eventually } from '../harness/process.mjs';
-import { startServer } from '../harness/server.mjs';
+import { Browser } from '../../harness/browser.mjs';
+import { assertClean, table } from '../../harness/peer.mjs';
+import { eventually } from '../../harness/process.mjs';
+import { startServer } from '../../harness/server.mjs';
 
 let server;
 let browser;

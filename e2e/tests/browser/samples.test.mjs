@@ -3,13 +3,12 @@
 import assert from 'node:assert/strict';
 import { after, afterEach, before, describe, it } from 'node:test';
 
-import { Browser, picture } from '../harness/browser.mjs';
-import { assertClean } from '../harness/peer.mjs';
-import { eventually } from '../harness/process.mjs';
-import { startServer } from '../harness/server.mjs';
+import { Browser, picture } from '../../harness/browser.mjs';
+import { OUTAGE, assertClean } from '../../harness/peer.mjs';
+import { eventually } from '../../harness/process.mjs';
+import { startServer } from '../../harness/server.mjs';
 
 const PHONE = { width: 390, height: 780, isMobile: true, hasTouch: true, deviceScaleFactor: 2 };
-const RESTART = /ERR_CONNECTION|WebSocket connection to|cannot connect to the signaller/;
 
 let server;
 let browser;
@@ -104,7 +103,7 @@ describe('the simple chat', () => {
     await bo.click('#leave');
     await bo.waitForSelector('#join', { visible: true });
     await sees(ana, { notices: (all) => all.at(-1) === 'Bo left', people: [] });
-    assertClean(ana, bo, RESTART);
+    assertClean(ana, bo, OUTAGE);
     for (const page of [ana, bo, cy]) assert.deepEqual(page.requests.filter((url) => !own(url)), []);
   });
 
@@ -156,8 +155,9 @@ describe('the landing page', () => {
     await picture(page, 'landing');
     const links = await page.$$eval('a[href], link[href], script[src], img[src]', (all) => all.map((element) => element.href || element.src));
     const ownLinks = [...new Set(links.map((link) => link.split('#')[0]).filter(own))];
-    assert.ok(ownLinks.some((link) => link.endsWith('/samples/simple-chat.html')), `${links}`);
-    assert.ok(ownLinks.some((link) => link.endsWith('/samples/raw-api.html')), `${links}`);
+    for (const sample of ['simple-chat', 'video-room', 'raw-api']) {
+      assert.ok(ownLinks.some((link) => link.endsWith(`/samples/${sample}.html`)), `${links}`);
+    }
     for (const link of ownLinks) {
       assert.equal((await fetch(link)).status, 200, link);
       if (!/\.html$|\/$/.test(new URL(link).pathname)) continue;
