@@ -1,12 +1,13 @@
 //! The client: commands and inputs in, outputs out.
 //!
-//! What it does with peers is in [`discovery`] (who is there), [`linking`] (connections), [`channel`] (frames) and
-//! [`media`] (tracks).
+//! What it does with peers is in [`discovery`] (who is there), [`linking`] (connections and handshakes), [`recovery`]
+//! (when they are lost), [`routing`] (handshakes over mutual peers), [`channel`] (frames) and [`media`] (tracks).
 
 use std::{collections::VecDeque, fmt};
 
 use rtc_cafe_wire::{
     PermanentId, RoomId, Sid, TrackId,
+    json::{self, decimal},
     signal::{ClientSignal, ConnectionId, ServerSignal},
 };
 
@@ -15,7 +16,8 @@ use crate::{
     connection::Connection,
     event::{Definition, ErrorCode, Event, SignallerState},
     map::Map,
-    output::{Command, ConnectionEvent, ConnectionState, Output},
+    output::{Command, ConnectionEvent, Output},
+    report::ConnectionReport,
     rng::Rng,
     roster::{PeerKey, Roster},
     time::Time,
@@ -26,6 +28,8 @@ mod channel;
 mod discovery;
 mod linking;
 mod media;
+mod recovery;
+mod routing;
 
 pub use media::{AddTrackError, RequestTrackError};
 
@@ -40,25 +44,35 @@ pub enum Recipients {
 
 /// Why a room could not be joined.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{}", self.message())]
 #[non_exhaustive]
 pub enum JoinError {
     /// There are as many rooms as [`Limits::rooms`](crate::Limits::rooms) allows.
-    #[error("no more than {0} rooms can be joined at a time")]
     TooManyRooms(usize),
     /// The client, or its connection to the signalling server, was closed.
-    #[error("the client is closed")]
     Closed,
+}
+
+impl JoinError {
+    /// What `Display` shows, put together without the formatting machinery, which browsers would have to load.
+    pub fn message(&self) -> String {
+        match self {
+            Self::TooManyRooms(max) => {
+                json::concat(&["no more than ", &decimal(*max), " rooms can be joined at a time"])
+            }
+            Self::Closed => "the client is closed".to_owned(),
+        }
+    }
 }
 
 /// Why a message, or one of its copies, was not taken.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{}", self.message())]
 #[non_exhaustive]
 pub enum SendError {
     /// Nothing was sent: this is the sid of no connected peer.
-    #[error("not connected to a peer with the sid {0}")]
     NotConnected(Sid),
     /// Nothing was sent: the message is longer than [`Limits::message_bytes`](crate::Limits::message_bytes).
-    #[error("the message has {bytes} bytes of JSON; at most {max} are allowed")]
     TooLong {
         /// The message's length.
         bytes: usize,
@@ -66,8 +80,23 @@ pub enum SendError {
         max: usize,
     },
     /// These peers take messages slower than they are sent and were left out; the others got it.
-    #[error("too much is waiting to be sent to {} of the peers", .0.len())]
     QueueFull(Vec<Sid>),
+}
+
+impl SendError {
+    /// What `Display` shows, put together without the formatting machinery, which browsers would have to load.
+    pub fn message(&self) -> String {
+        match self {
+            Self::NotConnected(sid) => json::concat(&["not connected to a peer with the sid ", sid.as_str()]),
+            Self::TooLong { bytes, max } => {
+                let (bytes, max) = (decimal(*bytes), decimal(*max));
+                json::concat(&["the message has ", &bytes, " bytes of JSON; at most ", &max, " are allowed"])
+            }
+            Self::QueueFull(peers) => {
+                json::concat(&["too much is waiting to be sent to ", &decimal(peers.len()), " of the peers"])
+            }
+        }
+    }
 }
 
 /// A client of RTCCafe, as a state machine. The crate's documentation says how to drive it.
@@ -81,13 +110,27 @@ pub struct Client {
     session: Option<String>,
     /// The session before the present one, and its secret.
     previous: Option<(Sid, Option<String>)>,
-    rooms: Map<RoomId, ()>,
+    /// Whether each room was joined on the present connection to the server.
+    rooms: Map<RoomId, bool>,
+    /// Rooms were joined before the server had let us in.
+    ahead: bool,
     /// Our tracks.
     tracks: Map<TrackId, Definition>,
     roster: Roster,
     timers: Timers,
     next_connection: u32,
     closed: bool,
+    /// The time as it was told last.
+    now: Time,
+    /// Timers that came late were given some more time.
+    overslept: bool,
+    /// Whom we are connected to or not any more, with their rooms, since peers were told last.
+    news: Vec<(PermanentId, Vec<RoomId>, Option<Sid>)>,
+    /// Numbers what we send over mutual peers.
+    relayed: u32,
+    /// What was passed on or taken last, in a ring, and where the next is put.
+    seen: Vec<u64>,
+    next_seen: usize,
     outputs: VecDeque<Output>,
 }
 
@@ -103,7 +146,9 @@ impl Client {
     /// outside of tests.
     pub fn new(config: Config, seed: [u8; 32]) -> Self {
         let mut rng = Rng::new(seed);
-        let permanent_id = PermanentId::new(rng.hex(32)).expect("32 digits are neither none nor too many");
+        let Some(permanent_id) = PermanentId::new(rng.hex(32)) else {
+            unreachable!("32 digits are neither none nor too many");
+        };
         Self {
             config,
             rng,
@@ -113,11 +158,18 @@ impl Client {
             session: None,
             previous: None,
             rooms: Map::default(),
+            ahead: false,
             tracks: Map::default(),
             roster: Roster::default(),
             timers: Timers::default(),
             next_connection: 1,
             closed: false,
+            now: Time::default(),
+            overslept: false,
+            news: Vec::new(),
+            relayed: 0,
+            seen: Vec::new(),
+            next_seen: 0,
             outputs: VecDeque::new(),
         }
     }
@@ -132,14 +184,16 @@ impl Client {
         if !self.rooms.contains_key(&room) && self.rooms.len() >= max {
             return Err(JoinError::TooManyRooms(max));
         }
-        self.rooms.insert(room.clone(), ());
-        if self.state == SignallerState::Connected {
+        let connected = self.state == SignallerState::Connected;
+        self.rooms.insert(room.clone(), connected);
+        if connected {
             self.send_join(room);
         }
         Ok(())
     }
 
-    /// Sends a message, which is JSON text, to connected peers; in order, and once, as long as the connection lasts.
+    /// Sends a message, which is JSON text, to connected peers; in order, and once, over however many connections it
+    /// takes. If a peer is gone before it has confirmed it, [`Event::MessageUndelivered`] tells.
     pub fn send_message(&mut self, _now: Time, payload: &str, recipients: Recipients) -> Result<(), SendError> {
         let max = self.config.limits.message_bytes;
         if payload.len() > max {
@@ -156,7 +210,7 @@ impl Client {
     }
 
     /// Whether a message of this length is taken for all of the recipients at present. What makes room for it is
-    /// [`ConnectionEvent::ChannelBuffered`].
+    /// a peer's confirmation, which is a [`ConnectionEvent::ChannelMessage`].
     ///
     /// # Errors
     /// Those of [`Client::send_message`] that waiting does not mend.
@@ -170,7 +224,7 @@ impl Client {
     }
 
     fn recipients(&self, recipients: &Recipients) -> Result<Vec<PeerKey>, SendError> {
-        let connected = |key: &PeerKey| self.roster.get(*key).is_some_and(|peer| peer.is_connected());
+        let connected = |key: &PeerKey| self.roster.get(*key).is_some_and(|peer| peer.connected);
         match recipients {
             Recipients::All => Ok(self.roster.keys().into_iter().filter(connected).collect()),
             Recipients::Only(sids) => {
@@ -186,43 +240,82 @@ impl Client {
     }
 
     /// Closes every connection, for good. The application is told of every peer that it loses by this.
-    pub fn close(&mut self, _now: Time) {
+    pub fn close(&mut self, now: Time) {
+        self.now = now;
         self.closed = true;
         self.rooms.clear();
         for key in self.roster.keys() {
-            self.unlink(key);
-            self.remove(key);
+            self.leave(now, key);
         }
+        for key in self.roster.absent_keys() {
+            self.end_doubt(key);
+        }
+        self.news.clear();
+        self.timers.cancel(PeerKey::NOBODY, Timer::Gossip);
     }
 
     /// The connection to the signalling server has another state. Its [`Session`](crate::Session) has already sent
     /// what begins a session.
-    pub fn handle_signaller_state(&mut self, _now: Time, state: SignallerState) {
+    pub fn handle_signaller_state(&mut self, now: Time, state: SignallerState) {
+        self.now = now;
         if state == self.state {
             return;
         }
         self.state = state;
         self.event(Event::SignallerStateChanged { state });
+        let ahead = std::mem::take(&mut self.ahead);
         if state == SignallerState::Connected {
-            self.previous = self.sid.clone().map(|sid| (sid, self.session.clone()));
-            for room in self.rooms.keys().cloned().collect::<Vec<_>>() {
-                self.send_join(room);
+            if !ahead {
+                self.begin_session();
             }
+            self.join_rooms();
         } else {
-            self.lose_signaller();
+            self.lose_signaller(now);
+        }
+    }
+
+    /// There is a new connection to the signalling server, which has yet to let us in, and takes what we say. Optional:
+    /// what is said now need not be said when it has. Its [`Session`](crate::Session) has already sent what begins a
+    /// session.
+    pub fn handle_signaller_opened(&mut self, now: Time) {
+        self.now = now;
+        self.ahead = true;
+        self.begin_session();
+        self.join_rooms();
+    }
+
+    fn begin_session(&mut self) {
+        self.previous = self.sid.clone().map(|sid| (sid, self.session.clone()));
+        for joined in self.rooms.values_mut() {
+            *joined = false;
+        }
+    }
+
+    /// Joins every room that was not joined on this connection to the server.
+    fn join_rooms(&mut self) {
+        let mut due = Vec::new();
+        for (room, joined) in self.rooms.iter() {
+            if !*joined {
+                due.push(room.clone());
+            }
+        }
+        for room in due {
+            self.rooms.insert(room.clone(), true);
+            self.send_join(room);
         }
     }
 
     /// A signal has arrived from the server.
     pub fn handle_signal(&mut self, now: Time, signal: ServerSignal) {
+        self.now = now;
         if self.closed {
             return;
         }
         match signal {
-            ServerSignal::Sid { sid, ice_servers, session, .. } => self.handle_sid(sid, session, ice_servers),
+            ServerSignal::Sid { sid, ice_servers, session, .. } => self.handle_sid(now, sid, session, ice_servers),
             ServerSignal::AcquirePeers(newcomer) => self.handle_newcomer(now, newcomer),
             ServerSignal::AcquirePeersResponse(member) => self.handle_member(now, member),
-            ServerSignal::Handshake { sid, id, handshake } => self.handle_handshake(now, &sid, id, handshake),
+            ServerSignal::Handshake { sid, id, handshake } => self.handle_signalled(now, &sid, id, handshake),
             ServerSignal::PeerDisconnection { sid } => self.handle_peer_disconnection(now, &sid),
             ServerSignal::Error { error, code, original_message, recipient } => match recipient {
                 Some(sid) if code.as_deref() == Some("recipient-not-found") => {
@@ -231,7 +324,7 @@ impl Client {
                 recipient => {
                     let signal = original_message.unwrap_or_default();
                     let code = code.unwrap_or_default();
-                    let message = ["the server refused \"", &signal, "\" (", &code, "): ", &error].concat();
+                    let message = json::concat(&["the server refused \"", &signal, "\" (", &code, "): ", &error]);
                     self.error(ErrorCode::Signal, message, recipient);
                 }
             },
@@ -240,15 +333,9 @@ impl Client {
         }
     }
 
-    /// The addresses of this machine, or the way to others, have changed: every connection looks for a new path.
-    pub fn handle_network_change(&mut self, _now: Time) {
-        for key in self.roster.keys() {
-            self.negotiate(key, Connection::restart_ice);
-        }
-    }
-
     /// Something has happened to a peer connection. Events of connections that are closed are dropped.
     pub fn handle_connection(&mut self, now: Time, id: ConnectionId, event: ConnectionEvent) {
+        self.now = now;
         let Some(key) = self.roster.by_connection(id) else { return };
         match event {
             ConnectionEvent::OfferCreated { sdp, mids } => {
@@ -261,13 +348,8 @@ impl Client {
                 self.negotiate(key, |c, actions| c.handle_candidate_found(candidate, actions));
             }
             ConnectionEvent::Failed(reason) => self.fail(now, key, reason),
-            ConnectionEvent::StateChanged(ConnectionState::Failed) => {
-                self.fail(now, key, String::from("no path to the peer was found, or it was lost"));
-            }
-            ConnectionEvent::StateChanged(ConnectionState::Closed) | ConnectionEvent::ChannelClosed => {
-                self.lose(now, key);
-            }
-            ConnectionEvent::StateChanged(_) => {}
+            ConnectionEvent::StateChanged(state) => self.handle_connection_state(now, key, state),
+            ConnectionEvent::ChannelClosed => self.lose(now, key),
             ConnectionEvent::TrackAdded(mid) => self.handle_track_added(key, mid),
             ConnectionEvent::ChannelOpen => self.handle_open(key),
             ConnectionEvent::ChannelMessage(frame) => self.handle_frame(now, key, &frame),
@@ -277,14 +359,26 @@ impl Client {
 
     /// The time that [`Client::poll_timeout`] named has come; being early or late is harmless.
     pub fn handle_timeout(&mut self, now: Time) {
+        self.now = now;
+        if self.has_overslept(now) {
+            return;
+        }
         while let Some((key, timer)) = self.timers.pop(now) {
             match timer {
                 Timer::Offer => self.offer(now, key),
-                Timer::Connect if self.roster.get(key).is_some_and(|peer| peer.present) => {
+                Timer::Connect if self.is_reachable(key) => {
                     self.fail(now, key, String::from("the connection did not open in time"));
                 }
-                // The peer left in the middle of the handshake, or is silent.
-                Timer::Connect | Timer::Pong => self.lose(now, key),
+                // The peer left in the middle of the handshake.
+                Timer::Connect => self.lose(now, key),
+                Timer::Resend => self.resend(now, key),
+                Timer::Pong => self.handle_silence(now, key),
+                Timer::Probe => self.handle_stuck(now, key),
+                Timer::Recover => self.recover(now, key),
+                Timer::Farewell => self.bid_farewell(now, key),
+                Timer::Ack => self.acknowledge(now, key),
+                Timer::Doubt => self.end_doubt(key),
+                Timer::Gossip => self.tell_news(),
                 Timer::Stall | Timer::Overflow => self.overflow(now, key),
             }
         }
@@ -292,7 +386,13 @@ impl Client {
 
     /// What to do next; to be called until it returns `None`, after every other call.
     pub fn poll(&mut self) -> Option<Output> {
-        self.outputs.pop_front()
+        let output = self.outputs.pop_front()?;
+        if let Output::Connection(id, Command::Send(frame)) = &output
+            && let Some(peer) = self.roster.by_connection(*id).and_then(|key| self.roster.get_mut(key))
+        {
+            peer.mailbox.fetched(frame.len());
+        }
+        Some(output)
     }
 
     /// Whether [`Client::poll`] would return something.
@@ -325,9 +425,9 @@ impl Client {
         self.rooms.keys()
     }
 
-    /// The peers to whom messages flow.
+    /// The peers to whom messages flow, or will flow again as soon as their connections have recovered.
     pub fn connected_peers(&self) -> impl Iterator<Item = &Sid> {
-        self.roster.iter().filter(|(_, peer)| peer.is_connected()).map(|(_, peer)| &peer.sid)
+        self.roster.iter().filter(|(_, peer)| peer.connected).map(|(_, peer)| &peer.sid)
     }
 
     /// The peers that are known to be there, connected or not.
@@ -335,13 +435,18 @@ impl Client {
         self.roster.iter().map(|(_, peer)| &peer.sid)
     }
 
-    /// The connection to a connected peer.
+    /// The present connection to a peer, open or not.
     pub fn connection_of(&self, sid: &Sid) -> Option<ConnectionId> {
-        let peer = self.roster.get(self.roster.by_sid(sid)?).filter(|peer| peer.is_connected())?;
+        let peer = self.roster.get(self.roster.by_sid(sid)?)?;
         peer.connection.as_ref().map(Connection::id)
     }
 
-    /// Bytes of messages that wait for data channels, over all peers.
+    /// What has happened to the connection with a peer that is discovered.
+    pub fn connection_report(&self, now: Time, sid: &Sid) -> Option<ConnectionReport> {
+        Some(self.roster.get(self.roster.by_sid(sid)?)?.history.report(now))
+    }
+
+    /// Bytes that peers have not confirmed yet, over all of them.
     pub fn waiting_bytes(&self) -> usize {
         self.roster.iter().map(|(_, peer)| peer.mailbox.waiting_bytes()).sum()
     }
@@ -349,7 +454,8 @@ impl Client {
     fn send_join(&mut self, room: RoomId) {
         let (prev_sid, prev_session) = self.previous.clone().unzip();
         let id = self.permanent_id.clone();
-        self.signal(ClientSignal::Join { room, id, prev_sid, prev_session: prev_session.flatten() });
+        let join = ClientSignal::Join { room, id, prev_sid, prev_session: prev_session.flatten() };
+        self.outputs.push_back(Output::Signal(join));
     }
 
     /// Sends a signal; without a connection to the server it is dropped, and what matters is sent again afterwards.

@@ -3,13 +3,22 @@
 use std::time::Duration;
 
 /// How a client behaves.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Config {
+    /// Whether handshakes may go over peers that both sides are connected to (the README's `enableWebRTCHandshake`), and
+    /// this client passes on those of others. Default yes.
+    pub handshake_over_peers: bool,
     /// Bounds on what the client keeps.
     pub limits: Limits,
     /// How long it waits for what.
     pub timing: Timing,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self { handshake_over_peers: true, limits: Limits::default(), timing: Timing::default() }
+    }
 }
 
 /// Bounds on what a client keeps, so that nobody can make it grow.
@@ -20,13 +29,17 @@ pub struct Limits {
     pub peers: usize,
     /// Rooms at a time. Default 64.
     pub rooms: usize,
-    /// Bytes of messages that wait for one peer's data channel. Default 32 MiB.
+    /// Bytes of messages that one peer has not confirmed yet. Default 32 MiB.
     pub outgoing_bytes: usize,
     /// Bytes of what a peer has to be told beside messages (tracks, negotiation) that wait for its data channel; beyond
     /// that its connection is replaced. Default 4 MiB.
     pub control_bytes: usize,
     /// Bytes of one message, in either direction. Default 16 MiB.
     pub message_bytes: usize,
+    /// Peers known only from other peers, with whom there has been no connection yet. Default 32.
+    pub introductions: usize,
+    /// Steps of handshakes that are passed on for one peer within ten seconds. Default 500.
+    pub relayed: u32,
     /// Candidates of one connection kept in either direction. Default 64.
     pub candidates: usize,
     /// Bytes in a data channel above which no more is handed to it. Default 1 MiB.
@@ -43,6 +56,8 @@ impl Default for Limits {
             outgoing_bytes: 32 << 20,
             control_bytes: 4 << 20,
             message_bytes: rtc_cafe_wire::limits::MAX_MESSAGE,
+            introductions: 32,
+            relayed: 500,
             candidates: 64,
             high_water: 1 << 20,
             low_water: 256 << 10,
@@ -63,8 +78,20 @@ pub struct Timing {
     /// For a peer to take something of what waits for it, before its connection is replaced. Default 120 s: a slow one may
     /// take as long for what its data channel holds already.
     pub stall: Duration,
-    /// Attempts to connect to a peer, before it is given up until it shows up again. Default 5.
-    pub attempts: u32,
+    /// For a handshake to lead to something, before it is sent again, by every way. Default 1.5 s.
+    pub resend: Duration,
+    /// For a path that was lost to come back by itself, before another one is looked for. Default 2 s.
+    pub grace: Duration,
+    /// For a restart of ICE to find another path, before the connection is replaced. Default 4 s.
+    pub restart: Duration,
+    /// For a connected peer to come back, before the application is told that it is gone. Default 30 s.
+    pub recovery: Duration,
+    /// Between attempts to connect to a peer, at most. Default 8 s.
+    pub backoff: Duration,
+    /// For further messages, before those that have come are confirmed. Default 0.1 s.
+    pub ack: Duration,
+    /// For a peer that is gone to come back and tell which of the last messages it has received. Default 60 s.
+    pub doubt: Duration,
 }
 
 impl Default for Timing {
@@ -74,7 +101,13 @@ impl Default for Timing {
             connect: Duration::from_secs(15),
             pong: Duration::from_secs(3),
             stall: Duration::from_secs(120),
-            attempts: 5,
+            resend: Duration::from_millis(1500),
+            grace: Duration::from_secs(2),
+            restart: Duration::from_secs(4),
+            recovery: Duration::from_secs(30),
+            backoff: Duration::from_secs(8),
+            ack: Duration::from_millis(100),
+            doubt: Duration::from_secs(60),
         }
     }
 }

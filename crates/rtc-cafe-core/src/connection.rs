@@ -5,6 +5,10 @@
 //!
 //! Once the data channel is open, descriptions go over it, and only one side at a time has the turn to offer; the
 //! impolite one has it first. Browsers cannot be relied on to roll back an offer with media in it.
+//!
+//! When the path is lost, so is the channel until there is another path. An offer that restarts ICE therefore comes out of
+//! turn and goes by every way there is, the channel included. There it marks where a new order begins: what was sent
+//! before it is void, and the impolite side has the turn again.
 
 use rtc_cafe_wire::{
     peer::{Frame, Mids},
@@ -36,14 +40,24 @@ pub(crate) enum Action {
     /// Send this over the data channel.
     Frame(Frame<'static>),
     /// Send an offer over the data channel.
-    Offer { negotiation: u32, mids: Mids, sdp: String },
+    Offer { negotiation: u32, restart: bool, mids: Mids, sdp: String },
     /// Send an answer over the data channel.
-    Answer { negotiation: u32, sdp: String },
+    Answer { negotiation: u32, offers: u32, sdp: String },
 }
 
 /// The other side offered though it does not have the turn, or answered what was not asked.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct OutOfTurn;
+
+/// The frame with which the other side's new order begins after a restart of ICE. What comes before it on the channel was
+/// said in the old one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mark {
+    /// Its offer with this number.
+    Offer(u32),
+    /// Its answer to our offer with this number.
+    Answer(u32),
+}
 
 /// The peer connection with one peer, from its first offer to its end.
 #[derive(Debug)]
@@ -53,16 +67,24 @@ pub(crate) struct Connection {
     /// The other side's connection, once it has answered us or we it.
     remote: Option<ConnectionId>,
     signalling: Signalling,
+    /// Offers, and answers, that are being created; only the last one counts.
+    creating: u32,
+    answering: u32,
+    /// Whether an offer of ours was answered.
+    answered: bool,
     /// The number of our last offer.
     offers: u32,
+    /// The m-lines of it that send tracks.
+    mids: Mids,
     /// The number of the other side's last offer that we took.
     remote_offers: u32,
     /// Our answer to it, in case it has to be sent again.
     answer: Option<String>,
     /// Our candidates, for a peer whose signalling session changes before we are connected.
     local_candidates: Vec<Option<IceCandidate>>,
-    /// How many of them were sent.
+    /// How many of them were sent by way of others, and how many over the channel.
     sent_candidates: usize,
+    framed_candidates: usize,
     /// Bound on the candidates of either side.
     max_candidates: usize,
     remote_candidates: usize,
@@ -75,6 +97,11 @@ pub(crate) struct Connection {
     turn_wanted: bool,
     /// Whether something has changed that needs an offer.
     offer_due: bool,
+    /// Whether our last offer restarts ICE, and whether one is to do so once the other side's offer is answered.
+    restarting: bool,
+    restart_due: bool,
+    /// What has yet to come over the channel after a restart.
+    awaited: Option<Mark>,
 }
 
 impl Connection {
@@ -84,11 +111,16 @@ impl Connection {
             polite,
             remote: None,
             signalling: Signalling::Stable,
+            creating: 0,
+            answering: 0,
+            answered: false,
             offers: 0,
+            mids: Vec::new(),
             remote_offers: 0,
             answer: None,
             local_candidates: Vec::new(),
             sent_candidates: 0,
+            framed_candidates: 0,
             max_candidates,
             remote_candidates: 0,
             open: false,
@@ -96,6 +128,9 @@ impl Connection {
             turn_asked: false,
             turn_wanted: false,
             offer_due: false,
+            restarting: false,
+            restart_due: false,
+            awaited: None,
         }
     }
 
@@ -116,45 +151,49 @@ impl Connection {
     /// The data channel has opened.
     pub(crate) fn set_open(&mut self) {
         self.open = true;
-        self.local_candidates = self.local_candidates.split_off(self.sent_candidates);
-        self.sent_candidates = 0;
+        self.framed_candidates = self.sent_candidates;
     }
 
     /// Begins an offer.
     pub(crate) fn offer(&mut self, actions: &mut Vec<Action>) {
         self.signalling = Signalling::Offering;
+        self.creating += 1;
         self.offers += 1;
+        self.restarting = false;
         actions.push(Action::Do(Command::CreateOffer));
     }
 
     /// Our offer was created.
     pub(crate) fn handle_offer_created(&mut self, sdp: String, mids: Mids, actions: &mut Vec<Action>) {
-        if self.signalling != Signalling::Offering {
+        self.creating = self.creating.saturating_sub(1);
+        if self.signalling != Signalling::Offering || self.creating > 0 {
             return;
         }
         self.signalling = Signalling::Offered(sdp.clone());
+        self.mids.clone_from(&mids);
         if self.open {
-            actions.push(Action::Offer { negotiation: self.offers, mids, sdp });
-            self.send_candidates(actions);
-        } else {
-            self.resend(actions);
+            actions.push(Action::Offer { negotiation: self.offers, restart: self.restarting, mids, sdp });
         }
+        self.resend(actions);
     }
 
     /// Our answer was created.
     pub(crate) fn handle_answer_created(&mut self, sdp: String, actions: &mut Vec<Action>) {
-        if self.signalling != Signalling::Answering {
+        self.answering = self.answering.saturating_sub(1);
+        if self.signalling != Signalling::Answering || self.answering > 0 {
             return;
         }
         self.signalling = Signalling::Stable;
         if self.open {
-            actions.push(Action::Answer { negotiation: self.remote_offers, sdp });
-            self.send_candidates(actions);
-            self.advance(actions);
-        } else {
-            self.answer = Some(sdp);
-            self.resend(actions);
+            let (negotiation, offers) = (self.remote_offers, self.offers);
+            actions.push(Action::Answer { negotiation, offers, sdp: sdp.clone() });
         }
+        self.answer = self.is_routed().then_some(sdp);
+        self.resend(actions);
+        if std::mem::take(&mut self.restart_due) {
+            self.restart(actions);
+        }
+        self.advance(actions);
     }
 
     /// One of our candidates was found.
@@ -168,28 +207,35 @@ impl Connection {
         }
     }
 
+    /// Whether what the other side has to know goes by way of others, because the channel is not there or in doubt.
+    pub(crate) const fn is_routed(&self) -> bool {
+        !self.open || self.awaited.is_some()
+    }
+
     /// Sends what the other side may have missed: the last description, and all candidates behind it.
     pub(crate) fn resend(&mut self, actions: &mut Vec<Action>) {
-        if self.open {
+        if matches!(self.signalling, Signalling::Offering | Signalling::Answering) {
             return;
         }
-        match (&self.signalling, &self.answer) {
-            (Signalling::Offering | Signalling::Answering, _) => return,
-            (Signalling::Offered(sdp), _) => {
-                actions.push(self.signal(self.offers, HandshakeBody::Offer(sdp.clone())));
+        if self.is_routed() {
+            match (&self.signalling, &self.answer) {
+                (Signalling::Offered(sdp), _) if !self.open || self.restarting => {
+                    actions.push(self.signal(self.offers, HandshakeBody::Offer(sdp.clone())));
+                }
+                (_, Some(sdp)) => {
+                    actions.push(self.signal(self.remote_offers, HandshakeBody::Answer(sdp.clone())));
+                }
+                _ => {}
             }
-            (Signalling::Stable, Some(sdp)) => {
-                actions.push(self.signal(self.remote_offers, HandshakeBody::Answer(sdp.clone())));
-            }
-            (Signalling::Stable, None) => {}
+            self.sent_candidates = 0;
         }
-        self.sent_candidates = 0;
         self.send_candidates(actions);
     }
 
     /// The other side's offer, for this connection.
     pub(crate) fn handle_offer(&mut self, handshake: &Handshake, sdp: String, actions: &mut Vec<Action>) {
-        if self.open {
+        // Once our offer is answered, one that the other side has taken back may still come, by a slower way.
+        if self.open || self.answered {
             return;
         }
         if self.remote == Some(handshake.connection) && handshake.negotiation <= self.remote_offers {
@@ -206,15 +252,25 @@ impl Connection {
         }
         if glare {
             // They belong to the offer that is taken back.
-            self.local_candidates.clear();
-            self.sent_candidates = 0;
+            self.forget_candidates();
         }
         self.remote = Some(handshake.connection);
-        self.remote_offers = handshake.negotiation;
+        self.accept_offer(handshake.negotiation, sdp, actions);
+    }
+
+    fn accept_offer(&mut self, negotiation: u32, sdp: String, actions: &mut Vec<Action>) {
+        self.remote_offers = negotiation;
         self.remote_candidates = 0;
         self.answer = None;
         self.signalling = Signalling::Answering;
+        self.answering += 1;
         actions.push(Action::Do(Command::AcceptOffer(sdp)));
+    }
+
+    fn forget_candidates(&mut self) {
+        self.local_candidates.clear();
+        self.sent_candidates = 0;
+        self.framed_candidates = 0;
     }
 
     /// The other side's answer.
@@ -223,9 +279,13 @@ impl Connection {
         let bound = self.remote.is_none_or(|remote| remote == handshake.connection);
         if ours && bound && matches!(self.signalling, Signalling::Offered(_)) {
             self.remote = Some(handshake.connection);
+            self.answered = true;
+            self.remote_offers = self.remote_offers.max(handshake.offers);
             self.signalling = Signalling::Stable;
             self.answer = None;
+            self.remote_candidates = 0;
             actions.push(Action::Do(Command::AcceptAnswer(sdp)));
+            self.advance(actions);
         }
     }
 
@@ -235,54 +295,120 @@ impl Connection {
         self.advance(actions);
     }
 
-    /// The way to the other side may have changed, so another one is looked for.
-    pub(crate) fn restart_ice(&mut self, actions: &mut Vec<Action>) {
-        if self.open {
-            actions.push(Action::Do(Command::RestartIce));
-            self.renegotiate(actions);
+    /// The path to the other side is lost, or about to be: another one is looked for.
+    pub(crate) fn restart(&mut self, actions: &mut Vec<Action>) {
+        let under_way = self.restarting && matches!(self.signalling, Signalling::Offering | Signalling::Offered(_));
+        self.restart_due = self.open && self.signalling == Signalling::Answering;
+        if !self.open || under_way || self.restart_due {
+            self.resend(actions);
+            return;
         }
+        actions.push(Action::Do(Command::RestartIce));
+        self.offer(actions);
+        self.restarting = true;
+        // It says all that there is to say.
+        self.offer_due = false;
+        self.begin_order(Mark::Answer(self.offers));
+    }
+
+    /// The other side's offer restarts ICE; returns whether it is taken.
+    pub(crate) fn handle_restart(&mut self, negotiation: u32, sdp: String, actions: &mut Vec<Action>) -> bool {
+        if negotiation <= self.remote_offers {
+            // Sent again, so our answer may be lost.
+            if negotiation == self.remote_offers && self.signalling == Signalling::Stable {
+                self.resend(actions);
+            }
+            return false;
+        }
+        let offering = matches!(self.signalling, Signalling::Offering | Signalling::Offered(_));
+        if offering && !self.polite {
+            self.restart(actions);
+            return false;
+        }
+        // Ours is rolled back.
+        self.offer_due |= offering;
+        self.restarting = false;
+        self.begin_order(Mark::Offer(negotiation));
+        self.accept_offer(negotiation, sdp, actions);
+        true
+    }
+
+    fn begin_order(&mut self, awaited: Mark) {
+        self.awaited = Some(awaited);
+        self.turn = !self.polite;
+        self.turn_asked = false;
+        self.turn_wanted = false;
+        self.forget_candidates();
+    }
+
+    /// Whether a frame that comes now is of an order that is void. `mark` is what the frame would begin a new one with.
+    fn is_void(&mut self, mark: Option<Mark>) -> bool {
+        if mark.is_some() && self.awaited == mark {
+            self.awaited = None;
+            self.answer = None;
+        }
+        self.awaited.is_some()
     }
 
     /// The other side asks for the turn to offer.
     pub(crate) fn handle_turn_request(&mut self, actions: &mut Vec<Action>) {
-        self.turn_wanted = true;
-        self.advance(actions);
+        if !self.is_void(None) {
+            self.turn_wanted = true;
+            self.advance(actions);
+        }
     }
 
     /// The other side hands us the turn.
     pub(crate) fn handle_turn(&mut self, actions: &mut Vec<Action>) {
-        self.turn = true;
-        self.turn_asked = false;
-        self.advance(actions);
+        if !self.is_void(None) {
+            self.turn = true;
+            self.turn_asked = false;
+            self.advance(actions);
+        }
     }
 
-    /// An offer over the data channel.
+    /// An offer over the data channel; returns whether it is taken.
     pub(crate) fn handle_frame_offer(
         &mut self,
         negotiation: u32,
+        restart: bool,
         sdp: String,
         actions: &mut Vec<Action>,
-    ) -> Result<(), OutOfTurn> {
+    ) -> Result<bool, OutOfTurn> {
+        if restart {
+            let taken = self.handle_restart(negotiation, sdp, actions);
+            self.is_void(Some(Mark::Offer(negotiation)));
+            return Ok(taken);
+        }
+        if self.is_void(None) {
+            return Ok(false);
+        }
         if self.turn || self.signalling != Signalling::Stable || negotiation <= self.remote_offers {
             return Err(OutOfTurn);
         }
-        self.remote_offers = negotiation;
-        self.remote_candidates = 0;
-        self.signalling = Signalling::Answering;
-        actions.push(Action::Do(Command::AcceptOffer(sdp)));
-        Ok(())
+        self.accept_offer(negotiation, sdp, actions);
+        Ok(true)
     }
 
     /// An answer over the data channel.
     pub(crate) fn handle_frame_answer(
         &mut self,
         negotiation: u32,
+        offers: u32,
         sdp: String,
         actions: &mut Vec<Action>,
     ) -> Result<(), OutOfTurn> {
-        if !matches!(self.signalling, Signalling::Offered(_)) || negotiation != self.offers {
+        let begins = self.awaited == Some(Mark::Answer(negotiation));
+        let waits = matches!(self.signalling, Signalling::Offered(_)) && negotiation == self.offers;
+        if self.is_void(Some(Mark::Answer(negotiation))) || (begins && !waits) {
+            // It is void, or has come by another way before.
+            self.advance(actions);
+            return Ok(());
+        }
+        if !waits {
             return Err(OutOfTurn);
         }
+        self.remote_offers = self.remote_offers.max(offers);
         self.signalling = Signalling::Stable;
         self.remote_candidates = 0;
         actions.push(Action::Do(Command::AcceptAnswer(sdp)));
@@ -322,9 +448,15 @@ impl Connection {
 
     fn send_candidates(&mut self, actions: &mut Vec<Action>) {
         if self.open {
-            // The channel loses nothing, so nothing is kept, and their end does not matter to whoever is connected.
-            let candidates = std::mem::take(&mut self.local_candidates).into_iter().flatten();
-            actions.extend(candidates.map(|candidate| Action::Frame(Frame::Candidate(candidate))));
+            // Their end does not matter to whoever is connected.
+            for candidate in self.local_candidates.iter().skip(self.framed_candidates).flatten() {
+                actions.push(Action::Frame(Frame::Candidate(candidate.clone())));
+            }
+            self.framed_candidates = self.local_candidates.len();
+        }
+        if !self.is_routed() {
+            // The channel loses nothing, so nothing is kept.
+            self.forget_candidates();
             return;
         }
         for candidate in self.local_candidates.iter().skip(self.sent_candidates) {
@@ -333,7 +465,10 @@ impl Connection {
         self.sent_candidates = self.local_candidates.len();
     }
 
-    const fn signal(&self, negotiation: u32, body: HandshakeBody) -> Action {
-        Action::Signal(Handshake { connection: self.id, peer_connection: self.remote, negotiation, body })
+    fn signal(&self, negotiation: u32, body: HandshakeBody) -> Action {
+        let restart = self.restarting && matches!(body, HandshakeBody::Offer(_));
+        let mids = if restart { self.mids.clone() } else { Mids::new() };
+        let (connection, peer_connection, offers) = (self.id, self.remote, self.offers);
+        Action::Signal(Handshake { connection, peer_connection, negotiation, offers, restart, mids, body })
     }
 }

@@ -66,6 +66,15 @@ pub enum Event {
         /// The message's JSON as the peer sent it. It has not been parsed, so it may be anything.
         payload: String,
     },
+    /// A message that was taken for a connected peer was not delivered, because the peer is gone.
+    MessageUndelivered {
+        /// The peer.
+        sid: Sid,
+        /// The message's JSON.
+        payload: String,
+        /// Whether the peer may have received it all the same; it is gone, so that nobody can tell.
+        may_have_arrived: bool,
+    },
     /// A peer has a track that can be requested, or describes it anew.
     PeerTrackDefined {
         /// The peer.
@@ -139,8 +148,6 @@ pub enum ErrorCode {
     Protocol,
     /// A connection to a peer could not be made; it is tried again while the peer is there.
     ConnectFailed,
-    /// Messages to a peer were lost with its connection.
-    Undelivered,
 }
 
 impl ErrorCode {
@@ -150,7 +157,6 @@ impl ErrorCode {
             Self::Signal => "SIGNAL_REFUSED",
             Self::Protocol => "PROTOCOL",
             Self::ConnectFailed => "CONNECT_FAILED",
-            Self::Undelivered => "UNDELIVERED",
         }
     }
 }

@@ -18,6 +18,7 @@ mod mailbox;
 mod map;
 mod output;
 mod peer;
+mod report;
 mod rng;
 mod roster;
 mod session;
@@ -29,6 +30,7 @@ pub use client::{AddTrackError, Client, JoinError, Recipients, RequestTrackError
 pub use config::{Config, Limits, Timing};
 pub use event::{Definition, ErrorCode, Event, SignallerState, Source};
 pub use output::{Command, ConnectionEvent, ConnectionState, Output};
+pub use report::{ConnectionReport, Phase, Route};
 pub use rtc_cafe_wire as wire;
 pub use rtc_cafe_wire::{ApiVersion, PermanentId, RoomId, Sid, TrackId, peer::TrackKind, signal::ConnectionId};
 pub use session::{Session, SessionOutput};

@@ -1,46 +1,58 @@
-//! The frames that wait for one peer's data channel, and the parts of what it is sending us.
+//! What waits for one peer's data channel and what it has confirmed, and the parts of what it is sending us.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, mem};
 
 use rtc_cafe_wire::{limits::MAX_PART, peer::Frame};
 
 use crate::config::Limits;
 
-/// Both directions of one data channel.
+mod outgoing;
+#[cfg(test)]
+mod tests;
+
+use outgoing::{OVERHEAD, Outgoing, split};
+
+/// Messages, and bytes of them, after which they are confirmed at once.
+const ACK_MESSAGES: u32 = 64;
+const ACK_BYTES: usize = 256 << 10;
+
+/// Both directions of what is said to one peer, over however many connections.
 ///
-/// What a peer has to be told overtakes the messages that wait, and stays in order among itself.
+/// What a peer has to be told overtakes the messages that wait, and stays in order among itself. It is forgotten with its
+/// connection; a message is kept until the peer has confirmed it.
 #[derive(Debug, Default)]
 pub(crate) struct Mailbox {
     control: Queue,
-    messages: Queue,
+    messages: Outgoing,
     /// Parts of a message were handed over, and not the last one: no other body may come between them.
     unfinished: bool,
     /// Something that the peer had to be told did not fit.
     overflowed: bool,
     /// What the data channel holds, as far as we know.
     buffered: usize,
+    /// Bytes of frames for the data channel that have not been fetched yet.
+    unfetched: usize,
     incoming: Incoming,
+    heard: Heard,
 }
 
-/// Frames that wait, each with a mark.
+/// Frames that wait, each with a mark if it has a body.
 #[derive(Debug, Default)]
 struct Queue {
-    /// Marked are frames with a body, among messages those of which further parts follow.
     frames: VecDeque<(bool, String)>,
     bytes: usize,
 }
 
-impl Queue {
-    fn push(&mut self, mark: bool, frame: String) {
-        self.bytes += frame.len();
-        self.frames.push_back((mark, frame));
-    }
-
-    fn pop(&mut self) -> Option<(bool, String)> {
-        let frame = self.frames.pop_front()?;
-        self.bytes -= frame.1.len();
-        Some(frame)
-    }
+/// The stream of the peer's messages.
+#[derive(Debug, Default)]
+struct Heard {
+    stream: u32,
+    received: u32,
+    /// What came of the stream before.
+    before: u32,
+    /// What is not confirmed yet.
+    messages: u32,
+    bytes: usize,
 }
 
 /// A body that comes in parts.
@@ -61,6 +73,49 @@ pub(crate) enum Received {
     TooLong,
 }
 
+/// A message that was not confirmed.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Undelivered {
+    pub(crate) payload: String,
+    /// Whether the peer may have it all the same.
+    pub(crate) may_have_arrived: bool,
+}
+
+/// How far each side is with the other's stream, as a hello says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Progress {
+    pub(crate) stream: u32,
+    pub(crate) heard: u32,
+    pub(crate) received: u32,
+    pub(crate) before: u32,
+}
+
+impl Progress {
+    /// How many messages of a stream have been received, of which so many were confirmed; `None` if that is forgotten.
+    fn received_of(self, stream: u32, confirmed: u32) -> Option<u32> {
+        match stream.wrapping_sub(self.heard) {
+            0 => Some(self.received),
+            u32::MAX => Some(self.before),
+            // It has heard of none, or of an earlier one last.
+            _ if confirmed == 0 && self.heard < stream => Some(0),
+            _ => None,
+        }
+    }
+}
+
+impl Queue {
+    fn push(&mut self, body: bool, frame: String) {
+        self.bytes += frame.len();
+        self.frames.push_back((body, frame));
+    }
+
+    fn pop(&mut self) -> Option<String> {
+        let (_, frame) = self.frames.pop_front()?;
+        self.bytes -= frame.len();
+        Some(frame)
+    }
+}
+
 impl Mailbox {
     /// Whether a message of this length may be queued.
     pub(crate) fn has_room(&self, bytes: usize, limits: &Limits) -> bool {
@@ -73,14 +128,20 @@ impl Mailbox {
         self.control.bytes < limits.control_bytes / 2
     }
 
-    /// Bytes that wait for the data channel.
+    /// Bytes that the peer has not confirmed, or that wait for the data channel.
     pub(crate) const fn waiting_bytes(&self) -> usize {
         self.control.bytes + self.messages.bytes
     }
 
+    /// Whether something waits for the data channel.
+    pub(crate) fn waits(&self) -> bool {
+        self.control.bytes > 0 || self.messages.handed < self.messages.kept.len()
+    }
+
     /// Queues what the peer has to be told; false if it does not fit, and nothing does from then on.
     pub(crate) fn push(&mut self, frame: &Frame<'_>, limits: &Limits) -> bool {
-        let body = matches!(frame, Frame::Track { .. } | Frame::Offer { .. } | Frame::Answer { .. });
+        let body =
+            matches!(frame, Frame::Track { .. } | Frame::Offer { .. } | Frame::Answer { .. } | Frame::Relay { .. });
         let frame = frame.encode();
         self.overflowed |= self.control.bytes + frame.len() > limits.control_bytes;
         if !self.overflowed {
@@ -89,18 +150,10 @@ impl Mailbox {
         !self.overflowed
     }
 
-    /// Queues a message in frames that it fits into.
+    /// Queues a message.
     pub(crate) fn push_message(&mut self, payload: &str) {
-        let mut rest = payload;
-        loop {
-            let (body, behind) = split(rest, MAX_PART);
-            rest = behind;
-            let more = !rest.is_empty();
-            self.messages.push(more, Frame::Message { more, body }.encode());
-            if !more {
-                break;
-            }
-        }
+        self.messages.bytes += payload.len() + OVERHEAD;
+        self.messages.kept.push_back(payload.to_owned());
     }
 
     /// Queues a body that the peer has to be told in frames that it fits into; `frame` makes one of whether more follow
@@ -121,24 +174,33 @@ impl Mailbox {
         }
     }
 
-    /// The next frame for the data channel, unless the channel is full.
+    /// The next frame for the data channel, unless the channel is full. Messages of which the peer may have some wait
+    /// for its hello, which says so.
     pub(crate) fn pop(&mut self, limits: &Limits) -> Option<String> {
-        if self.buffered >= limits.high_water {
+        if self.buffered.saturating_add(self.unfetched) >= limits.high_water {
             return None;
         }
         let overtakes = self.control.frames.front().is_some_and(|(body, _)| !(*body && self.unfinished));
         let frame = if overtakes {
-            self.control.pop()?.1
+            self.control.pop()?
+        } else if self.messages.in_doubt > 0 || self.is_in_doubt() {
+            return None;
         } else {
-            let (more, frame) = self.messages.pop()?;
+            let (more, frame) = self.messages.next_part()?;
             self.unfinished = more;
             frame
         };
-        self.buffered += frame.len();
+        self.unfetched += frame.len();
         Some(frame)
     }
 
-    /// The data channel holds so many bytes; returns whether it sent some.
+    /// A frame of so many bytes goes into the data channel now.
+    pub(crate) const fn fetched(&mut self, bytes: usize) {
+        self.unfetched = self.unfetched.saturating_sub(bytes);
+        self.buffered = self.buffered.saturating_add(bytes);
+    }
+
+    /// The data channel holds so many bytes, of what was fetched until now; returns whether it sent some.
     pub(crate) const fn set_buffered(&mut self, bytes: usize) -> bool {
         let drained = bytes < self.buffered;
         self.buffered = bytes;
@@ -147,7 +209,7 @@ impl Mailbox {
 
     /// Takes a part of a body. The parts of one follow each other, so one place is enough for them.
     pub(crate) fn receive(&mut self, more: bool, part: &str, max: usize) -> Received {
-        let mut message = match std::mem::take(&mut self.incoming) {
+        let mut message = match mem::take(&mut self.incoming) {
             Incoming::TooLong => {
                 if more {
                     self.incoming = Incoming::TooLong;
@@ -171,97 +233,114 @@ impl Mailbox {
             Received::Whole(message)
         }
     }
-}
 
-/// The longest beginning of at most so many bytes that ends between two characters, and the rest.
-fn split(text: &str, max: usize) -> (&str, &str) {
-    text.split_at_checked(text.floor_char_boundary(max)).unwrap_or((text, ""))
-}
-
-#[cfg(test)]
-mod tests {
-    use rtc_cafe_wire::{TrackId, peer::TrackKind};
-
-    use super::*;
-
-    fn frames(mailbox: &mut Mailbox, limits: &Limits) -> Vec<String> {
-        std::iter::from_fn(|| mailbox.pop(limits)).collect()
+    /// Counts a message of the peer, which has ended; returns whether it is time to confirm.
+    pub(crate) const fn count(&mut self, bytes: usize) -> bool {
+        let heard = &mut self.heard;
+        heard.received = heard.received.wrapping_add(1);
+        heard.messages += 1;
+        heard.bytes += bytes;
+        heard.messages >= ACK_MESSAGES || heard.bytes >= ACK_BYTES
     }
 
-    #[test]
-    fn a_long_message_arrives_whole() {
-        let limits = Limits::default();
-        let payload = format!("\"{}\"", "é\u{1f600}x".repeat(50_000));
-        let (mut sender, mut receiver) = (Mailbox::default(), Mailbox::default());
-        sender.push_message(&payload);
-        let mut received = Vec::new();
-        for frame in frames(&mut sender, &limits) {
-            let Ok(Some(Frame::Message { more, body })) = Frame::decode(&frame) else { panic!("not a message") };
-            received.push(receiver.receive(more, body, limits.message_bytes));
+    /// What is to be confirmed, if anything is.
+    pub(crate) fn take_ack(&mut self) -> Option<u32> {
+        self.heard.bytes = 0;
+        (mem::take(&mut self.heard.messages) > 0).then_some(self.heard.received)
+    }
+
+    /// The peer has received so many messages of our stream.
+    pub(crate) fn confirm(&mut self, received: u32) {
+        self.messages.confirm(received);
+    }
+
+    /// What our hello says.
+    pub(crate) const fn progress(&self) -> Progress {
+        let Heard { stream: heard, received, before, .. } = self.heard;
+        Progress { stream: self.messages.stream, heard, received, before }
+    }
+
+    /// What the peer's hello says. Returns the messages of which it now turns out that they are lost, or may be.
+    pub(crate) fn handle_progress(&mut self, theirs: Progress) -> Vec<Undelivered> {
+        if self.heard.stream != theirs.stream {
+            let follows = self.heard.stream.wrapping_add(1) == theirs.stream;
+            let before = if follows { self.heard.received } else { 0 };
+            self.heard = Heard { stream: theirs.stream, before, ..Heard::default() };
         }
-        assert!(received.len() > 2);
-        assert_eq!(received.pop(), Some(Received::Whole(payload)));
-        assert!(received.iter().all(|part| *part == Received::Nothing));
-    }
-
-    #[test]
-    fn waits_while_the_channel_is_full() {
-        let limits = Limits { high_water: 100, ..Limits::default() };
-        let mut mailbox = Mailbox::default();
-        for _ in 0..10 {
-            mailbox.push_message("\"forty bytes of text, more or less\"");
+        let (stream, confirmed, mut ended) = mem::take(&mut self.messages.ended);
+        let received = theirs.received_of(stream, confirmed);
+        let known = received.is_some();
+        let arrived = received.map_or(0, |received| received.saturating_sub(confirmed) as usize);
+        let mut undelivered = Vec::new();
+        for _ in 0..arrived {
+            ended.pop_front();
         }
-        let first = frames(&mut mailbox, &limits).len();
-        assert!((1..10).contains(&first));
-        mailbox.set_buffered(0);
-        assert!(!frames(&mut mailbox, &limits).is_empty());
-        mailbox.set_buffered(100);
-        assert!(frames(&mut mailbox, &limits).is_empty());
-    }
-
-    #[test]
-    fn control_overtakes_messages_but_no_body_comes_between_the_parts_of_one() {
-        let limits = Limits { high_water: 1, ..Limits::default() };
-        let mut mailbox = Mailbox::default();
-        let long = "1".repeat(MAX_PART + 1);
-        mailbox.push_message(&long);
-        mailbox.push_message("2");
-        let pop = |mailbox: &mut Mailbox| {
-            mailbox.set_buffered(0);
-            mailbox.pop(&limits).and_then(|frame| frame.split(['\n', ',', '}']).next().map(String::from))
-        };
-        let message = Some(String::from(r#"{"type":"message""#));
-        assert_eq!(pop(&mut mailbox), message);
-        let id = TrackId::new("t").expect("short");
-        assert!(mailbox.push(&Frame::Turn, &limits));
-        assert!(mailbox.push(&Frame::Track { id, kind: TrackKind::Audio, description: "1" }, &limits));
-        assert!(mailbox.push_parts(&long, &limits, &|more, body| Frame::Answer { more, negotiation: 1, body }));
-        assert!(mailbox.push(&Frame::TurnRequest, &limits));
-        let order = ["turn", "message", "track", "answer", "answer", "turn-request", "message"];
-        for name in order {
-            assert_eq!(pop(&mut mailbox), Some(["{\"type\":\"", name, "\""].concat()));
+        while let Some(payload) = ended.pop_front() {
+            undelivered.push(Undelivered { payload, may_have_arrived: !known });
         }
-        assert_eq!((pop(&mut mailbox), mailbox.waiting_bytes()), (None, 0));
+        if let Some(received) = theirs.received_of(self.messages.stream, self.messages.confirmed) {
+            self.messages.confirm(received);
+        } else {
+            // The peer does not know the stream, or not any more.
+            for _ in 0..self.messages.in_doubt {
+                let payload = self.messages.take();
+                undelivered.extend(payload.map(|payload| Undelivered { payload, may_have_arrived: true }));
+            }
+            self.messages.confirmed = 0;
+        }
+        self.messages.in_doubt = 0;
+        undelivered
     }
 
-    #[test]
-    fn nothing_follows_what_did_not_fit() {
-        let limits = Limits { control_bytes: 30, ..Limits::default() };
-        let mut mailbox = Mailbox::default();
-        assert!(mailbox.push(&Frame::Turn, &limits));
-        assert!(!mailbox.push(&Frame::Ping { nonce: 1 }, &limits));
-        assert_eq!(frames(&mut mailbox, &limits).len(), 1);
-        assert!(!mailbox.push(&Frame::Turn, &limits));
+    /// The connection is gone, and another one may follow.
+    pub(crate) fn rewind(&mut self) {
+        self.messages.rewind();
+        self.control = Queue::default();
+        self.unfinished = false;
+        self.overflowed = false;
+        self.buffered = 0;
+        self.unfetched = 0;
+        self.incoming = Incoming::Nothing;
+        self.take_ack();
     }
 
-    #[test]
-    fn a_message_without_end_is_dropped_once() {
-        let limits = Limits { message_bytes: 10, ..Limits::default() };
-        let mut mailbox = Mailbox::default();
-        assert_eq!(mailbox.receive(true, "123456", limits.message_bytes), Received::Nothing);
-        assert_eq!(mailbox.receive(true, "123456", limits.message_bytes), Received::TooLong);
-        assert_eq!(mailbox.receive(true, "123456", limits.message_bytes), Received::Nothing);
-        assert_eq!(mailbox.receive(false, "1", limits.message_bytes), Received::Nothing);
-        assert_eq!(mailbox.receive(false, "12", limits.message_bytes), Received::Whole("12".into()));
+    /// The application is told that the peer is gone. Returns the messages that are lost; of those that it may have, the
+    /// peer's next hello tells.
+    pub(crate) fn end(&mut self) -> Vec<Undelivered> {
+        self.messages.rewind();
+        let Outgoing { stream, confirmed, mut kept, in_doubt, ended, .. } = mem::take(&mut self.messages);
+        let mut lost = Vec::new();
+        while kept.len() > in_doubt {
+            lost.extend(kept.pop_back());
+        }
+        if ended.2.is_empty() {
+            self.messages.stream = stream + 1;
+            self.messages.ended = (stream, confirmed, kept);
+        } else {
+            // Nothing of this stream was handed over, for the peer has yet to tell of the one before.
+            self.messages.stream = stream;
+            self.messages.ended = ended;
+        }
+        lost.into_iter().rev().map(|payload| Undelivered { payload, may_have_arrived: false }).collect()
+    }
+
+    /// Nobody waits any longer for the peer to tell what it has received of a stream that has ended.
+    pub(crate) fn give_up(&mut self) -> Vec<Undelivered> {
+        let (_, _, mut ended) = mem::take(&mut self.messages.ended);
+        let mut undelivered = Vec::new();
+        while let Some(payload) = ended.pop_front() {
+            undelivered.push(Undelivered { payload, may_have_arrived: true });
+        }
+        undelivered
+    }
+
+    /// Whether something was said that has to be remembered.
+    pub(crate) fn is_used(&self) -> bool {
+        self.messages.stream > 1 || self.heard.stream > 0
+    }
+
+    /// Whether there are messages of which only the peer can tell whether it has them.
+    pub(crate) fn is_in_doubt(&self) -> bool {
+        !self.messages.ended.2.is_empty()
     }
 }

@@ -18,6 +18,9 @@ pub enum Output {
     /// Use these ICE servers (the JSON of an array of `RTCIceServer`) for connections opened from now on, unless the
     /// application configured its own.
     IceServers(String),
+    /// The way to others has changed: find out whether the connection to the signalling server is alive, or try at once to
+    /// make one if there is none. Optional, but without it a recovery may have to wait.
+    CheckSignaller,
     /// Tell this to the application.
     Event(Event),
 }

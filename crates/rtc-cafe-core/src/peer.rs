@@ -3,11 +3,11 @@
 use std::collections::VecDeque;
 
 use rtc_cafe_wire::{
-    PermanentId, Sid,
+    PermanentId, RoomId, Sid,
     signal::{ConnectionId, IceCandidate},
 };
 
-use crate::{connection::Connection, mailbox::Mailbox, tracks::PeerTracks};
+use crate::{connection::Connection, mailbox::Mailbox, map::Map, report::History, time::Time, tracks::PeerTracks};
 
 /// One peer: somebody with one permanent id, whatever its signalling session is.
 #[derive(Debug)]
@@ -18,6 +18,20 @@ pub(crate) struct Peer {
     pub(crate) id: Option<PermanentId>,
     /// Whether its signalling session is there, as far as we know, so that it can be reached over the server.
     pub(crate) present: bool,
+    /// The server said that its session has ended, and nobody has heard of it since.
+    pub(crate) left: bool,
+    /// It is gone, and only remembered: for what we wanted of it, and for what it has received of us.
+    pub(crate) absent: bool,
+    /// The application was told that it is connected, and not that it is gone.
+    pub(crate) connected: bool,
+    /// The rooms that both are in, as far as we know.
+    pub(crate) rooms: Map<RoomId, ()>,
+    /// It was told whom we are connected to, and is told of every change.
+    pub(crate) informed: bool,
+    /// Whom it says it is connected to, with their sessions.
+    pub(crate) acquaintances: Map<PermanentId, Sid>,
+    /// What it has had us pass on: since when, and how much.
+    pub(crate) relayed: (Time, u32),
     pub(crate) connection: Option<Connection>,
     pub(crate) mailbox: Mailbox,
     pub(crate) tracks: PeerTracks,
@@ -31,6 +45,19 @@ pub(crate) struct Peer {
     pub(crate) claim: Option<Sid>,
     /// The nonce of the ping that waits for its answer.
     pub(crate) ping: Option<u32>,
+    /// It did not answer in time.
+    pub(crate) silent: bool,
+    /// Its connection says that there is no path to it.
+    pub(crate) path_lost: bool,
+    /// Its last connection was given up because there was no path; then its session may have ended for the same reason.
+    pub(crate) cut_off: bool,
+    /// How often ICE was restarted since the path was lost.
+    pub(crate) restarts: u32,
+    /// Another path is to be looked for, though this one may be there.
+    pub(crate) restart_due: bool,
+    /// What it has to know goes by every way at once.
+    pub(crate) by_every_way: bool,
+    pub(crate) history: History,
 }
 
 impl Peer {
@@ -39,6 +66,13 @@ impl Peer {
             sid,
             id,
             present: true,
+            left: false,
+            absent: false,
+            connected: false,
+            rooms: Map::default(),
+            informed: false,
+            acquaintances: Map::default(),
+            relayed: (Time::default(), 0),
             connection: None,
             mailbox: Mailbox::default(),
             tracks: PeerTracks::default(),
@@ -47,12 +81,30 @@ impl Peer {
             failures: 0,
             claim: None,
             ping: None,
+            silent: false,
+            path_lost: false,
+            cut_off: false,
+            restarts: 0,
+            restart_due: false,
+            by_every_way: false,
+            history: History::default(),
         }
     }
 
-    /// Whether messages flow.
-    pub(crate) fn is_connected(&self) -> bool {
+    /// It can be reached over the server.
+    pub(crate) const fn arrive(&mut self) {
+        self.present = true;
+        self.left = false;
+    }
+
+    /// Whether frames can be sent.
+    pub(crate) fn is_open(&self) -> bool {
         self.connection.as_ref().is_some_and(Connection::is_open)
+    }
+
+    /// Whether frames can be sent and there is no reason to believe that they do not arrive.
+    pub(crate) fn is_well(&self) -> bool {
+        self.is_open() && !self.path_lost && !self.silent
     }
 
     /// Whether both sides have each other's description, so that they can connect without signalling.

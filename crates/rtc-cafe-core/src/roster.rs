@@ -8,8 +8,8 @@ use crate::{connection::Connection, map::Map, peer::Peer, tracks::PeerTracks};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct PeerKey(u64);
 
-/// Peers who are gone and whose tracks we wanted, at most.
-const MAX_WISHES: usize = 1000;
+/// Peers who are gone and remembered, at most.
+const MAX_ABSENT: usize = 1000;
 
 #[derive(Debug, Default)]
 pub(crate) struct Roster {
@@ -17,14 +17,20 @@ pub(crate) struct Roster {
     by_sid: Map<Sid, PeerKey>,
     by_id: Map<PermanentId, PeerKey>,
     by_connection: Map<ConnectionId, PeerKey>,
-    /// The tracks of peers who are gone, for what we wanted of them, should they come back; the oldest first.
-    wishes: Vec<(PermanentId, PeerTracks)>,
+    /// How many of the peers are absent.
+    absent: usize,
     next: u64,
 }
 
+impl PeerKey {
+    /// For what concerns no peer in particular.
+    pub(crate) const NOBODY: Self = Self(u64::MAX);
+}
+
 impl Roster {
+    /// How many peers there are.
     pub(crate) fn len(&self) -> usize {
-        self.peers.len()
+        self.peers.len() - self.absent
     }
 
     pub(crate) fn get(&self, key: PeerKey) -> Option<&Peer> {
@@ -35,19 +41,25 @@ impl Roster {
         self.peers.get_mut(&key)
     }
 
-    /// All peers in the order in which they were discovered.
+    /// All peers that are there, in the order in which they were discovered.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (PeerKey, &Peer)> {
-        self.peers.iter().map(|(&key, peer)| (key, peer))
+        self.peers.iter().map(|(&key, peer)| (key, peer)).filter(|(_, peer)| !peer.absent)
     }
 
     pub(crate) fn keys(&self) -> Vec<PeerKey> {
-        self.peers.keys().copied().collect()
+        self.iter().map(|(key, _)| key).collect()
+    }
+
+    /// Those who are gone and remembered.
+    pub(crate) fn absent_keys(&self) -> Vec<PeerKey> {
+        self.peers.iter().filter(|(_, peer)| peer.absent).map(|(&key, _)| key).collect()
     }
 
     pub(crate) fn by_sid(&self, sid: &Sid) -> Option<PeerKey> {
         self.by_sid.get(sid).copied()
     }
 
+    /// The peer with a permanent id, there or absent.
     pub(crate) fn by_id(&self, id: &PermanentId) -> Option<PeerKey> {
         self.by_id.get(id).copied()
     }
@@ -68,42 +80,77 @@ impl Roster {
         key
     }
 
-    pub(crate) fn remove(&mut self, key: PeerKey) -> Option<Peer> {
-        let mut peer = self.peers.remove(&key)?;
-        self.by_sid.remove(&peer.sid);
-        if let Some(id) = &peer.id {
-            self.by_id.remove(id);
-            let tracks = std::mem::take(&mut peer.tracks);
-            if tracks.wanted().next().is_some() {
-                if self.wishes.len() >= MAX_WISHES {
-                    self.wishes.remove(0);
-                }
-                self.wishes.push((id.clone(), tracks));
-            }
+    /// A peer is gone. It is remembered if there is a reason to.
+    pub(crate) fn retire(&mut self, key: PeerKey) {
+        let Some(peer) = self.peers.get_mut(&key).filter(|peer| !peer.absent) else { return };
+        let sid = peer.sid.clone();
+        let Some(id) = peer.id.clone() else {
+            self.by_sid.remove(&sid);
+            self.peers.remove(&key);
+            return;
+        };
+        let mut remembered = Peer::new(sid.clone(), Some(id.clone()));
+        remembered.absent = true;
+        remembered.present = false;
+        remembered.newest_remote = peer.newest_remote;
+        remembered.mailbox = std::mem::take(&mut peer.mailbox);
+        remembered.tracks = std::mem::take(&mut peer.tracks);
+        if remembered.mailbox.is_used() || remembered.tracks.wanted().next().is_some() {
+            *peer = remembered;
+            self.absent += 1;
+        } else {
+            self.peers.remove(&key);
+            self.by_id.remove(&id);
         }
-        if let Some(connection) = &peer.connection {
-            self.by_connection.remove(&connection.id());
-        }
-        Some(peer)
+        self.by_sid.remove(&sid);
     }
 
-    /// Gives a peer another session, unless that is somebody's already; returns the one it had.
+    /// The absent peer that is to be forgotten, because there are too many.
+    pub(crate) fn surplus(&self) -> Option<PeerKey> {
+        let oldest = self.peers.iter().find(|(_, peer)| peer.absent).map(|(&key, _)| key);
+        oldest.filter(|_| self.absent > MAX_ABSENT)
+    }
+
+    /// Forgets an absent peer.
+    pub(crate) fn forget(&mut self, key: PeerKey) {
+        if self.peers.get(&key).is_some_and(|peer| peer.absent)
+            && let Some(peer) = self.peers.remove(&key)
+        {
+            self.absent -= 1;
+            if let Some(id) = &peer.id {
+                self.by_id.remove(id);
+            }
+        }
+    }
+
+    /// Gives a peer another session, unless that is somebody's already; returns the one it had. One that was absent is
+    /// there again.
     pub(crate) fn rename(&mut self, key: PeerKey, sid: Sid) -> Option<Sid> {
         if self.by_sid.contains_key(&sid) {
             return None;
         }
         let peer = self.peers.get_mut(&key)?;
-        self.by_sid.remove(&peer.sid);
+        if std::mem::take(&mut peer.absent) {
+            self.absent -= 1;
+        } else {
+            self.by_sid.remove(&peer.sid);
+        }
         self.by_sid.insert(sid.clone(), key);
         Some(std::mem::replace(&mut peer.sid, sid))
     }
 
-    /// Notes the permanent id of a peer that had none.
+    /// Notes the permanent id of a peer that had none. If that is one who was absent, it takes its place.
     pub(crate) fn name(&mut self, key: PeerKey, id: PermanentId) {
+        let before = self.by_id(&id).filter(|&before| before != key).and_then(|before| {
+            let peer = self.peers.get_mut(&before).filter(|peer| peer.absent)?;
+            let memory = (std::mem::take(&mut peer.mailbox), std::mem::take(&mut peer.tracks));
+            self.forget(before);
+            Some(memory)
+        });
         if let Some(peer) = self.peers.get_mut(&key) {
-            let wish = self.wishes.iter().position(|(of, _)| *of == id);
-            if let Some(wish) = wish {
-                peer.tracks.resume(&self.wishes.remove(wish).1);
+            if let Some((mailbox, tracks)) = before {
+                peer.mailbox = mailbox;
+                peer.tracks = tracks;
             }
             self.by_id.insert(id.clone(), key);
             peer.id = Some(id);
@@ -112,12 +159,9 @@ impl Roster {
 
     /// The tracks of a peer that is away, by the session under which the application knew it last.
     pub(crate) fn tracks_of_absent(&mut self, sid: &Sid) -> Option<&mut PeerTracks> {
-        let known = |tracks: &PeerTracks| tracks.last_sid() == Some(sid);
-        let absent = self.peers.iter().find(|(_, peer)| !peer.is_connected() && known(&peer.tracks));
-        match absent.map(|(key, _)| *key) {
-            Some(key) => self.peers.get_mut(&key).map(|peer| &mut peer.tracks),
-            None => self.wishes.iter_mut().map(|(_, tracks)| tracks).find(|tracks| known(tracks)),
-        }
+        let known = |peer: &Peer| !peer.connected && peer.tracks.last_sid() == Some(sid);
+        let key = self.peers.iter().find(|(_, peer)| known(peer)).map(|(&key, _)| key)?;
+        self.peers.get_mut(&key).map(|peer| &mut peer.tracks)
     }
 
     pub(crate) fn set_connection(&mut self, key: PeerKey, connection: Connection) {

@@ -14,6 +14,9 @@ use crate::event::SignallerState;
 pub enum SessionOutput {
     /// Send this to the signalling server, before anything else on this connection.
     Signal(ClientSignal),
+    /// The client may already say what it has to say to a new connection:
+    /// [`Client::handle_signaller_opened`](crate::Client::handle_signaller_opened).
+    Opened,
     /// Tell whoever listens.
     StateChanged(SignallerState),
 }
@@ -44,6 +47,7 @@ impl Session {
     pub fn handle_opened(&mut self) {
         if matches!(self.state, SignallerState::Setup | SignallerState::Reconnecting) {
             self.ask();
+            self.outputs.push_back(SessionOutput::Opened);
         }
     }
 
@@ -156,14 +160,15 @@ mod tests {
         let ask = SessionOutput::Signal(ClientSignal::RequestSid { api_version: ApiVersion::V1_0 });
         for _ in 0..2 {
             session.handle_opened();
-            assert_eq!(outputs(&mut session), std::slice::from_ref(&ask));
+            assert_eq!(outputs(&mut session), [ask.clone(), SessionOutput::Opened]);
             assert_eq!(session.state(), SignallerState::Setup);
             session.handle_disconnected();
             assert_eq!(outputs(&mut session), [], "the namespace was refused");
         }
         session.handle_opened();
         session.handle_connected();
-        assert_eq!(outputs(&mut session), [ask, SessionOutput::StateChanged(SignallerState::Connected)]);
+        let connected = SessionOutput::StateChanged(SignallerState::Connected);
+        assert_eq!(outputs(&mut session), [ask, SessionOutput::Opened, connected]);
     }
 
     #[test]

@@ -9,13 +9,40 @@ pub(crate) enum Timer {
     Offer,
     /// The connection to open.
     Connect,
+    /// A handshake to lead to something.
+    Resend,
     /// The answer to a ping.
     Pong,
+    /// The answer to the ping over a path that is there again.
+    Probe,
+    /// The path to come back; when it is over the next step of the recovery is taken.
+    Recover,
+    /// Further messages, before those that have come are confirmed.
+    Ack,
     /// The data channel to take some of what waits.
     Stall,
     /// Nothing: more had to be told than may wait, so the connection is to be replaced at once.
     Overflow,
+    /// A peer that was connected to be so again.
+    Farewell,
+    /// A peer that is gone to tell what it has received.
+    Doubt,
+    /// Further changes, before all peers are told whom we are connected to.
+    Gossip,
 }
+
+/// The timers that end with a connection.
+const OF_A_CONNECTION: [Timer; 9] = [
+    Timer::Offer,
+    Timer::Connect,
+    Timer::Resend,
+    Timer::Pong,
+    Timer::Probe,
+    Timer::Recover,
+    Timer::Ack,
+    Timer::Stall,
+    Timer::Overflow,
+];
 
 #[derive(Debug, Default)]
 pub(crate) struct Timers(Map<(PeerKey, Timer), Time>);
@@ -34,9 +61,18 @@ impl Timers {
         self.0.remove(&(peer, timer));
     }
 
-    pub(crate) fn cancel_all(&mut self, peer: PeerKey) {
-        for timer in [Timer::Offer, Timer::Connect, Timer::Pong, Timer::Stall, Timer::Overflow] {
+    pub(crate) fn cancel_connection(&mut self, peer: PeerKey) {
+        for timer in OF_A_CONNECTION {
             self.cancel(peer, timer);
+        }
+    }
+
+    /// Gives every timer that is due a little more time.
+    pub(crate) fn postpone(&mut self, now: Time, until: Time) {
+        for at in self.0.values_mut() {
+            if *at <= now {
+                *at = until;
+            }
         }
     }
 

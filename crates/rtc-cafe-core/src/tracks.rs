@@ -37,13 +37,14 @@ impl PeerTracks {
         &self.identified
     }
 
-    /// The peer defines a track; false if it has defined too many.
+    /// The peer defines a track; false if that is nothing new, or one too many.
     pub(crate) fn define(&mut self, id: TrackId, definition: Definition) -> bool {
-        let room = self.definitions.len() < MAX_TRACKS || self.definitions.contains_key(&id);
-        if room {
+        let known = self.definitions.get(&id);
+        let news = known.map_or(self.definitions.len() < MAX_TRACKS, |known| *known != definition);
+        if news {
             self.definitions.insert(id, definition);
         }
-        room
+        news
     }
 
     /// The peer takes a track back.
@@ -124,26 +125,23 @@ impl PeerTracks {
         self.sending.remove(id).is_some()
     }
 
-    /// The connection is gone, and with it all but our wishes.
-    pub(crate) fn disconnect(&mut self, sid: Sid) -> (Vec<Change>, Map<TrackId, Definition>) {
-        self.last_sid = Some(sid);
+    /// The connection is gone, and with it all that flowed.
+    pub(crate) fn unplug(&mut self) -> Vec<Change> {
         self.mids.clear();
         self.arrived.clear();
         self.sending.clear();
-        (self.refresh(), std::mem::take(&mut self.definitions))
+        self.refresh()
+    }
+
+    /// The peer is gone, and with it all but our wishes.
+    pub(crate) fn disconnect(&mut self, sid: Sid) -> Map<TrackId, Definition> {
+        self.last_sid = Some(sid);
+        std::mem::take(&mut self.definitions)
     }
 
     /// The session under which the application knew the peer when the connection was lost.
     pub(crate) const fn last_sid(&self) -> Option<&Sid> {
         self.last_sid.as_ref()
-    }
-
-    /// The peer is back: what we wanted of it is wanted again.
-    pub(crate) fn resume(&mut self, before: &Self) {
-        for id in before.wanted() {
-            self.want(id.clone());
-        }
-        self.last_sid.clone_from(&before.last_sid);
     }
 
     /// What we have asked for.

@@ -1,91 +1,16 @@
 //! One client against a world that is played by the test: what it says to whom, and what it does not fall for.
 #![allow(clippy::unwrap_used, reason = "a test")]
 
+mod common;
+
 use std::time::Duration;
 
 use rtc_cafe_core::{
-    Client, Command, Config, ConnectionEvent, ConnectionId, ConnectionState, Event, JoinError, Limits, Output,
-    Recipients, RoomId, SendError, Sid, SignallerState, Time, TrackId, TrackKind,
-    wire::{peer::Frame, signal::ServerSignal},
+    Client, Command, ConnectionEvent, ConnectionId, ConnectionState, Event, JoinError, Output, Recipients, RoomId,
+    SendError, Sid, SignallerState, Time, TrackId, TrackKind, wire::peer::Frame,
 };
 
-const NOW: Time = Time::from_millis(0);
-
-/// A client that is in a room and has the sid "me".
-fn joined(configure: impl FnOnce(&mut Limits)) -> Client {
-    let mut config = Config::default();
-    configure(&mut config.limits);
-    // The seed makes the permanent id; tests choose ids of peers above or below it.
-    let mut client = Client::new(config, [7; 32]);
-    client.join_room(NOW, RoomId::named("R").unwrap()).unwrap();
-    client.handle_signaller_state(NOW, SignallerState::Connected);
-    signal(&mut client, "sid", r#"{"sid":"me","apiVersion":"1.0","session":"secret","iceServers":[]}"#);
-    outputs(&mut client);
-    client
-}
-
-fn signal(client: &mut Client, name: &str, payload: &str) {
-    client.handle_signal(NOW, ServerSignal::decode(name, payload).unwrap());
-}
-
-fn outputs(client: &mut Client) -> Vec<Output> {
-    std::iter::from_fn(|| client.poll()).collect()
-}
-
-fn events(client: &mut Client) -> Vec<Event> {
-    outputs(client)
-        .into_iter()
-        .filter_map(|output| if let Output::Event(event) = output { Some(event) } else { None })
-        .collect()
-}
-
-/// The commands of connections, in the order in which they came.
-fn commands(outputs: &[Output]) -> Vec<(ConnectionId, Command)> {
-    let command = |output: &Output| match output {
-        Output::Connection(id, command) => Some((*id, command.clone())),
-        _ => None,
-    };
-    outputs.iter().filter_map(command).collect()
-}
-
-fn signals(outputs: &[Output]) -> Vec<&'static str> {
-    outputs
-        .iter()
-        .filter_map(|output| if let Output::Signal(signal) = output { Some(signal.name()) } else { None })
-        .collect()
-}
-
-fn frames(outputs: &[Output]) -> Vec<String> {
-    let frame = |(_, command)| if let Command::Send(frame) = command { Some(frame) } else { None };
-    commands(outputs).into_iter().filter_map(frame).collect()
-}
-
-fn tell(client: &mut Client, id: ConnectionId, event: ConnectionEvent) {
-    client.handle_connection(NOW, id, event);
-}
-
-/// A newcomer comes, is offered a connection, answers, and the channel opens.
-fn connect(client: &mut Client, sid: &str, id: &str) -> ConnectionId {
-    signal(client, "acquire-peers", &format!(r#"{{"id":"{id}","sid":"{sid}","prevSid":null,"room":"R"}}"#));
-    let connection = commands(&outputs(client))[0].0;
-    tell(client, connection, ConnectionEvent::OfferCreated { sdp: "offer".into(), mids: vec![] });
-    answer(client, sid, id, connection);
-    tell(client, connection, ConnectionEvent::ChannelOpen);
-    let connected = events(client);
-    assert_eq!(connected, [Event::ConnectToPeer { sid: Sid::new(sid).unwrap() }]);
-    connection
-}
-
-fn answer(client: &mut Client, sid: &str, id: &str, connection: ConnectionId) {
-    let payload = format!(
-        r#"{{"id":"{id}","sid":"{sid}","answer":{{"sdp":"answer"}},"connection":1,"peerConnection":{connection},"negotiation":1}}"#
-    );
-    signal(client, "answer", &payload);
-}
-
-fn sids<'a>(sids: impl Iterator<Item = &'a Sid>) -> Vec<&'a str> {
-    sids.map(Sid::as_str).collect()
-}
+use common::*;
 
 #[test]
 fn a_newcomer_is_answered_and_offered_a_connection() {
@@ -186,9 +111,14 @@ fn a_peer_that_comes_back_takes_the_place_of_its_dead_connection() {
     assert_eq!(deadline, NOW + Duration::from_secs(3));
     client.handle_timeout(deadline);
     let outputs = outputs(&mut client);
-    assert!(outputs.contains(&Output::Event(Event::DisconnectFromPeer { sid: Sid::new("B").unwrap() })));
+    let (old_sid, sid) = (Sid::new("B").unwrap(), Sid::new("B2").unwrap());
+    assert!(outputs.contains(&Output::Event(Event::ReassignPeerSid { old_sid, sid })), "it is the same peer");
     assert!(commands(&outputs).contains(&(ConnectionId(2), Command::CreateOffer)));
     assert_eq!(sids(client.discovered_peers()), ["B2"]);
+    assert_eq!(sids(client.connected_peers()), ["B2"], "it is being recovered");
+    wait_until(&mut client, deadline + Duration::from_secs(31));
+    let sid = Sid::new("B2").unwrap();
+    assert!(events(&mut client).contains(&Event::DisconnectFromPeer { sid }), "but not for ever");
 }
 
 #[test]
@@ -252,7 +182,7 @@ fn sending() {
         limits.message_bytes = 800;
     });
     let b = connect(&mut client, "B", "b");
-    connect(&mut client, "C", "c");
+    let c = connect(&mut client, "C", "c");
     let only = |sid: &str| Recipients::Only(vec![Sid::new(sid).unwrap(), Sid::new(sid).unwrap()]);
     client.send_message(NOW, "[1]", only("B")).unwrap();
     assert_eq!(frames(&outputs(&mut client)), ["{\"type\":\"message\"}\n[1]"], "once, though named twice");
@@ -265,15 +195,26 @@ fn sending() {
         Err(SendError::TooLong { bytes: 801, max: 800 })
     ));
 
-    // B does not read: its queue fills up, and C goes on.
+    // B confirms nothing: its queue fills up, and C goes on.
     tell(&mut client, b, ConnectionEvent::ChannelBuffered(2 << 20));
     let message = "1".repeat(600);
+    let confirm = |client: &mut Client, received| {
+        tell(client, c, ConnectionEvent::ChannelMessage(Frame::Ack { received }.encode()));
+    };
     client.send_message(NOW, &message, Recipients::All).unwrap();
+    confirm(&mut client, 2);
     let full = client.send_message(NOW, &message, Recipients::All).unwrap_err();
     assert_eq!(full, SendError::QueueFull(vec![Sid::new("B").unwrap()]));
     assert_eq!(frames(&outputs(&mut client)).len(), 2, "C got both");
+    signal(&mut client, "peer-disconnection", r#"{"sid":"B"}"#);
     tell(&mut client, b, ConnectionEvent::ChannelClosed);
-    assert!(events(&mut client).iter().any(|event| matches!(event, Event::Error { .. })), "B's loss is told");
+    let sid = Sid::new("B").unwrap();
+    let lost = Event::MessageUndelivered { sid: sid.clone(), payload: message, may_have_arrived: false };
+    assert_eq!(events(&mut client), [lost, Event::DisconnectFromPeer { sid: sid.clone() }]);
+    wait_until(&mut client, NOW + Duration::from_secs(60));
+    let doubtful =
+        |payload: &str| Event::MessageUndelivered { sid: sid.clone(), payload: payload.into(), may_have_arrived: true };
+    assert_eq!(events(&mut client), [doubtful("[1]"), doubtful("[2]")], "B does not come back to tell");
 }
 
 #[test]
@@ -374,9 +315,8 @@ fn who_cannot_be_told_everything_is_connected_to_anew() {
     client.handle_timeout(client.poll_timeout().unwrap().max(NOW));
     let lost = outputs(&mut client);
     assert_eq!(commands(&lost), [(b, Command::Close)]);
-    assert!(lost.iter().any(|output| matches!(output, Output::Event(Event::Error { .. }))), "it is told");
-    assert!(lost.contains(&Output::Event(Event::DisconnectFromPeer { sid: Sid::new("B").unwrap() })));
-    client.handle_timeout(NOW + Duration::from_secs(5));
+    assert_eq!(sids(client.connected_peers()), ["B"]);
+    wait_until(&mut client, NOW + Duration::from_secs(5));
     let opened = commands(&outputs(&mut client));
     assert!(opened.iter().any(|(_, command)| *command == Command::CreateOffer), "{opened:?}");
 }
@@ -387,7 +327,8 @@ fn closing_tells_of_every_loss() {
     let connection = connect(&mut client, "B", "b");
     client.close(NOW);
     let outputs = outputs(&mut client);
-    assert_eq!(commands(&outputs), [(connection, Command::Close)]);
+    let bye = Command::Send(Frame::Bye.encode());
+    assert_eq!(commands(&outputs), [(connection, bye), (connection, Command::Close)]);
     assert!(outputs.contains(&Output::Event(Event::DisconnectFromPeer { sid: Sid::new("B").unwrap() })));
     assert_eq!(client.join_room(NOW, RoomId::numbered(1)), Err(JoinError::Closed));
     let mut other = joined(|_| ());
@@ -470,6 +411,30 @@ fn a_track_that_was_removed_while_the_peer_was_away_is_not_asked_for_when_it_is_
 }
 
 #[test]
+fn a_channel_that_tells_after_every_frame_what_it_holds_is_not_overfilled() {
+    let mut client = joined(|limits| limits.high_water = 1000);
+    let connection = connect(&mut client, "b", "b1");
+    for _ in 0..100 {
+        client.send_message(NOW, &"1".repeat(100), Recipients::All).unwrap();
+    }
+    let (mut held, mut most) = (0, 0);
+    let mut fill = |client: &mut Client, held: &mut usize| {
+        while let Some(output) = client.poll() {
+            let [frame] = &frames(&[output])[..] else { continue };
+            *held += frame.len();
+            most = most.max(*held);
+            tell(client, connection, ConnectionEvent::ChannelBuffered(*held));
+        }
+    };
+    fill(&mut client, &mut held);
+    assert!((1000..1200).contains(&held), "{held}");
+    held = 0;
+    tell(&mut client, connection, ConnectionEvent::ChannelBuffered(0));
+    fill(&mut client, &mut held);
+    assert!((1000..1200).contains(&most), "{most}");
+}
+
+#[test]
 fn who_takes_nothing_for_long_is_given_up() {
     let mut client = joined(|_| ());
     let connection = connect(&mut client, "b", "b1");
@@ -482,9 +447,8 @@ fn who_takes_nothing_for_long_is_given_up() {
     client.handle_connection(Time::from_millis(60_000), connection, ConnectionEvent::ChannelBuffered(1 << 20));
     client.handle_timeout(due);
     assert!(client.connected_peers().next().is_some());
-    client.handle_timeout(Time::from_millis(180_000));
-    let told = events(&mut client);
-    assert!(told.contains(&Event::DisconnectFromPeer { sid: Sid::new("b").unwrap() }), "{told:?}");
+    wait_until(&mut client, Time::from_millis(180_000));
+    assert!(commands(&outputs(&mut client)).contains(&(connection, Command::Close)), "another one follows");
 }
 
 #[test]
@@ -496,6 +460,5 @@ fn a_description_without_end_ends_the_connection() {
     for _ in 0..7 {
         tell(&mut client, connection, ConnectionEvent::ChannelMessage(part.clone()));
     }
-    let told = events(&mut client);
-    assert!(told.contains(&Event::DisconnectFromPeer { sid: Sid::new("b").unwrap() }), "{told:?}");
+    assert_eq!(commands(&outputs(&mut client)), [(connection, Command::Close)]);
 }

@@ -16,9 +16,15 @@ enum Input {
     Connection(u32, ConnectionEvent),
     Send(String),
     Join(i64),
+    Leave(i64),
+    NetworkChange,
+    Wake,
     Track(String, u8),
     Wait(u64),
 }
+
+/// The permanent id that comes of the seed below.
+const OURS: &str = "992c2dee14a71e769ff855f021fd3d2e";
 
 /// Few names, so that they collide.
 fn name() -> impl Strategy<Value = String> {
@@ -42,15 +48,30 @@ fn signal() -> impl Strategy<Value = Input> {
         let text = |value: Option<String>| value.map_or(String::from("null"), |value| format!("\"{value}\""));
         let (id, prev, to) = (text(id), text(prev), to.map_or(String::from("null"), |to| to.to_string()));
         let payload = format!(
-            r#"{{"sid":"{sid}","id":{id},"prevSid":{prev},"room":"R","offer":{{"sdp":"o"}},"answer":{{"sdp":"a"}},"candidate":{{"candidate":"c"}},"connection":{from},"peerConnection":{to},"negotiation":{negotiation},"recipient":"{sid}","code":"recipient-not-found","error":"e"}}"#
+            r#"{{"sid":"{sid}","id":{id},"prevSid":{prev},"room":{from},"offer":{{"sdp":"o"}},"answer":{{"sdp":"a"}},"candidate":{{"candidate":"c"}},"connection":{from},"peerConnection":{to},"negotiation":{negotiation},"recipient":"{sid}","code":"recipient-not-found","error":"e"}}"#
         );
         Input::Signal(event, payload)
     })
 }
 
 fn frame() -> impl Strategy<Value = String> {
-    let known = (name(), any::<bool>(), "[a-z]{0,40}").prop_flat_map(|(name, more, body)| {
+    let known = (name(), any::<bool>(), "[a-z]{0,40}", 0_u32..5, name()).prop_flat_map(|(name, more, body, n, to)| {
         prop::sample::select(vec![
+            format!(
+                r#"{{"type":"hello","version":1,"id":"{name}","sid":"{name}","stream":{n},"heard":{},"received":{n},"before":1,"tracks":["{to}"]}}"#,
+                body.len() % 4
+            ),
+            format!(r#"{{"type":"ack","received":{n}}}"#),
+            format!(r#"{{"type":"peers","room":{n},"added":{{"{name}":"{to}","{body}":"{body}"}},"removed":["{to}"]}}"#),
+            format!(r#"{{"type":"leave","room":{n}}}"#),
+            String::from(r#"{"type":"bye"}"#),
+            format!(
+                "{{\"type\":\"relay\",\"from\":\"{name}\",\"sid\":\"{body}\",\"to\":\"{}\",\"room\":{n},\"number\":{},\"hops\":{}}}\n{{\"offer\":{{\"sdp\":\"o\"}},\"connection\":{n},\"negotiation\":{n},\"restart\":{more},\"tracks\":{{\"1\":\"A\"}}}}",
+                if more { OURS } else { to.as_str() },
+                body.len(),
+                n % 3
+            ),
+            format!("{{\"type\":\"offer\",\"negotiation\":{n},\"restart\":true,\"tracks\":{{\"1\":\"{name}\"}}}}\no"),
             format!(r#"{{"type":"hello","version":1,"id":"{name}","sid":"{name}"}}"#),
             format!(r#"{{"type":"sid","sid":"{name}"}}"#),
             format!("{{\"type\":\"message\",\"more\":{more}}}\n\"{body}\""),
@@ -100,7 +121,10 @@ fn input() -> impl Strategy<Value = Input> {
         6 => signal(),
         6 => (1_u32..12, connection_event()).prop_map(|(id, event)| Input::Connection(id, event)),
         1 => "[a-z]{0,200}".prop_map(Input::Send),
-        1 => (0_i64..100).prop_map(Input::Join),
+        1 => (0_i64..5).prop_map(Input::Join),
+        1 => (0_i64..5).prop_map(Input::Leave),
+        1 => Just(Input::NetworkChange),
+        1 => Just(Input::Wake),
         4 => (name(), 0_u8..4).prop_map(|(name, what)| Input::Track(name, what)),
         2 => (0_u64..20_000).prop_map(Input::Wait),
     ]
@@ -167,6 +191,9 @@ fn apply(client: &mut Client, now: &mut u64, input: Input) {
             }
         }
         Input::Join(room) => client.join_room(time, RoomId::numbered(room)).unwrap_or_default(),
+        Input::Leave(room) => drop(client.leave_room(time, &RoomId::numbered(room))),
+        Input::NetworkChange => client.handle_network_change(time),
+        Input::Wake => client.handle_wake(time),
         Input::Wait(millis) => {
             *now += millis;
             client.handle_timeout(Time::from_millis(*now));
@@ -184,6 +211,7 @@ proptest! {
         config.limits.outgoing_bytes = 500;
         config.limits.control_bytes = 300;
         let mut client = Client::new(config, [1; 32]);
+        assert_eq!(client.permanent_id().as_str(), OURS);
         client.handle_signaller_state(Time::from_millis(0), SignallerState::Connected);
         let (mut known, mut now) = (Known::default(), 0);
         for input in inputs {
@@ -204,7 +232,7 @@ proptest! {
             prop_assert_eq!(discovered.len(), discovered.iter().collect::<BTreeSet<_>>().len(), "a sid twice");
             prop_assert!(discovered.len() <= 3);
             prop_assert!(!client.discovered_peers().any(|sid| Some(sid) == client.sid()), "its own peer");
-            prop_assert!(client.waiting_bytes() < 3 * (500 + 300 + 100));
+            prop_assert!(client.waiting_bytes() < 3 * (500 + 300 + 250));
             prop_assert!(client.poll_timeout().is_none_or(|at| at > Time::from_millis(now)) , "a timer that is overdue");
         }
     }

@@ -62,9 +62,11 @@ impl Observer {
 #[derive(Debug, Default)]
 pub(crate) struct Ledger {
     next: u64,
-    /// By sender and recipient: the number of each message, and how often the two had been parted when it was sent.
-    sent: BTreeMap<(NodeId, NodeId), Vec<(u64, u64)>>,
-    received: BTreeMap<(NodeId, NodeId), Vec<u64>>,
+    /// By sender and recipient.
+    sent: BTreeMap<(NodeId, NodeId), BTreeSet<u64>>,
+    received: BTreeMap<(NodeId, NodeId), BTreeSet<u64>>,
+    /// What the sender was told to be undelivered, and whether it may have arrived.
+    reported: BTreeMap<(NodeId, NodeId), BTreeMap<u64, bool>>,
     partings: BTreeMap<(NodeId, NodeId), u64>,
 }
 
@@ -76,21 +78,29 @@ impl Ledger {
     }
 
     pub(crate) fn send(&mut self, from: NodeId, to: NodeId, number: u64) {
-        let partings = self.partings(from, to);
-        self.sent.entry((from, to)).or_default().push((number, partings));
+        self.sent.entry((from, to)).or_default().insert(number);
     }
 
     /// # Panics
     /// If the message comes twice, out of order, or was never sent to this node.
     pub(crate) fn receive(&mut self, from: NodeId, to: NodeId, number: u64) {
-        let known = self.sent.get(&(from, to)).is_some_and(|sent| sent.iter().any(|&(sent, _)| sent == number));
+        let known = self.sent.get(&(from, to)).is_some_and(|sent| sent.contains(&number));
         assert!(known, "{to} got message {number}, which {from} did not send to it");
         let received = self.received.entry((from, to)).or_default();
         assert!(received.last().is_none_or(|&last| last < number), "message {number} twice or out of order");
-        received.push(number);
+        received.insert(number);
     }
 
-    /// The connection between two nodes has ended; what was on its way may be lost.
+    /// # Panics
+    /// If the sender is told twice, or of what it did not send.
+    pub(crate) fn report(&mut self, from: NodeId, to: NodeId, number: u64, may_have_arrived: bool) {
+        let known = self.sent.get(&(from, to)).is_some_and(|sent| sent.contains(&number));
+        assert!(known, "{from} is told of message {number} to {to}, which it did not send");
+        let told = self.reported.entry((from, to)).or_default().insert(number, may_have_arrived);
+        assert!(told.is_none(), "{from} is told twice of message {number} to {to}");
+    }
+
+    /// The connection between two nodes has ended.
     pub(crate) fn part(&mut self, one: NodeId, other: NodeId) {
         *self.partings.entry((one.min(other), one.max(other))).or_default() += 1;
     }
@@ -102,18 +112,24 @@ impl Ledger {
 
     /// How many messages arrived.
     pub(crate) fn delivered(&self) -> usize {
-        self.received.values().map(Vec::len).sum()
+        self.received.values().map(BTreeSet::len).sum()
     }
 
     /// # Panics
-    /// If a message to a peer whose connection has lasted has not arrived.
-    pub(crate) fn assert_complete(&self, is_alive: impl Fn(NodeId) -> bool) {
-        for (&(from, to), sent) in &self.sent {
-            let received: BTreeSet<u64> = self.received.get(&(from, to)).into_iter().flatten().copied().collect();
-            let partings = self.partings(from, to);
-            let lasting = sent.iter().filter(|&&(_, at)| at == partings && is_alive(from) && is_alive(to));
-            for (number, _) in lasting {
-                assert!(received.contains(number), "message {number} from {from} to {to} was lost");
+    /// If a message has neither arrived nor was its sender told, or both; where nobody could know, it may be both.
+    pub(crate) fn assert_complete(&self, is_alive: impl Fn(NodeId) -> bool, meet: impl Fn(NodeId, NodeId) -> bool) {
+        for (&(from, to), sent) in self.sent.iter().filter(|((from, _), _)| is_alive(*from)) {
+            for number in sent {
+                let arrived = self.received.get(&(from, to)).is_some_and(|received| received.contains(number));
+                let reported = self.reported.get(&(from, to)).and_then(|reported| reported.get(number));
+                match (arrived, reported) {
+                    (false, None) => panic!("message {number} from {from} to {to} was lost without a word"),
+                    (true, Some(false)) => panic!("message {number} from {from} to {to} arrived, and was called lost"),
+                    (_, Some(true)) if is_alive(to) && meet(from, to) => {
+                        panic!("{to} could have told {from} whether it has message {number}")
+                    }
+                    _ => {}
+                }
             }
         }
     }

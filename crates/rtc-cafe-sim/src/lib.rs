@@ -8,10 +8,12 @@
 mod check;
 pub mod conformance;
 mod links;
+mod network;
 mod node;
 mod rtc;
 mod scenario;
 mod tracks;
+mod trouble;
 mod world;
 
 pub use scenario::Scenario;

@@ -1,10 +1,24 @@
 //! One client of the simulation: its core, its signalling session, and the application that uses it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use rtc_cafe_core::{Client, Config, Limits, RoomId, Session, Sid, TrackId, wire::ApiVersion};
 
-use crate::{NodeId, check::Observer, links::Link};
+use crate::{NodeId, check::Observer, links::Link, world::Happening};
+
+/// What a client does with what it is to pass on for others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Forwarder {
+    #[default]
+    Honest,
+    Drops,
+    Repeats,
+    /// Each for another time, so that the order is lost.
+    Delays,
+}
 
 pub(crate) struct Node {
     pub(crate) client: Client,
@@ -21,6 +35,11 @@ pub(crate) struct Node {
     /// The connection to the server, while there is one.
     pub(crate) link: Option<Link>,
     pub(crate) alive: bool,
+    pub(crate) reaches_server: bool,
+    pub(crate) asleep: bool,
+    /// What happened while it slept.
+    pub(crate) missed: Vec<Happening>,
+    pub(crate) forwarder: Forwarder,
     /// When the world wakes it next.
     pub(crate) wakes_at: Option<u64>,
 }
@@ -29,6 +48,8 @@ impl Node {
     pub(crate) fn new(seed: [u8; 32], api_version: ApiVersion, limits: Limits) -> Self {
         let mut config = Config::default();
         config.limits = limits;
+        // Longer than any trouble, so that whoever can tell what has arrived does.
+        config.timing.doubt = Duration::from_secs(120);
         Self {
             client: Client::new(config, seed),
             session: Session::new(api_version),
@@ -39,6 +60,10 @@ impl Node {
             last_sids: BTreeMap::new(),
             link: None,
             alive: true,
+            reaches_server: true,
+            asleep: false,
+            missed: Vec::new(),
+            forwarder: Forwarder::default(),
             wakes_at: None,
         }
     }

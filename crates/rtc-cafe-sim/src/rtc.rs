@@ -5,31 +5,33 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rtc_cafe_core::{Command, ConnectionEvent, ConnectionId, ConnectionState, TrackId, wire::signal::IceCandidate};
 
-use crate::NodeId;
+use crate::{NodeId, network::Network};
 
 /// One end of a peer connection.
 pub(crate) type End = (NodeId, ConnectionId);
 
-/// What a session description says here: whose it is, which ICE credentials it has, and which m-lines send.
+/// What a session description says here: whose it is, which ICE credentials it has, at which address its candidates are,
+/// and which m-lines send.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Description {
     end: End,
     ufrag: u64,
+    address: u64,
     mids: BTreeSet<u64>,
 }
 
 impl Description {
     fn encode(&self) -> String {
         let mids: Vec<String> = self.mids.iter().map(u64::to_string).collect();
-        format!("{} {} {} {}", self.end.0, self.end.1, self.ufrag, mids.join(" "))
+        format!("{} {} {} {} {}", self.end.0, self.end.1, self.ufrag, self.address, mids.join(" "))
     }
 
     fn decode(sdp: &str) -> Option<Self> {
         let mut numbers = sdp.split_ascii_whitespace().map(str::parse::<u64>);
         let mut next = || numbers.next()?.ok();
-        let (node, connection, ufrag) = (next()?, next()?, next()?);
+        let (node, connection, ufrag, address) = (next()?, next()?, next()?, next()?);
         let mids = numbers.collect::<Result<_, _>>().ok()?;
-        Some(Self { end: (node as NodeId, ConnectionId(connection as u32)), ufrag, mids })
+        Some(Self { end: (node as NodeId, ConnectionId(connection as u32)), ufrag, address, mids })
     }
 }
 
@@ -41,6 +43,16 @@ struct Connection {
     remote: Option<Description>,
     has_candidate: bool,
     linked: Option<End>,
+    /// The addresses of both sides that the link is for.
+    addresses: (u64, u64),
+    /// What the link's end was told of it, and how often that has changed.
+    told: Option<ConnectionState>,
+    turns: u64,
+    /// Frames that have not arrived yet, with their numbers; those that came too early; and the number that comes next.
+    unconfirmed: BTreeMap<u64, String>,
+    sent: u64,
+    early: BTreeMap<u64, String>,
+    next: u64,
     /// The link is dead: nothing arrives any more.
     broken: bool,
     /// The tracks that are to be sent, by m-line.
@@ -52,8 +64,8 @@ struct Connection {
     restart: bool,
     /// The other side's description has brought new ones.
     restarted: bool,
-    /// Bytes on their way to the other end.
-    in_flight: usize,
+    /// No link was made with them yet.
+    fresh: bool,
 }
 
 impl Connection {
@@ -63,6 +75,7 @@ impl Connection {
         self.remote = Description::decode(sdp);
         let ufrag = |description: &Option<Description>| description.as_ref().map(|description| description.ufrag);
         self.restarted = ufrag(&old) != ufrag(&self.remote);
+        self.fresh |= self.restarted;
         if self.linked.is_none() || self.restarted {
             self.has_candidate = false;
         }
@@ -80,7 +93,9 @@ pub(crate) enum Effect {
     /// These two can reach each other: call [`Connections::link`] a while later.
     Link(End, End),
     /// A frame travels to an end; call [`Connections::arrive`] then.
-    Frame(End, String),
+    Frame(End, u64, String),
+    /// An end that hears nothing notices it in time; call [`Connections::notice`] then.
+    Notice(End, u64, ConnectionState),
 }
 
 /// All peer connections of a world.
@@ -88,6 +103,7 @@ pub(crate) enum Effect {
 pub(crate) struct Connections {
     connections: BTreeMap<End, Connection>,
     ufrags: u64,
+    pub(crate) network: Network,
 }
 
 impl Connections {
@@ -128,16 +144,17 @@ impl Connections {
 
     fn describe(&mut self, end: End, offering: bool) -> Vec<Effect> {
         self.ufrags += 1;
+        let address = self.network.address(end.0);
         let Some(connection) = self.connections.get_mut(&end) else { return Vec::new() };
         // A description of a connection that is up brings new credentials only when ICE is restarted.
         let restart = if offering { std::mem::take(&mut connection.restart) } else { connection.restarted };
         let keeps = connection.linked.is_some() && !restart;
-        let known = connection.local.as_ref().filter(|_| keeps).map(|local| local.ufrag);
-        let ufrag = known.unwrap_or(self.ufrags);
+        let known = connection.local.as_ref().filter(|_| keeps).map(|local| (local.ufrag, local.address));
+        let (ufrag, address) = known.unwrap_or((self.ufrags, address));
         // An answer brings no m-lines of its own.
         let may_send = |mid: &&u64| offering || connection.negotiated.contains(mid);
         let mids = connection.sending.keys().filter(may_send).copied().collect();
-        let description = Description { end, ufrag, mids };
+        let description = Description { end, ufrag, address, mids };
         let sdp = description.encode();
         connection.local = Some(description);
         connection.offering = offering;
@@ -158,10 +175,12 @@ impl Connections {
 
     fn accept_offer(&mut self, end: End, sdp: &str) -> Vec<Effect> {
         let Some(connection) = self.connections.get_mut(&end) else { return Vec::new() };
-        if Description::decode(sdp).is_none() {
+        let Some(offer) = Description::decode(sdp) else {
             return vec![Effect::Tell(end, ConnectionEvent::Failed("not a description".into()))];
-        }
-        if connection.linked.is_some() && connection.offering {
+        };
+        // An offer of our own is taken back for one that restarts ICE.
+        let restarts = connection.remote.as_ref().is_some_and(|remote| remote.ufrag != offer.ufrag);
+        if connection.linked.is_some() && connection.offering && !restarts {
             return vec![Effect::Tell(end, ConnectionEvent::Failed("glare with media".into()))];
         }
         let mut effects = connection.set_remote(end, sdp);
@@ -195,8 +214,73 @@ impl Connections {
     /// Two ends can reach each other once both have the other's description and one of them a candidate of the other.
     fn reachable(&self, end: End) -> Option<End> {
         let other = self.matched(end)?;
-        let free = |end| self.connections.get(&end).is_some_and(|connection| connection.linked.is_none());
-        (free(end) && free(other)).then_some(other)
+        let (one, two) = (self.connections.get(&end)?, self.connections.get(&other)?);
+        let free = one.linked.is_none() && two.linked.is_none();
+        let restarts = one.linked == Some(other) && two.linked == Some(end) && (one.fresh || two.fresh) && !one.broken;
+        let there = |end: End, connection: &Connection| {
+            connection.local.as_ref().is_some_and(|local| local.address == self.network.address(end.0))
+        };
+        let path = self.network.connects(end.0, other.0) && there(end, one) && there(other, two);
+        ((free || restarts) && path).then_some(other)
+    }
+
+    /// The network has changed: links notice in time, and ends that could not reach each other try again.
+    pub(crate) fn reassess(&mut self) -> Vec<Effect> {
+        let ends: Vec<End> = self.connections.keys().copied().collect();
+        ends.into_iter().flat_map(|end| if self.is_up(end) { self.resume(end) } else { self.falter(end) }).collect()
+    }
+
+    /// Whether frames from one end arrive at the other, now.
+    fn arrives(&self, from: End) -> bool {
+        let Some(connection) = self.connections.get(&from).filter(|connection| !connection.broken) else {
+            return false;
+        };
+        let Some(to) = connection.linked else { return false };
+        let addresses = (self.network.address(from.0), self.network.address(to.0));
+        self.network.reaches(from.0, to.0) && connection.addresses == addresses
+    }
+
+    fn is_up(&self, end: End) -> bool {
+        let back = self.connections.get(&end).and_then(|connection| connection.linked);
+        self.arrives(end) && back.is_some_and(|other| self.arrives(other))
+    }
+
+    /// A link works again: what did not arrive is sent again.
+    fn resume(&mut self, end: End) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        let Some(connection) = self.connections.get_mut(&end) else { return effects };
+        let Some(other) = connection.linked else { return effects };
+        if connection.told != Some(ConnectionState::Failed) {
+            connection.turns += 1;
+            if connection.told.take().is_some() {
+                effects.push(Effect::Tell(end, ConnectionEvent::StateChanged(ConnectionState::Connected)));
+            }
+        }
+        effects.extend(connection.unconfirmed.iter().map(|(&n, frame)| Effect::Frame(other, n, frame.clone())));
+        effects
+    }
+
+    /// An end hears nothing any more, or is not linked.
+    fn falter(&mut self, end: End) -> Vec<Effect> {
+        let retry = self.try_link(end);
+        let Some(connection) = self.connections.get_mut(&end) else { return retry };
+        if connection.linked.is_none() || connection.broken || connection.told == Some(ConnectionState::Failed) {
+            return retry;
+        }
+        connection.turns += 1;
+        let notice = |state| Effect::Notice(end, connection.turns, state);
+        let mut effects = vec![notice(ConnectionState::Disconnected), notice(ConnectionState::Failed)];
+        effects.extend(retry);
+        effects
+    }
+
+    /// An end notices that it has not heard anything for some time, unless it has meanwhile.
+    pub(crate) fn notice(&mut self, end: End, turns: u64, state: ConnectionState) -> Vec<Effect> {
+        let Some(connection) = self.connections.get_mut(&end).filter(|connection| connection.turns == turns) else {
+            return Vec::new();
+        };
+        connection.told = Some(state);
+        vec![Effect::Tell(end, ConnectionEvent::StateChanged(state))]
     }
 
     /// The links whose ends do not agree on how to reach each other, because a restart of ICE was not finished.
@@ -225,10 +309,20 @@ impl Connections {
         if self.reachable(one) != Some(other) {
             return Vec::new();
         }
+        let restarted = self.connections.get(&one).is_some_and(|connection| connection.linked.is_some());
         for (end, to) in [(one, other), (other, one)] {
+            let addresses = (self.network.address(end.0), self.network.address(to.0));
             if let Some(connection) = self.connections.get_mut(&end) {
                 connection.linked = Some(to);
+                connection.addresses = addresses;
+                connection.fresh = false;
+                if restarted && connection.told == Some(ConnectionState::Failed) {
+                    connection.told = Some(ConnectionState::Disconnected);
+                }
             }
+        }
+        if restarted {
+            return [one, other].into_iter().flat_map(|end| self.resume(end)).collect();
         }
         let events = [ConnectionEvent::StateChanged(ConnectionState::Connected), ConnectionEvent::ChannelOpen];
         [one, other].into_iter().flat_map(|end| events.clone().map(|event| Effect::Tell(end, event))).collect()
@@ -237,34 +331,52 @@ impl Connections {
     fn send(&mut self, end: End, frame: String) -> Vec<Effect> {
         let Some(connection) = self.connections.get_mut(&end) else { return Vec::new() };
         let Some(other) = connection.linked.filter(|_| !connection.broken) else { return Vec::new() };
-        connection.in_flight += frame.len();
-        let buffered = ConnectionEvent::ChannelBuffered(connection.in_flight);
-        vec![Effect::Frame(other, frame), Effect::Tell(end, buffered)]
+        let number = connection.sent;
+        connection.sent += 1;
+        connection.unconfirmed.insert(number, frame.clone());
+        vec![Effect::Frame(other, number, frame), self.buffered(end)]
     }
 
-    /// A frame has arrived at an end.
-    pub(crate) fn arrive(&mut self, end: End, frame: String) -> Vec<Effect> {
-        let intact = self.connections.get(&end).filter(|connection| !connection.broken);
-        let Some(sender) = intact.and_then(|connection| connection.linked) else { return Vec::new() };
+    fn buffered(&self, end: End) -> Effect {
+        let unconfirmed = self.connections.get(&end).map(|connection| &connection.unconfirmed);
+        let bytes = unconfirmed.into_iter().flat_map(BTreeMap::values).map(String::len).sum();
+        Effect::Tell(end, ConnectionEvent::ChannelBuffered(bytes))
+    }
+
+    /// A frame has arrived at an end, if there is still a way. Frames are told in order.
+    pub(crate) fn arrive(&mut self, end: End, number: u64, frame: String) -> Vec<Effect> {
+        let Some(connection) = self.connections.get_mut(&end).filter(|connection| !connection.broken) else {
+            return Vec::new();
+        };
+        let Some(sender) = connection.linked else { return Vec::new() };
+        let gone = !self.connections.contains_key(&sender);
+        if !gone && !self.arrives(sender) {
+            return Vec::new();
+        }
         let mut effects = Vec::new();
         if let Some(connection) = self.connections.get_mut(&sender) {
-            connection.in_flight = connection.in_flight.saturating_sub(frame.len());
-            effects.push(Effect::Tell(sender, ConnectionEvent::ChannelBuffered(connection.in_flight)));
+            connection.unconfirmed.remove(&number);
+            effects.push(self.buffered(sender));
         }
-        effects.push(Effect::Tell(end, ConnectionEvent::ChannelMessage(frame)));
+        let Some(connection) = self.connections.get_mut(&end) else { return effects };
+        if number >= connection.next {
+            connection.early.insert(number, frame);
+        }
+        while let Some(frame) = connection.early.remove(&connection.next) {
+            connection.next += 1;
+            effects.push(Effect::Tell(end, ConnectionEvent::ChannelMessage(frame)));
+        }
         effects
     }
 
-    /// Ends one end; the other hears of it, unless the end died without a word.
+    /// Ends one end; the other hears of it, unless the end died without a word or none arrives.
     fn close(&mut self, end: End, says_so: bool) -> Vec<Effect> {
+        let heard = says_so && self.arrives(end);
         let closed = self.connections.remove(&end).filter(|connection| !connection.broken);
         let linked = closed.and_then(|connection| connection.linked);
         match linked {
-            Some(other) if says_so => vec![Effect::Tell(other, ConnectionEvent::ChannelClosed)],
-            Some(other) => {
-                let failed = ConnectionEvent::StateChanged(ConnectionState::Failed);
-                vec![Effect::Tell(other, failed)]
-            }
+            Some(other) if heard => vec![Effect::Tell(other, ConnectionEvent::ChannelClosed)],
+            Some(other) => self.falter(other),
             None => Vec::new(),
         }
     }
@@ -272,19 +384,22 @@ impl Connections {
     /// Breaks the link between two nodes, of which each is told that the channel has closed, or slowly that there is no
     /// path any more.
     pub(crate) fn break_between(&mut self, one: NodeId, other: NodeId, slowly: [bool; 2]) -> Vec<Effect> {
-        let mut ends = Vec::new();
+        let mut effects = Vec::new();
+        let mut slowly = slowly.into_iter();
         for (&end, connection) in &mut self.connections {
             let to = connection.linked.filter(|_| !connection.broken).map(|to| to.0);
             if (end.0 == one && to == Some(other)) || (end.0 == other && to == Some(one)) {
                 connection.broken = true;
-                ends.push(end);
+                let notice = |state| Effect::Notice(end, connection.turns, state);
+                match slowly.next() {
+                    Some(true) => {
+                        effects.extend([ConnectionState::Disconnected, ConnectionState::Failed].map(notice));
+                    }
+                    _ => effects.push(Effect::Tell(end, ConnectionEvent::ChannelClosed)),
+                }
             }
         }
-        let told = ends.into_iter().zip(slowly).map(|(end, slowly)| {
-            let failed = ConnectionEvent::StateChanged(ConnectionState::Failed);
-            Effect::Tell(end, if slowly { failed } else { ConnectionEvent::ChannelClosed })
-        });
-        told.collect()
+        effects
     }
 
     /// Ends everything of a node that is gone.
@@ -299,6 +414,12 @@ impl Connections {
         ends.filter(|(end, other)| end < other && self.connections.contains_key(other))
             .map(|(end, other)| (end.0, other.0))
             .collect()
+    }
+
+    /// Whether what one node sends arrives at another, and the other way round.
+    pub(crate) fn are_linked(&self, one: NodeId, other: NodeId) -> bool {
+        let mut ends = self.connections.iter().filter(|(end, _)| end.0 == one);
+        ends.any(|(&end, connection)| connection.linked.is_some_and(|to| to.0 == other) && self.is_up(end))
     }
 
     /// The tracks that flow from one node to another.
@@ -347,7 +468,8 @@ mod tests {
                         Vec::new()
                     }
                     Effect::Link(one, other) => self.connections.link(one, other),
-                    Effect::Frame(end, frame) => self.connections.arrive(end, frame),
+                    Effect::Frame(end, number, frame) => self.connections.arrive(end, number, frame),
+                    Effect::Notice(..) => Vec::new(),
                 });
             }
         }

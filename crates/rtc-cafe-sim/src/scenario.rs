@@ -13,13 +13,15 @@ pub struct Scenario {
     seed: u64,
 }
 
-/// How long there is trouble, and how long the rooms have to settle afterwards, in milliseconds: ICE alone takes 20 s to
-/// notice that a machine is gone, for somebody whom the server could not tell.
+/// How long there is trouble, and how long the rooms have to settle afterwards, in milliseconds.
 const TROUBLE: u64 = 30_000;
-const AFTERMATH: u64 = 25_000;
+const AFTERMATH: u64 = 45_000;
+/// How long it takes until it is known what has become of every message: a peer that is gone is given half a minute to
+/// come back, and another one to tell what it has received.
+const RECKONING: u64 = 200_000;
 /// How long newcomers have to be connected, and members to miss one who is gone, in milliseconds.
 const WELCOME: u64 = 2500;
-const FAREWELL: u64 = 7500;
+const FAREWELL: u64 = 9000;
 
 impl Scenario {
     /// The scenario of a seed.
@@ -51,6 +53,8 @@ impl Scenario {
         }
         world.kill(rng.usize(0..nodes), rng.bool());
         world.run_until(world.now() + FAREWELL);
+        world.assert_connected();
+        world.run_until(world.now() + RECKONING);
         world.assert_settled();
         assert_eq!(world.errors(), Vec::<String>::new(), "an error was told, though nothing went wrong");
         world
@@ -83,12 +87,63 @@ impl Scenario {
             Self::act(&mut world, &mut rng, nodes, rooms, restlessness);
         }
         world.run_until(TROUBLE + AFTERMATH);
+        world.assert_connected();
         for node in 0..nodes {
             if world.is_alive(node) {
                 world.send(node, 10, false);
             }
         }
-        world.run_until(TROUBLE + AFTERMATH + 1000);
+        world.run_until(TROUBLE + RECKONING);
+        world.assert_settled();
+        world
+    }
+
+    /// The network breaks in every way there is, the server comes and goes, machines move and sleep, and some pass on
+    /// badly what they are to pass on. Then all is well again.
+    ///
+    /// # Panics
+    /// If an invariant is violated.
+    pub fn run_broken(self) -> World {
+        let mut rng = fastrand::Rng::with_seed(self.seed ^ 0xb40c);
+        let mut world = World::new(self.seed);
+        let nodes = rng.usize(2..=6);
+        let rooms = rng.u64(1..=2);
+        for _ in 0..nodes {
+            let node = world.add_node();
+            world.join(node, room(rng.u64(0..rooms)));
+            if rng.u64(0..4) == 0 {
+                world.corrupt(node);
+            }
+        }
+        world.run_until(rng.u64(0..3000));
+        while world.now() < 2 * TROUBLE {
+            world.run_until(world.now() + rng.u64(1..1500));
+            let (node, other) = (rng.usize(0..nodes), rng.usize(0..nodes));
+            match rng.u64(0..100) {
+                0..8 if node != other => world.cut(node, other, rng.bool()),
+                8..16 => world.heal_between(node, other),
+                16..18 => (0..nodes / 2).for_each(|one| (nodes / 2..nodes).for_each(|two| world.cut(one, two, true))),
+                18..21 => world.heal(),
+                21..23 => world.stop_server(rng.u64(100..20_000)),
+                23..26 => world.drop_signalling(node),
+                26..29 => world.set_reaches_server(node, rng.bool()),
+                29..33 => world.move_node(node, rng.bool()),
+                33..37 => world.sleep(node, rng.u64(100..15_000)),
+                37..40 => world.break_connection(node, other),
+                40..42 => world.change_network(node),
+                42..44 => world.leave(node),
+                44..48 => world.join(node, room(rng.u64(0..rooms))),
+                48..54 => world.add_track(node, rng.u32(0..4), rng.usize(0..20)),
+                54..57 => world.remove_track(node),
+                57..65 => world.request_track(node),
+                65..67 => world.send(node, 150_000, rng.bool()),
+                _ => world.send(node, rng.usize(0..200), rng.bool()),
+            }
+        }
+        world.heal();
+        world.run_until(2 * TROUBLE + AFTERMATH);
+        world.assert_connected();
+        world.run_until(2 * TROUBLE + RECKONING);
         world.assert_settled();
         world
     }
@@ -135,8 +190,11 @@ impl Scenario {
                 _ => world.request_track(node),
             }
         }
-        let settles = if troubled { AFTERMATH } else { WELCOME };
-        world.run_until(TROUBLE + settles);
+        world.run_until(TROUBLE + if troubled { AFTERMATH } else { WELCOME });
+        world.assert_connected();
+        if troubled {
+            world.run_until(TROUBLE + RECKONING);
+        }
         world.assert_settled();
         if !troubled {
             assert_eq!(world.errors(), Vec::<String>::new(), "an error was told, though nothing went wrong");

@@ -29,8 +29,8 @@ impl World {
             let track = (node, id.clone());
             let was_doubtful = self.nodes[other].doubtful.contains_key(&track);
             if self.nodes[other].wanted.remove(&track) || was_doubtful {
-                let connected = self.believes(node, other) && self.believes(other, node);
-                let partings = if connected { self.ledger.partings(node, other) } else { u64::MAX };
+                let believed = self.believes(node, other) && self.believes(other, node);
+                let partings = if believed { self.partings(node, other) } else { u64::MAX };
                 self.nodes[other].doubtful.insert(track, partings);
             }
         }
@@ -46,13 +46,13 @@ impl World {
         let owner = self.owners[&sid];
         // Its owner may have taken it back, though the news has not arrived.
         let there = self.described(owner, &id).is_some_and(|now| incarnation(&now) == incarnation(&known));
-        let partings = self.ledger.partings(node, owner);
         let node_of = &mut self.nodes[node];
         if there {
             node_of.doubtful.remove(&(owner, id.clone()));
             node_of.wanted.insert((owner, id));
         } else {
-            node_of.doubtful.insert((owner, id), partings);
+            // What is there under this id by the time that the request arrives is anybody's guess.
+            node_of.doubtful.insert((owner, id), u64::MAX);
         }
         self.drive(node);
     }
@@ -68,6 +68,11 @@ impl World {
         assert!(self.nodes[node].client.remove_peer_track(&sid, &id), "{node} has forgotten that it wants {id}");
         self.nodes[node].wanted.remove(&(owner, id));
         self.drive(node);
+    }
+
+    /// How often two have been parted, if they are not just now.
+    fn partings(&self, node: NodeId, other: NodeId) -> u64 {
+        if self.connections.are_linked(node, other) { self.ledger.partings(node, other) } else { u64::MAX }
     }
 
     /// Whether a client believes to be connected to another.

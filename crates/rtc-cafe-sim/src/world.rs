@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use rtc_cafe_core::{
-    Command, ConnectionEvent, Event, Limits, Output, Recipients, RoomId, SessionOutput, Sid, SignallerState, Time,
+    Command, ConnectionEvent, ConnectionState, Event, Limits, Output, Recipients, RoomId, SessionOutput, Sid,
+    SignallerState, Time,
     wire::{
         ApiVersion,
         signal::{ClientSignal, ServerSignal},
@@ -21,7 +22,7 @@ use crate::{
 
 /// What happens next.
 #[derive(Debug)]
-enum Happening {
+pub(crate) enum Happening {
     /// A signal arrives at the server.
     AtServer { socket: SocketId, event: &'static str, payload: String },
     /// A signal arrives at a node.
@@ -30,6 +31,10 @@ enum Happening {
     ServerLoses(SocketId),
     /// A node reaches the server.
     Connect(NodeId),
+    /// A node wakes up.
+    Awake(NodeId),
+    /// The server is there again.
+    ServerBegins,
     /// A node's timer.
     Wake(NodeId),
     /// A peer connection finishes a command.
@@ -39,24 +44,28 @@ enum Happening {
     /// Two ends find a path to each other.
     Link(End, End),
     /// A frame arrives.
-    Frame(End, String),
+    Frame(End, u64, String),
+    /// An end of a peer connection that hears nothing notices it.
+    Notice(End, u64, ConnectionState),
 }
 
 /// Many clients and one server in virtual time.
 pub struct World {
-    now: u64,
+    pub(crate) now: u64,
     pub(crate) rng: fastrand::Rng,
-    queue: BTreeMap<(u64, u64), Happening>,
+    pub(crate) queue: BTreeMap<(u64, u64), Happening>,
     order: u64,
-    hub: Hub,
+    pub(crate) hub: Hub,
+    /// Since when the server is down, if it is.
+    pub(crate) server_down: bool,
     /// The node behind each socket of the server, with the number of its link and when the last signal reaches it.
-    sockets: BTreeMap<SocketId, (NodeId, u64, u64)>,
+    pub(crate) sockets: BTreeMap<SocketId, (NodeId, u64, u64)>,
     pub(crate) nodes: Vec<Node>,
     pub(crate) connections: Connections,
     /// When the last command of an end is finished, and when its last event is told: both stay in order.
     busy_until: BTreeMap<End, u64>,
     told_until: BTreeMap<End, u64>,
-    frames_until: BTreeMap<End, u64>,
+    pub(crate) frames_until: BTreeMap<End, u64>,
     pub(crate) ledger: Ledger,
     pub(crate) owners: BTreeMap<Sid, NodeId>,
     /// How often a track was added: each time it is another one, though its id may be the same.
@@ -83,6 +92,7 @@ impl World {
             queue: BTreeMap::new(),
             order: 0,
             hub,
+            server_down: false,
             sockets: BTreeMap::new(),
             nodes: Vec::new(),
             connections: Connections::default(),
@@ -137,65 +147,6 @@ impl World {
         self.drive(node);
     }
 
-    /// Cuts a client's connection to the server; both sides notice, each in its own time, and the client comes back.
-    pub fn drop_signalling(&mut self, node: NodeId) {
-        let Some(link) = self.nodes[node].link.take() else { return };
-        self.sockets.remove(&link.socket);
-        let notices = self.now + self.rng.u64(0..3000);
-        self.schedule(notices, Happening::ServerLoses(link.socket));
-        self.nodes[node].session.handle_disconnected();
-        self.drive(node);
-        self.connect_within(node, 4000);
-    }
-
-    /// Kills the server and starts it again with nothing in its memory.
-    pub fn restart_server(&mut self) {
-        let seed = seed_bytes(&mut self.rng);
-        self.hub = Hub::new(HubConfig::default(), seed);
-        self.sockets.clear();
-        self.queue.retain(|_, next| !matches!(next, Happening::AtServer { .. } | Happening::ServerLoses(_)));
-        for node in 0..self.nodes.len() {
-            if self.nodes[node].link.take().is_some() {
-                self.nodes[node].session.handle_disconnected();
-                self.drive(node);
-                self.connect_within(node, 4000);
-            }
-        }
-    }
-
-    /// Ends a client: its page is closed, or its machine is switched off, so that peers hear nothing.
-    pub fn kill(&mut self, node: NodeId, says_so: bool) {
-        self.nodes[node].alive = false;
-        if let Some(link) = self.nodes[node].link.take() {
-            self.sockets.remove(&link.socket);
-            let notices = self.now + self.rng.u64(0..3000);
-            self.schedule(notices, Happening::ServerLoses(link.socket));
-        }
-        for effect in self.connections.kill(node, says_so) {
-            self.apply(effect);
-        }
-    }
-
-    /// Breaks the connection between two clients, if there is one; each notices in its own time.
-    pub fn break_connection(&mut self, one: NodeId, other: NodeId) {
-        let slowly = [self.rng.bool(), self.rng.bool()];
-        let effects = self.connections.break_between(one, other, slowly);
-        if !effects.is_empty() {
-            self.ledger.part(one, other);
-        }
-        for effect in effects {
-            self.apply(effect);
-        }
-    }
-
-    /// Has what is sent to a client take long for a while.
-    pub fn stall(&mut self, node: NodeId) {
-        let until = self.now + self.rng.u64(1..2500);
-        for (_, last) in self.frames_until.iter_mut().filter(|(end, _)| end.0 == node) {
-            *last = until.max(*last);
-        }
-    }
-
     /// Whether a client has not been killed.
     pub fn is_alive(&self, node: NodeId) -> bool {
         self.nodes[node].alive
@@ -229,24 +180,28 @@ impl World {
         self.now = end;
     }
 
-    fn time(&self) -> Time {
+    pub(crate) fn time(&self) -> Time {
         Time::from_millis(self.now)
     }
 
-    fn schedule(&mut self, at: u64, happening: Happening) {
+    pub(crate) fn schedule(&mut self, at: u64, happening: Happening) {
         self.order += 1;
         self.queue.insert((at, self.order), happening);
     }
 
-    fn connect_within(&mut self, node: NodeId, millis: u64) {
+    pub(crate) fn connect_within(&mut self, node: NodeId, millis: u64) {
         let at = self.now + self.rng.u64(1..=millis);
         self.schedule(at, Happening::Connect(node));
     }
 
-    fn happen(&mut self, happening: Happening) {
+    pub(crate) fn happen(&mut self, happening: Happening) {
         let now = self.time();
         if self.trace {
             println!("{} {happening:?}", self.now);
+        }
+        if let Some(node) = happening.sleeper().filter(|node| self.nodes[*node].asleep) {
+            self.nodes[node].missed.push(happening);
+            return;
         }
         match happening {
             Happening::AtServer { socket, event, payload } => {
@@ -259,6 +214,8 @@ impl World {
                 self.drive_hub();
             }
             Happening::Connect(node) => self.connect(node),
+            Happening::Awake(node) => self.wake(node),
+            Happening::ServerBegins => self.server_down = false,
             Happening::Wake(node) => {
                 let client = &mut self.nodes[node];
                 if client.alive && client.wakes_at == Some(self.now) {
@@ -283,8 +240,13 @@ impl World {
                     self.apply(effect);
                 }
             }
-            Happening::Frame(end, frame) => {
-                for effect in self.connections.arrive(end, frame) {
+            Happening::Frame(end, number, frame) => {
+                for effect in self.connections.arrive(end, number, frame) {
+                    self.apply(effect);
+                }
+            }
+            Happening::Notice(end, turns, state) => {
+                for effect in self.connections.notice(end, turns, state) {
                     self.apply(effect);
                 }
             }
@@ -295,11 +257,21 @@ impl World {
         if !self.nodes[node].alive || self.nodes[node].link.is_some() {
             return;
         }
+        if self.server_down || !self.nodes[node].reaches_server {
+            self.connect_within(node, 2500);
+            return;
+        }
         let socket = self.hub.connect(self.nodes[node].session.offered_version());
+        let sid = self.hub.sid(socket).and_then(Sid::new).expect("it has just been minted");
+        self.owners.insert(sid, node);
         self.links += 1;
         self.sockets.insert(socket, (node, self.links, self.now));
         self.nodes[node].link = Some(Link { number: self.links, socket, upstream: self.now });
         self.drive_hub();
+        if self.rng.bool() {
+            self.nodes[node].session.handle_opened();
+            self.drive(node);
+        }
         self.nodes[node].session.handle_connected();
         self.drive(node);
     }
@@ -312,9 +284,6 @@ impl World {
         }
         let signal = ServerSignal::decode(event, payload).expect("the hub writes what the core reads");
         client.session.handle_signal(&signal);
-        if let ServerSignal::Sid { sid, .. } = &signal {
-            self.owners.insert(sid.clone(), node);
-        }
         client.client.handle_signal(now, signal);
         self.drive(node);
     }
@@ -339,6 +308,7 @@ impl World {
         while let Some(output) = self.nodes[node].session.poll() {
             match output {
                 SessionOutput::Signal(signal) => self.signal(node, &signal),
+                SessionOutput::Opened => self.nodes[node].client.handle_signaller_opened(now),
                 SessionOutput::StateChanged(state) => self.nodes[node].client.handle_signaller_state(now, state),
             }
         }
@@ -349,7 +319,7 @@ impl World {
                 Output::Signal(signal) => self.signal(node, &signal),
                 Output::Connection(connection, command) => self.command((node, connection), command),
                 Output::Event(event) => self.observe(node, &event),
-                Output::IceServers(_) => {}
+                Output::IceServers(_) | Output::CheckSignaller => {}
             }
         }
         if told {
@@ -374,6 +344,7 @@ impl World {
     }
 
     fn command(&mut self, end: End, command: Command) {
+        let Some(command) = self.tamper(end, command) else { return };
         match command {
             Command::Close => {
                 if let Some(partner) = self.connections.partner(end) {
@@ -390,12 +361,10 @@ impl World {
         }
     }
 
-    fn apply(&mut self, effect: Effect) {
+    pub(crate) fn apply(&mut self, effect: Effect) {
         match effect {
             Effect::Tell(end, event) => {
                 let delay = match event {
-                    // ICE takes its time to give up.
-                    ConnectionEvent::StateChanged(rtc_cafe_core::ConnectionState::Failed) => 20_000,
                     ConnectionEvent::ChannelClosed => self.rng.u64(1..60),
                     _ => self.rng.u64(0..4),
                 };
@@ -407,10 +376,14 @@ impl World {
                 let at = self.now + self.rng.u64(5..120);
                 self.schedule(at, Happening::Link(one, other));
             }
-            Effect::Frame(end, frame) => {
+            Effect::Frame(end, number, frame) => {
                 let at = (self.now + self.rng.u64(1..60)).max(self.frames_until.get(&end).copied().unwrap_or(0));
                 self.frames_until.insert(end, at);
-                self.schedule(at, Happening::Frame(end, frame));
+                self.schedule(at, Happening::Frame(end, number, frame));
+            }
+            Effect::Notice(end, turns, state) => {
+                let after = if state == ConnectionState::Disconnected { 5000 } else { 20_000 };
+                self.schedule(self.now + after, Happening::Notice(end, turns, state));
             }
         }
     }
@@ -423,12 +396,16 @@ impl World {
         if let Event::ConnectToPeer { sid } | Event::ReassignPeerSid { sid, .. } = event {
             self.nodes[node].last_sids.insert(self.owners[sid], sid.clone());
         }
-        if let Event::Message { payload, .. } = event {
-            let mut numbers = payload.trim_start_matches('[').split(',').map(str::parse::<u64>);
-            let (Some(Ok(from)), Some(Ok(number))) = (numbers.next(), numbers.next()) else {
-                panic!("a message that nobody sent: {payload}");
-            };
-            self.ledger.receive(from as NodeId, node, number);
+        match event {
+            Event::Message { payload, .. } => {
+                let (from, number) = numbers(payload);
+                self.ledger.receive(from, node, number);
+            }
+            Event::MessageUndelivered { sid, payload, may_have_arrived } => {
+                let (_, number) = numbers(payload);
+                self.ledger.report(node, self.owners[sid], number, *may_have_arrived);
+            }
+            _ => {}
         }
     }
 
@@ -448,6 +425,16 @@ impl World {
     /// # Panics
     /// If, now that all is quiet, the clients are not connected as their rooms say, or a message was lost.
     pub fn assert_settled(&self) {
+        self.assert_connected();
+        assert_eq!(self.connections.astray(), [], "a restart of ICE was not finished");
+        self.assert_tracks();
+        let meet = |one, other| self.roommates(one).any(|(node, _)| node == other);
+        self.ledger.assert_complete(|node| self.nodes[node].alive, meet);
+    }
+
+    /// # Panics
+    /// If the clients are not connected as their rooms say.
+    pub fn assert_connected(&self) {
         let mut links: BTreeMap<(NodeId, NodeId), u32> = BTreeMap::new();
         for (one, other) in self.connections.links() {
             *links.entry((one.min(other), one.max(other))).or_default() += 1;
@@ -461,12 +448,9 @@ impl World {
                 assert_eq!(count, Some(&1), "connections between {id} and {other}");
             }
         }
-        assert_eq!(self.connections.astray(), [], "a restart of ICE was not finished");
-        self.assert_tracks();
-        self.ledger.assert_complete(|node| self.nodes[node].alive);
     }
 
-    fn roommates(&self, id: NodeId) -> impl Iterator<Item = (NodeId, &Node)> {
+    pub(crate) fn roommates(&self, id: NodeId) -> impl Iterator<Item = (NodeId, &Node)> {
         let rooms = &self.nodes[id].rooms;
         self.nodes
             .iter()
@@ -478,13 +462,6 @@ impl World {
         node.client.sid().cloned().expect("it is connected")
     }
 
-    /// Has a client look for new paths to everybody.
-    pub fn change_network(&mut self, node: NodeId) {
-        let now = self.time();
-        self.nodes[node].client.handle_network_change(now);
-        self.drive(node);
-    }
-
     /// Whether every client is connected to everybody in its rooms.
     pub fn is_complete(&self) -> bool {
         (0..self.nodes.len())
@@ -493,10 +470,31 @@ impl World {
     }
 }
 
-const fn now_of(millis: u64) -> std::time::Duration {
+/// The sender and the number of a message.
+fn numbers(payload: &str) -> (NodeId, u64) {
+    let mut numbers = payload.trim_start_matches('[').split(',').map(str::parse::<u64>);
+    let (Some(Ok(from)), Some(Ok(number))) = (numbers.next(), numbers.next()) else {
+        panic!("a message that nobody sent: {payload}");
+    };
+    (from as NodeId, number)
+}
+
+impl Happening {
+    /// The node to which it happens, if it does not happen to one that sleeps.
+    const fn sleeper(&self) -> Option<NodeId> {
+        match self {
+            Self::AtNode { node, .. } | Self::Connect(node) | Self::Wake(node) | Self::Tell((node, _), _) => {
+                Some(*node)
+            }
+            _ => None,
+        }
+    }
+}
+
+pub(crate) const fn now_of(millis: u64) -> std::time::Duration {
     std::time::Duration::from_millis(millis)
 }
 
-fn seed_bytes(rng: &mut fastrand::Rng) -> [u8; 32] {
+pub(crate) fn seed_bytes(rng: &mut fastrand::Rng) -> [u8; 32] {
     std::array::from_fn(|_| rng.u8(..))
 }

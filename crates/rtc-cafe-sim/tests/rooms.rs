@@ -48,6 +48,11 @@ fn troubled() {
 }
 
 #[test]
+fn broken() {
+    assert!(run_seeds("broken", Scenario::run_broken, World::delivered) > 0, "nothing was said");
+}
+
+#[test]
 fn tracks() {
     assert!(run_seeds("tracks", Scenario::run_tracks, World::flowing) > 0, "nothing flows");
 }

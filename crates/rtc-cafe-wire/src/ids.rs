@@ -65,16 +65,27 @@ pub struct RoomId(String);
 
 /// The value cannot name a room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{}", self.message())]
 pub enum RoomIdError {
     /// Neither a string nor a number.
-    #[error("a room id must be a non-empty string or a number")]
     WrongType,
     /// The empty string.
-    #[error("a room id must not be empty")]
     Empty,
     /// Longer than [`MAX_ROOM_ID`] bytes of JSON, or a number with more digits than that.
-    #[error("a room id must not be longer than {MAX_ROOM_ID} bytes")]
     TooLong,
+}
+
+impl RoomIdError {
+    /// What `Display` shows, put together without the formatting machinery, which browsers would have to load.
+    pub fn message(self) -> String {
+        match self {
+            Self::WrongType => "a room id must be a non-empty string or a number".to_owned(),
+            Self::Empty => "a room id must not be empty".to_owned(),
+            Self::TooLong => {
+                json::concat(&["a room id must not be longer than ", &json::decimal(MAX_ROOM_ID), " bytes"])
+            }
+        }
+    }
 }
 
 impl RoomId {

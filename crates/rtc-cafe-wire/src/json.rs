@@ -10,19 +10,28 @@ use crate::limits::MAX_DEPTH;
 
 /// The text is not JSON, or not of the kind that was asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{}", self.message())]
 pub enum JsonError {
     /// Not JSON; the offset is in bytes.
-    #[error("not valid JSON at byte {0}")]
     Syntax(usize),
     /// Nested deeper than [`MAX_DEPTH`].
-    #[error("JSON nested deeper than {MAX_DEPTH} levels")]
     TooDeep,
     /// Valid JSON, but not an object.
-    #[error("expected a JSON object")]
     NotAnObject,
     /// Valid JSON, but not an array.
-    #[error("expected a JSON array")]
     NotAnArray,
+}
+
+impl JsonError {
+    /// What `Display` shows, put together without the formatting machinery, which browsers would have to load.
+    pub fn message(self) -> String {
+        match self {
+            Self::Syntax(at) => concat(&["not valid JSON at byte ", &decimal(at)]),
+            Self::TooDeep => concat(&["JSON nested deeper than ", &decimal(MAX_DEPTH), " levels"]),
+            Self::NotAnObject => "expected a JSON object".to_owned(),
+            Self::NotAnArray => "expected a JSON array".to_owned(),
+        }
+    }
 }
 
 /// One JSON value, as text that has been checked, without white space around it.
@@ -487,7 +496,7 @@ impl Writer {
 
     /// Adds a whole number.
     pub fn number(self, key: &str, number: u32) -> Self {
-        let text = decimal(number);
+        let text = decimal(number as usize);
         self.raw(key, &text)
     }
 
@@ -504,11 +513,20 @@ impl Default for Writer {
     }
 }
 
+/// The texts as one; unlike the method of slices, it has nothing to say about what is longer than the memory.
+pub fn concat(texts: &[&str]) -> String {
+    let mut whole = String::new();
+    for text in texts {
+        whole.push_str(text);
+    }
+    whole
+}
+
 /// The number in decimal digits; smaller in WebAssembly than the formatting machinery.
-fn decimal(mut number: u32) -> String {
+pub fn decimal(mut number: usize) -> String {
     let mut digits = Vec::new();
     loop {
-        digits.push(char::from_digit(number % 10, 10).unwrap_or('0'));
+        digits.push(char::from_digit((number % 10) as u32, 10).unwrap_or('0'));
         number /= 10;
         if number == 0 {
             return digits.into_iter().rev().collect();

@@ -23,6 +23,10 @@ pub const MAX_HEADER: usize = 16_384;
 pub const MAX_PART: usize = MAX_FRAME - MAX_HEADER;
 /// Longest description of a track, in bytes of its JSON.
 pub const MAX_DESCRIPTION: usize = 16 * 1024;
+/// Peers that one frame names at most, so that their names fit into a header.
+pub const MAX_PEERS: usize = 60;
+/// How many others may pass on a step of a handshake.
+pub const MAX_HOPS: u32 = 2;
 /// Tracks that a client offers at most.
 pub const MAX_TRACKS: usize = 64;
 /// Longest message to a peer, in bytes of its JSON text.

@@ -6,8 +6,9 @@ use std::fmt;
 
 use crate::{
     ApiVersion, PermanentId, RoomId, RoomIdError, Sid,
-    json::{JsonError, Object, Value, Writer},
+    json::{self, JsonError, Object, Value, Writer},
     limits,
+    peer::{self, Mids},
 };
 
 pub mod server;
@@ -18,6 +19,7 @@ pub mod name {
     pub const REQUEST_SID: &str = "request-sid";
     pub const SID: &str = "sid";
     pub const JOIN: &str = "join";
+    pub const LEAVE: &str = "leave";
     pub const ACQUIRE_PEERS: &str = "acquire-peers";
     pub const ACQUIRE_PEERS_RESPONSE: &str = "acquire-peers-response";
     pub const OFFER: &str = "offer";
@@ -29,19 +31,28 @@ pub mod name {
 
 /// Why a signal could not be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{}", self.message())]
 pub enum SignalError {
     /// The payload is not a JSON object.
-    #[error("the payload must be a JSON object: {0}")]
     Json(#[from] JsonError),
     /// A field is absent or of the wrong type.
-    #[error("the payload needs a valid \"{0}\"")]
     Field(&'static str),
     /// The room cannot be a room's id.
-    #[error("{0}")]
     Room(#[from] RoomIdError),
     /// A signal of this name is not part of the protocol.
-    #[error("unknown signal")]
     Unknown,
+}
+
+impl SignalError {
+    /// What `Display` shows, put together without the formatting machinery, which browsers would have to load.
+    pub fn message(&self) -> String {
+        match self {
+            Self::Json(error) => json::concat(&["the payload must be a JSON object: ", &error.message()]),
+            Self::Field(name) => json::concat(&["the payload needs a valid \"", name, "\""]),
+            Self::Room(error) => error.message(),
+            Self::Unknown => "unknown signal".to_owned(),
+        }
+    }
 }
 
 /// Numbers a peer connection among all that one client ever has; a replacement gets a higher one.
@@ -124,6 +135,12 @@ pub struct Handshake {
     pub peer_connection: Option<ConnectionId>,
     /// Numbers the offers of a connection; an answer repeats the number of its offer.
     pub negotiation: u32,
+    /// In an answer, the number of the sender's own last offer; up to it they are void.
+    pub offers: u32,
+    /// Whether an offer restarts ICE on a connection that was open.
+    pub restart: bool,
+    /// The tracks that such an offer sends, by their m-lines.
+    pub mids: Mids,
     /// The description or the candidate.
     pub body: HandshakeBody,
 }
@@ -141,7 +158,26 @@ impl Handshake {
             Some(id) => writer.number("peerConnection", id.0),
             None => writer,
         };
-        writer.number("negotiation", self.negotiation)
+        let writer = writer.number("negotiation", self.negotiation);
+        if let HandshakeBody::Answer(_) = self.body {
+            return writer.number("offers", self.offers);
+        }
+        if !self.restart {
+            return writer;
+        }
+        writer.raw("restart", "true").raw("tracks", &peer::mids_to_json(&self.mids))
+    }
+
+    /// Writes it as the body of a [`Frame::Relay`](peer::Frame::Relay).
+    pub fn to_json(&self) -> String {
+        self.write(Writer::new()).finish()
+    }
+
+    /// Reads the body of a [`Frame::Relay`](peer::Frame::Relay).
+    pub fn from_json(json: &str) -> Result<Self, SignalError> {
+        let object = Object::parse(json)?;
+        let name = [name::OFFER, name::ANSWER, name::CANDIDATE].into_iter().find(|name| object.get(name).is_some());
+        Self::read(name.unwrap_or_default(), &object)
     }
 
     fn read(event: &str, object: &Object<'_>) -> Result<Self, SignalError> {
@@ -165,6 +201,9 @@ impl Handshake {
             connection: ConnectionId(number("connection").unwrap_or(0)),
             peer_connection: number("peerConnection").map(ConnectionId),
             negotiation: number("negotiation").unwrap_or(0),
+            offers: number("offers").unwrap_or(0),
+            restart: object.get("restart").and_then(Value::as_bool).unwrap_or(false),
+            mids: object.get("tracks").and_then(peer::mids).unwrap_or_default(),
             body,
         })
     }
@@ -194,6 +233,11 @@ pub enum ClientSignal {
         /// The secret that the server gave with the previous session, as proof.
         prev_session: Option<String>,
     },
+    /// Leaves a room, with 1.0.
+    Leave {
+        /// The room.
+        room: RoomId,
+    },
     /// Answers `acquire-peers`: tells a newcomer who is there.
     AcquirePeersResponse {
         /// The newcomer.
@@ -220,6 +264,7 @@ impl ClientSignal {
         match self {
             Self::RequestSid { .. } => name::REQUEST_SID,
             Self::Join { .. } => name::JOIN,
+            Self::Leave { .. } => name::LEAVE,
             Self::AcquirePeersResponse { .. } => name::ACQUIRE_PEERS_RESPONSE,
             Self::Handshake { handshake, .. } => handshake.body.name(),
         }
@@ -234,6 +279,7 @@ impl ClientSignal {
                 .string("id", id.as_str())
                 .optional("prevSid", prev_sid.as_ref().map(Sid::as_str))
                 .optional("prevSession", prev_session.as_deref()),
+            Self::Leave { room } => Writer::new().raw("room", room.as_json()),
             Self::AcquirePeersResponse { recipient, room, id } => Writer::new()
                 .string("recipient", recipient.as_str())
                 .raw("room", room.as_json())

@@ -49,8 +49,15 @@ impl fmt::Display for ApiVersion {
 
 /// The text is none of the versions in [`ApiVersion::ALL`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("unknown API version; the versions are \"0.0\", \"0.1\", \"0.2\" and \"1.0\"")]
+#[error("{}", self.message())]
 pub struct UnknownApiVersion;
+
+impl UnknownApiVersion {
+    /// What `Display` shows.
+    pub const fn message(self) -> &'static str {
+        "unknown API version; the versions are \"0.0\", \"0.1\", \"0.2\" and \"1.0\""
+    }
+}
 
 impl FromStr for ApiVersion {
     type Err = UnknownApiVersion;

@@ -24,7 +24,15 @@ fn track() -> TrackId {
 }
 
 fn handshake(body: HandshakeBody) -> Handshake {
-    Handshake { connection: ConnectionId(3), peer_connection: Some(ConnectionId(8)), negotiation: 1, body }
+    Handshake {
+        connection: ConnectionId(3),
+        peer_connection: Some(ConnectionId(8)),
+        negotiation: 1,
+        offers: 0,
+        restart: false,
+        mids: vec![],
+        body,
+    }
 }
 
 fn candidate() -> IceCandidate {
@@ -87,7 +95,8 @@ fn handshakes() {
     for (body, name, text) in golden {
         let handshake = handshake(body);
         let signal = ClientSignal::Handshake { recipient: sid("B"), id: id(), handshake: handshake.clone() };
-        let fields = format!(r#"{text},"connection":3,"peerConnection":8,"negotiation":1}}"#);
+        let offers = if name == "answer" { r#","offers":0"# } else { "" };
+        let fields = format!(r#"{text},"connection":3,"peerConnection":8,"negotiation":1{offers}}}"#);
         assert_eq!(signal.name(), name);
         assert_eq!(signal.payload(), format!(r#"{{"recipient":"B","id":"a1",{fields}"#));
 
@@ -187,10 +196,55 @@ fn signals_of_older_servers() {
 fn peer_frames() {
     let golden = [
         (
-            Frame::Hello { version: 1, id: id(), sid: Some(sid("A")) },
-            r#"{"type":"hello","version":1,"id":"a1","sid":"A"}"#,
+            Frame::Hello {
+                version: 1,
+                id: id(),
+                sid: Some(sid("A")),
+                stream: 2,
+                heard: 1,
+                received: 17,
+                before: 4,
+                tracks: vec![track()],
+            },
+            r#"{"type":"hello","version":1,"id":"a1","sid":"A","stream":2,"heard":1,"received":17,"before":4,"tracks":["t1"]}"#,
         ),
-        (Frame::Hello { version: 1, id: id(), sid: None }, r#"{"type":"hello","version":1,"id":"a1"}"#),
+        (
+            Frame::Hello {
+                version: 1,
+                id: id(),
+                sid: None,
+                stream: 1,
+                heard: 0,
+                received: 0,
+                before: 0,
+                tracks: vec![],
+            },
+            r#"{"type":"hello","version":1,"id":"a1","stream":1,"heard":0,"received":0,"before":0,"tracks":[]}"#,
+        ),
+        (Frame::Ack { received: 64 }, r#"{"type":"ack","received":64}"#),
+        (
+            Frame::Peers {
+                room: RoomId::named("R").unwrap(),
+                added: vec![(PermanentId::new("b1").unwrap(), sid("B"))],
+                removed: vec![PermanentId::new("c1").unwrap()],
+            },
+            r#"{"type":"peers","room":"R","added":{"b1":"B"},"removed":["c1"]}"#,
+        ),
+        (
+            Frame::Relay {
+                from: id(),
+                sid: Some(sid("A")),
+                to: PermanentId::new("c1").unwrap(),
+                room: RoomId::named("R").unwrap(),
+                number: 3,
+                hops: 2,
+                body: r#"{"offer":{"type":"offer","sdp":"v=0"},"connection":3,"negotiation":1}"#,
+            },
+            "{\"type\":\"relay\",\"from\":\"a1\",\"sid\":\"A\",\"to\":\"c1\",\"room\":\"R\",\"number\":3,\"hops\":2}\n\
+             {\"offer\":{\"type\":\"offer\",\"sdp\":\"v=0\"},\"connection\":3,\"negotiation\":1}",
+        ),
+        (Frame::Leave { room: RoomId::numbered(5) }, r#"{"type":"leave","room":5}"#),
+        (Frame::Bye, r#"{"type":"bye"}"#),
         (Frame::Message { more: false, body: "[1,\n2]" }, "{\"type\":\"message\"}\n[1,\n2]"),
         (Frame::Message { more: true, body: "[1," }, "{\"type\":\"message\",\"more\":true}\n[1,"),
         (Frame::Sid { sid: sid("B") }, r#"{"type":"sid","sid":"B"}"#),
@@ -201,15 +255,32 @@ fn peer_frames() {
         (Frame::TrackRemoved { id: track() }, r#"{"type":"track-removed","id":"t1"}"#),
         (Frame::TrackRequest { id: track() }, r#"{"type":"track-request","id":"t1"}"#),
         (Frame::TrackCancel { id: track() }, r#"{"type":"track-cancel","id":"t1"}"#),
+    ];
+    check_frames(&golden);
+}
+
+#[test]
+fn frames_of_negotiation() {
+    let golden = [
         (Frame::TurnRequest, r#"{"type":"turn-request"}"#),
         (Frame::Turn, r#"{"type":"turn"}"#),
         (
-            Frame::Offer { more: false, negotiation: 2, mids: vec![("1".into(), track())], body: "v=0\r\n" },
+            Frame::Offer {
+                more: false,
+                negotiation: 2,
+                restart: false,
+                mids: vec![("1".into(), track())],
+                body: "v=0\r\n",
+            },
             "{\"type\":\"offer\",\"negotiation\":2,\"tracks\":{\"1\":\"t1\"}}\nv=0\r\n",
         ),
         (
-            Frame::Answer { more: true, negotiation: 2, body: "v=0\r\n" },
-            "{\"type\":\"answer\",\"more\":true,\"negotiation\":2}\nv=0\r\n",
+            Frame::Offer { more: false, negotiation: 3, restart: true, mids: vec![], body: "v=0\r\n" },
+            "{\"type\":\"offer\",\"negotiation\":3,\"restart\":true,\"tracks\":{}}\nv=0\r\n",
+        ),
+        (
+            Frame::Answer { more: true, negotiation: 2, offers: 1, body: "v=0\r\n" },
+            "{\"type\":\"answer\",\"more\":true,\"negotiation\":2,\"offers\":1}\nv=0\r\n",
         ),
         (
             Frame::Candidate(IceCandidate {
@@ -222,9 +293,36 @@ fn peer_frames() {
         (Frame::Ping { nonce: 7 }, r#"{"type":"ping","nonce":7}"#),
         (Frame::Pong { nonce: 7 }, r#"{"type":"pong","nonce":7}"#),
     ];
+    check_frames(&golden);
+}
+
+fn check_frames(golden: &[(Frame<'_>, &str)]) {
     for (frame, text) in golden {
-        assert_eq!(frame.encode(), text);
-        assert_eq!(Frame::decode(text), Ok(Some(frame)));
+        assert_eq!(frame.encode(), *text);
+        assert_eq!(Frame::decode(text), Ok(Some(frame.clone())));
+    }
+}
+
+#[test]
+fn a_relayed_handshake_is_what_the_server_would_have_passed_on() {
+    for body in [
+        HandshakeBody::Offer("v=0".into()),
+        HandshakeBody::Answer("v=0".into()),
+        HandshakeBody::Candidate(Some(candidate())),
+        HandshakeBody::Candidate(None),
+    ] {
+        let mut handshake = handshake(body);
+        match handshake.body {
+            HandshakeBody::Answer(_) => handshake.offers = 2,
+            _ => {
+                handshake.restart = true;
+                handshake.mids = vec![("1".into(), track())];
+            }
+        }
+        assert_eq!(Handshake::from_json(&handshake.to_json()), Ok(handshake));
+    }
+    for text in ["{}", "[]", r#"{"offer":1}"#] {
+        assert!(Handshake::from_json(text).is_err(), "{text}");
     }
 }
 

@@ -121,7 +121,8 @@ proptest! {
     #[test]
     fn a_room_has_one_name(number in any::<f64>().prop_filter("finite", |n| n.is_finite() && n.abs() < 1e200)) {
         let plain = |text: &str| RoomId::from_json(Value::parse(text).unwrap()).map(|room| room.as_json().to_owned());
-        let canonical = plain(&serde_json::to_string(&number).unwrap());
+        // One printer for both: others choose another shortest form where two are equally near.
+        let canonical = plain(&number.to_string());
         prop_assert_eq!(plain(&format!("{number:e}")), canonical.clone());
         if let Ok(canonical) = canonical {
             prop_assert_eq!(canonical.parse::<f64>().unwrap(), number);

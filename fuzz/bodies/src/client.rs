@@ -175,6 +175,7 @@ impl World {
                 }
                 Output::Connection(id, command) => self.command(id, command),
                 Output::IceServers(servers) => assert!(array(&servers).is_ok(), "{servers}"),
+                Output::CheckSignaller => {}
                 Output::Event(event) => self.follow(event),
             }
         }

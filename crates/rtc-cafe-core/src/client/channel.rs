@@ -1,17 +1,18 @@
 //! Frames over an open data channel.
 
 use rtc_cafe_wire::{
-    PermanentId, Sid,
+    PermanentId,
     limits::MAX_SDP,
     peer::{Frame, VERSION},
 };
 
-use super::Client;
+use super::{Client, routing::Relayed};
 use crate::{
     connection::{Connection, OutOfTurn},
     event::{Definition, ErrorCode, Event},
-    mailbox::Received,
+    mailbox::{Progress, Received},
     output::Command,
+    report::Phase,
     roster::PeerKey,
     time::Time,
     timers::Timer,
@@ -24,39 +25,67 @@ impl Client {
         let Some(connection) = peer.connection.as_mut().filter(|connection| !connection.is_open()) else { return };
         connection.set_open();
         peer.failures = 0;
+        peer.restarts = 0;
+        peer.cut_off = false;
+        peer.by_every_way = false;
+        let news = !std::mem::replace(&mut peer.connected, true);
         let sid = peer.sid.clone();
-        self.timers.cancel_all(key);
-        self.event(Event::ConnectToPeer { sid });
-        self.push(key, &Frame::Hello { version: VERSION, id: self.permanent_id.clone(), sid: self.sid.clone() });
+        self.timers.cancel_connection(key);
+        self.timers.cancel(key, Timer::Farewell);
+        self.reach(key, Phase::Open);
+        if news {
+            self.event(Event::ConnectToPeer { sid });
+        }
+        self.gossip(key, true);
+        self.say_hello(key);
         self.introduce_tracks(key);
+    }
+
+    fn say_hello(&mut self, key: PeerKey) {
+        let Some(peer) = self.roster.get(key) else { return };
+        let Progress { stream, heard, received, before } = peer.mailbox.progress();
+        let (id, sid) = (self.permanent_id.clone(), self.sid.clone());
+        let tracks = self.tracks.keys().cloned().collect();
+        self.push(key, &Frame::Hello { version: VERSION, id, sid, stream, heard, received, before, tracks });
     }
 
     /// A frame has arrived.
     pub(super) fn handle_frame(&mut self, now: Time, key: PeerKey, text: &str) {
-        if !self.roster.get(key).is_some_and(|peer| peer.is_connected()) {
-            return;
+        let Some(peer) = self.roster.get_mut(key).filter(|peer| peer.is_open()) else { return };
+        // Whatever it says, the peer is alive, and there is a path.
+        if std::mem::take(&mut peer.silent) {
+            self.gossip(key, true);
         }
-        // Whatever it says, the peer is alive.
         self.timers.cancel(key, Timer::Pong);
+        self.regain(key);
         match Frame::decode(text) {
             Ok(Some(frame)) => self.dispatch(now, key, frame),
             // A type that a newer version may know.
             Ok(None) => {}
-            Err(error) => self.complain(key, error.to_string()),
+            Err(error) => self.complain(key, error.message()),
         }
     }
 
     fn dispatch(&mut self, now: Time, key: PeerKey, frame: Frame<'_>) {
         match frame {
-            Frame::Message { more, body } => {
-                if let Some(payload) = self.receive(key, more, body)
-                    && let Some(sender) = self.roster.get(key).map(|peer| peer.sid.clone())
-                {
-                    self.event(Event::Message { sender, payload });
-                }
+            Frame::Message { more, body } => self.handle_message(now, key, more, body),
+            Frame::Ack { received } => self.confirm(key, received),
+            Frame::Hello { version, id, .. } if !self.is_who_it_said(key, version, &id) => {
+                self.complain(key, String::from("the peer is not who it said it was; its connection is closed"));
+                self.part(now, key);
             }
-            Frame::Hello { version, id, sid } => self.handle_hello(key, version, &id, sid),
-            Frame::Sid { sid } => self.confirm_sid(key, sid),
+            Frame::Hello { sid, stream, heard, received, before, tracks, .. } => {
+                self.handle_progress(key, Progress { stream, heard, received, before });
+                self.keep_tracks(key, &tracks);
+                sid.into_iter().for_each(|sid| self.confirm_sid(now, key, sid));
+            }
+            Frame::Peers { room, added, removed } => self.handle_peers(now, key, room, added, removed),
+            Frame::Relay { from, sid, to, room, number, hops, body } => {
+                self.handle_relay(now, key, &Relayed { from, sid, to, room, number, hops, body });
+            }
+            Frame::Leave { room } => self.handle_leave(now, key, &room),
+            Frame::Bye => self.part(now, key),
+            Frame::Sid { sid } => self.confirm_sid(now, key, sid),
             Frame::Ping { nonce } => self.answer(key, &Frame::Pong { nonce }),
             Frame::Pong { nonce } => {
                 if let Some(peer) = self.roster.get_mut(key).filter(|peer| peer.ping == Some(nonce)) {
@@ -72,18 +101,18 @@ impl Client {
             Frame::TrackCancel { id } => self.stop_sending(key, &id),
             Frame::TurnRequest => self.negotiate(key, Connection::handle_turn_request),
             Frame::Turn => self.negotiate(key, Connection::handle_turn),
-            Frame::Offer { more, negotiation, mids, body } => {
+            Frame::Offer { more, negotiation, restart, mids, body } => {
                 if let Some(sdp) = self.receive_description(now, key, more, body) {
-                    self.handle_mids(key, mids);
-                    let mut taken = Ok(());
-                    self.negotiate(key, |c, actions| taken = c.handle_frame_offer(negotiation, sdp, actions));
-                    self.check_turn(now, key, taken);
+                    let mut taken = Ok(false);
+                    self.negotiate(key, |c, actions| taken = c.handle_frame_offer(negotiation, restart, sdp, actions));
+                    self.take_mids(key, taken == Ok(true), mids);
+                    self.check_turn(now, key, taken.map(drop));
                 }
             }
-            Frame::Answer { more, negotiation, body } => {
+            Frame::Answer { more, negotiation, offers, body } => {
                 if let Some(sdp) = self.receive_description(now, key, more, body) {
                     let mut taken = Ok(());
-                    self.negotiate(key, |c, actions| taken = c.handle_frame_answer(negotiation, sdp, actions));
+                    self.negotiate(key, |c, actions| taken = c.handle_frame_answer(negotiation, offers, sdp, actions));
                     self.check_turn(now, key, taken);
                 }
             }
@@ -95,16 +124,52 @@ impl Client {
         }
     }
 
-    /// Takes a part of a body; returns the whole one with its last part.
-    fn receive(&mut self, key: PeerKey, more: bool, part: &str) -> Option<String> {
-        match self.roster.get_mut(key)?.mailbox.receive(more, part, self.config.limits.message_bytes) {
-            Received::Nothing => None,
-            Received::Whole(body) => Some(body),
+    /// Takes a message or a part of one.
+    fn handle_message(&mut self, now: Time, key: PeerKey, more: bool, part: &str) {
+        let Some(peer) = self.roster.get_mut(key) else { return };
+        let (sender, bytes) = (peer.sid.clone(), part.len());
+        let received = peer.mailbox.receive(more, part, self.config.limits.message_bytes);
+        // One that is too long counts with its first part that is too much; the rest is passed over.
+        let due = received != Received::Nothing && peer.mailbox.count(bytes);
+        match received {
+            Received::Nothing => return,
+            Received::Whole(payload) => self.event(Event::Message { sender, payload }),
             Received::TooLong => {
                 self.complain(key, String::from("a message of the peer is too long and was dropped"));
-                None
             }
         }
+        if due {
+            self.acknowledge(now, key);
+        } else if !self.timers.is_set(key, Timer::Ack) {
+            self.timers.set(key, Timer::Ack, now + self.config.timing.ack);
+        }
+    }
+
+    /// Confirms the messages that have come.
+    pub(super) fn acknowledge(&mut self, now: Time, key: PeerKey) {
+        self.timers.cancel(key, Timer::Ack);
+        let Some(peer) = self.roster.get_mut(key) else { return };
+        if !peer.mailbox.has_room_for_answer(&self.config.limits) {
+            self.timers.set(key, Timer::Ack, now + self.config.timing.ack);
+        } else if let Some(received) = peer.mailbox.take_ack() {
+            self.push(key, &Frame::Ack { received });
+        }
+    }
+
+    /// The peer has received so many of our messages.
+    fn confirm(&mut self, key: PeerKey, received: u32) {
+        if let Some(peer) = self.roster.get_mut(key) {
+            peer.mailbox.confirm(received);
+        }
+    }
+
+    /// How far both sides are with each other's messages: what is missing is sent again, as soon as that is known.
+    fn handle_progress(&mut self, key: PeerKey, progress: Progress) {
+        let Some(peer) = self.roster.get_mut(key) else { return };
+        let undelivered = peer.mailbox.handle_progress(progress);
+        self.timers.cancel(key, Timer::Doubt);
+        self.tell_undelivered(key, undelivered);
+        self.pump(key);
     }
 
     /// Takes a part of a description. One that is longer than any may be ends the connection, as one out of turn does.
@@ -127,26 +192,21 @@ impl Client {
         }
     }
 
-    fn handle_hello(&mut self, key: PeerKey, version: u32, id: &PermanentId, session: Option<Sid>) {
+    fn is_who_it_said(&self, key: PeerKey, version: u32, id: &PermanentId) -> bool {
         let known = self.roster.get(key).and_then(|peer| peer.id.as_ref());
-        if version == 0 || known.is_some_and(|known| known != id) {
-            self.complain(key, String::from("the peer is not who it said it was; its connection is closed"));
-            self.unlink(key);
-            self.remove(key);
-        } else if let Some(session) = session {
-            self.confirm_sid(key, session);
-        }
+        version > 0 && known.is_none_or(|known| known == id)
     }
 
     /// Tells the application that a peer does what the protocol does not allow.
-    fn complain(&mut self, key: PeerKey, message: String) {
+    pub(super) fn complain(&mut self, key: PeerKey, message: String) {
         let sid = self.roster.get(key).map(|peer| peer.sid.clone());
         self.error(ErrorCode::Protocol, message, sid);
     }
 
     /// Asks whether the peer is alive; if nothing comes back in time, it is lost.
     pub(super) fn ping(&mut self, now: Time, key: PeerKey) {
-        if !self.timers.is_set(key, Timer::Pong) {
+        let open = self.roster.get(key).is_some_and(|peer| peer.is_open());
+        if open && !self.timers.is_set(key, Timer::Pong) {
             self.timers.set(key, Timer::Pong, now + self.config.timing.pong);
             let nonce = (self.rng.next() >> 32) as u32;
             if let Some(peer) = self.roster.get_mut(key) {
@@ -170,7 +230,7 @@ impl Client {
 
     /// Whoever takes nothing for a long time would have everything wait for ever, though it may answer on the path.
     fn watch_for_stall(&mut self, now: Time, key: PeerKey, drained: bool) {
-        let waits = self.roster.get(key).is_some_and(|peer| peer.mailbox.waiting_bytes() > 0);
+        let waits = self.roster.get(key).is_some_and(|peer| peer.mailbox.waits());
         if drained || !waits {
             self.timers.cancel(key, Timer::Stall);
         }
@@ -201,7 +261,7 @@ impl Client {
     /// Queues a frame of our own, if the data channel is open. It overtakes messages, and is never left out: if it does
     /// not fit, the connection is replaced, because the peer would not know what we believe that it knows.
     pub(super) fn push(&mut self, key: PeerKey, frame: &Frame<'_>) {
-        let Some(peer) = self.roster.get_mut(key).filter(|peer| peer.is_connected()) else { return };
+        let Some(peer) = self.roster.get_mut(key).filter(|peer| peer.is_open()) else { return };
         let fits = peer.mailbox.push(frame, &self.config.limits);
         self.pushed(key, fits);
     }
@@ -215,16 +275,17 @@ impl Client {
 
     fn pushed(&mut self, key: PeerKey, fits: bool) {
         if !fits {
-            self.timers.set(key, Timer::Overflow, Time::default());
+            self.timers.set(key, Timer::Overflow, self.now);
         }
         self.pump(key);
     }
 
     /// The peer has to be told more than may wait.
     pub(super) fn overflow(&mut self, now: Time, key: PeerKey) {
-        let sid = self.roster.get(key).map(|peer| peer.sid.clone());
-        let message = String::from("the peer takes too little of what it has to be told; its connection is replaced");
-        self.error(ErrorCode::Undelivered, message, sid);
+        let reason = "the peer takes too little of what it has to be told";
+        if let Some(peer) = self.roster.get_mut(key) {
+            peer.history.failure = Some(reason.into());
+        }
         self.lose(now, key);
     }
 

@@ -1,7 +1,7 @@
 //! Who is there: sessions, permanent ids, and who is whom.
 
 use rtc_cafe_wire::{
-    PermanentId, Sid,
+    PermanentId, RoomId, Sid,
     peer::Frame,
     signal::{Announcement, ClientSignal},
 };
@@ -10,6 +10,7 @@ use super::Client;
 use crate::{
     event::{ErrorCode, Event},
     output::Output,
+    report::Phase,
     roster::PeerKey,
     time::Time,
     timers::Timer,
@@ -17,7 +18,7 @@ use crate::{
 
 impl Client {
     /// The server has given us a session.
-    pub(super) fn handle_sid(&mut self, sid: Sid, session: Option<String>, ice_servers: Option<String>) {
+    pub(super) fn handle_sid(&mut self, now: Time, sid: Sid, session: Option<String>, ice_servers: Option<String>) {
         if let Some(ice_servers) = ice_servers {
             self.outputs.push_back(Output::IceServers(ice_servers));
         }
@@ -27,8 +28,7 @@ impl Client {
         }
         // A peer under our sid has lied to us.
         if let Some(liar) = self.roster.by_sid(&sid) {
-            self.unlink(liar);
-            self.remove(liar);
+            self.part(now, liar);
         }
         self.sid = Some(sid.clone());
         self.event(Event::AcquireSid { sid: sid.clone() });
@@ -48,8 +48,7 @@ impl Client {
             let id = self.permanent_id.clone();
             self.signal(ClientSignal::AcquirePeersResponse { recipient: newcomer.sid.clone(), room, id });
         }
-        let Some(key) = self.identify(now, newcomer) else { return };
-        if self.roster.get(key).is_some_and(|peer| peer.connection.is_none()) {
+        if let Some(key) = self.identify(now, newcomer) {
             self.offer(now, key);
         }
     }
@@ -70,26 +69,26 @@ impl Client {
         let Some(key) = self.roster.by_sid(sid) else { return };
         let Some(peer) = self.roster.get_mut(key) else { return };
         peer.present = false;
-        if peer.is_connected() {
+        // Whoever is cut off loses its session as well.
+        peer.left = !(peer.path_lost || peer.cut_off);
+        if peer.is_open() {
             self.ping(now, key);
         } else if peer.is_bound() {
             // Both have what they need to connect, so if the peer is alive it will not take long.
             self.timers.set(key, Timer::Connect, now + self.config.timing.pong);
         } else {
-            self.unlink(key);
-            self.remove(key);
+            self.reconsider(now, key);
         }
     }
 
     /// The connection to the server is gone: nobody can be reached by it, so whoever is waited for is forgotten until
     /// the rooms are joined again.
-    pub(super) fn lose_signaller(&mut self) {
+    pub(super) fn lose_signaller(&mut self, now: Time) {
         for key in self.roster.keys() {
-            let Some(peer) = self.roster.get_mut(key) else { continue };
-            peer.present = false;
-            if peer.connection.is_none() {
-                self.remove(key);
+            if let Some(peer) = self.roster.get_mut(key) {
+                peer.present = false;
             }
+            self.reconsider(now, key);
         }
     }
 
@@ -99,16 +98,60 @@ impl Client {
 
     /// The peer that announces itself, known or new, if it may be dealt with under this session.
     fn identify(&mut self, now: Time, announcement: Announcement) -> Option<PeerKey> {
-        let Announcement { sid, id, prev_sid, .. } = announcement;
-        let key = self.recognise(now, &sid, id, prev_sid.as_ref())?;
-        let peer = self.roster.get_mut(key)?;
-        peer.present = true;
-        peer.failures = 0;
-        if peer.connection.is_some() && !peer.is_connected() {
-            self.timers.set(key, Timer::Connect, now + self.config.timing.connect);
-            self.negotiate(key, |connection, actions| connection.resend(actions));
+        let Announcement { sid, id, prev_sid, room } = announcement;
+        // Where the server does not name the room, and there is but one, it is that one.
+        let only = || self.rooms.keys().next().filter(|_| self.rooms.len() == 1).cloned();
+        let room = room.or_else(only).filter(|room| self.rooms.contains_key(room));
+        let by_id = id.as_ref().and_then(|id| self.roster.by_id(id));
+        let recognised = self.recognise(now, &sid, id, prev_sid.as_ref());
+        // Who has another session now, and has yet to say so itself, is in the room all the same.
+        if let (Some(key), Some(room)) = (recognised.or(by_id), room) {
+            self.note_room(key, room);
         }
+        let key = recognised?;
+        self.roster.get_mut(key)?.arrive();
+        self.hasten(now, key);
         Some(key)
+    }
+
+    /// A peer is in a room of ours.
+    pub(super) fn note_room(&mut self, key: PeerKey, room: RoomId) {
+        let Some(peer) = self.roster.get_mut(key).filter(|peer| !peer.rooms.contains_key(&room)) else { return };
+        peer.rooms.insert(room.clone(), ());
+        if peer.is_well() {
+            self.introduce_room(key, &room);
+            self.gossip(key, true);
+        }
+    }
+
+    /// A peer has left a room of ours. If that was the last one, it is gone.
+    pub(super) fn handle_leave(&mut self, now: Time, key: PeerKey, room: &RoomId) {
+        let Some(peer) = self.roster.get_mut(key) else { return };
+        if peer.rooms.remove(room).is_some() && peer.rooms.is_empty() {
+            peer.present = false;
+            self.part(now, key);
+        }
+    }
+
+    /// Leaves a room: peers who share no other room with us are disconnected from. Returns whether we were in it.
+    pub fn leave_room(&mut self, now: Time, room: &RoomId) -> bool {
+        self.now = now;
+        if self.rooms.remove(room).is_none() {
+            return false;
+        }
+        self.signal(ClientSignal::Leave { room: room.clone() });
+        for key in self.roster.keys() {
+            let Some(peer) = self.roster.get_mut(key) else { continue };
+            let shared = peer.rooms.remove(room).is_some();
+            let last = peer.rooms.is_empty() && (shared || self.rooms.is_empty());
+            if shared || last {
+                self.push(key, &Frame::Leave { room: room.clone() });
+            }
+            if last {
+                self.leave(now, key);
+            }
+        }
+        true
     }
 
     /// Finds out who speaks under a session: a peer that we know, one that has changed its session, or a new one.
@@ -127,7 +170,7 @@ impl Client {
             let known = self.roster.get(key)?.id.clone();
             return match (known, id) {
                 (Some(known), Some(id)) if known != id => {
-                    self.expose(key);
+                    self.expose(now, key);
                     self.recognise(now, sid, Some(id), prev_sid)
                 }
                 (None, Some(id)) => self.adopt(now, key, id, by_id),
@@ -139,26 +182,45 @@ impl Client {
             self.roster.get(key).filter(|peer| peer.id.is_none() && id.is_none()).map(|_| key)
         };
         match by_id.or_else(by_prev_sid) {
-            Some(key) if self.roster.get(key)?.is_connected() => {
+            Some(key) if self.roster.get(key)?.is_well() => {
                 self.roster.get_mut(key)?.claim = Some(sid.clone());
                 self.ping(now, key);
                 None
             }
+            Some(key) if self.roster.get(key)?.absent && self.roster.len() >= self.config.limits.peers => None,
             Some(key) => {
-                self.roster.rename(key, sid.clone());
+                self.believe(key, sid.clone());
                 Some(key)
             }
             None if self.roster.len() >= self.config.limits.peers => None,
-            None => Some(self.roster.insert(sid.clone(), id)),
+            None => {
+                let key = self.roster.insert(sid.clone(), id);
+                self.reach(key, Phase::Discovered);
+                Some(key)
+            }
         }
     }
 
     /// The peer goes by a session that is another client's, as the server says who stamps them. It is dropped.
-    fn expose(&mut self, liar: PeerKey) {
+    fn expose(&mut self, now: Time, liar: PeerKey) {
         let sid = self.roster.get(liar).map(|peer| peer.sid.clone());
         self.error(ErrorCode::Protocol, String::from("the peer goes by the sid of somebody else"), sid);
-        self.unlink(liar);
-        self.remove(liar);
+        self.part(now, liar);
+    }
+
+    /// A peer has another session. Whoever knows it as connected is told.
+    pub(super) fn believe(&mut self, key: PeerKey, sid: Sid) {
+        if self.sid.as_ref() == Some(&sid) {
+            return;
+        }
+        let Some(old_sid) = self.roster.rename(key, sid.clone()) else { return };
+        if let Some(peer) = self.roster.get_mut(key) {
+            peer.claim = None;
+            peer.arrive();
+            if peer.connected {
+                self.event(Event::ReassignPeerSid { old_sid, sid });
+            }
+        }
     }
 
     /// Learns the permanent id of a peer that was known by its session only. If it is somebody we know already, the
@@ -169,21 +231,19 @@ impl Client {
             return Some(key);
         };
         let sid = self.roster.get(key)?.sid.clone();
-        if self.roster.get(other)?.is_connected() {
-            self.unlink(key);
-            self.remove(key);
+        if self.roster.get(other)?.is_well() {
+            self.part(now, key);
             self.roster.get_mut(other)?.claim = Some(sid);
             self.ping(now, other);
             return None;
         }
-        self.unlink(other);
-        self.remove(other);
+        self.part(now, other);
         self.roster.name(key, id);
         Some(key)
     }
 
     /// A connected peer says over its connection which session it has.
-    pub(super) fn confirm_sid(&mut self, key: PeerKey, sid: Sid) {
+    pub(super) fn confirm_sid(&mut self, now: Time, key: PeerKey, sid: Sid) {
         let Some(peer) = self.roster.get_mut(key) else { return };
         if peer.sid == sid {
             return;
@@ -191,27 +251,15 @@ impl Client {
         let (id, old_sid) = (peer.id.clone(), peer.sid.clone());
         let other = self.roster.by_sid(&sid);
         let holder = other.and_then(|other| self.roster.get(other));
-        let taken = holder.is_some_and(|holder| holder.is_connected() || (holder.id.is_some() && holder.id != id));
+        let taken = holder.is_some_and(|holder| holder.connected || (holder.id.is_some() && holder.id != id));
         if taken || self.sid.as_ref() == Some(&sid) {
             let message = String::from("the peer claims the sid of somebody else");
             self.error(ErrorCode::Protocol, message, Some(old_sid));
             return;
         }
         if let Some(other) = other {
-            self.unlink(other);
-            self.remove(other);
+            self.part(now, other);
         }
-        if let Some(peer) = self.roster.get_mut(key) {
-            peer.claim = None;
-            peer.present = true;
-        }
-        if let Some(old_sid) = self.roster.rename(key, sid.clone()) {
-            self.event(Event::ReassignPeerSid { old_sid, sid });
-        }
-    }
-
-    pub(super) fn remove(&mut self, key: PeerKey) {
-        self.timers.cancel_all(key);
-        self.roster.remove(key);
+        self.believe(key, sid);
     }
 }

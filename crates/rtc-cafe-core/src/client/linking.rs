@@ -1,19 +1,19 @@
-//! Connections to peers: made, replaced, lost and tried again.
+//! Connections to peers: made, replaced and closed, and the handshakes that it takes.
 
 use std::time::Duration;
 
 use rtc_cafe_wire::{
     PermanentId, Sid,
-    peer::Frame,
-    signal::{ClientSignal, ConnectionId, Handshake, HandshakeBody},
+    peer::{Frame, Mids},
+    signal::{ConnectionId, Handshake, HandshakeBody},
 };
 
 use super::Client;
 use crate::{
     connection::{Action, Connection},
-    event::{ErrorCode, Event, SignallerState},
-    mailbox::Mailbox,
+    event::ErrorCode,
     output::Command,
+    report::Phase,
     roster::PeerKey,
     time::Time,
     timers::Timer,
@@ -22,7 +22,7 @@ use crate::{
 impl Client {
     /// Opens a connection and offers it, unless there is one.
     pub(super) fn offer(&mut self, now: Time, key: PeerKey) {
-        if self.roster.get(key).is_some_and(|peer| peer.connection.is_none()) {
+        if self.roster.get(key).is_some_and(|peer| peer.connection.is_none() && !peer.absent) {
             self.link(now, key);
             self.negotiate(key, Connection::offer);
         }
@@ -30,9 +30,14 @@ impl Client {
 
     /// Offers a connection after a while, if the peer does not do so first. Jitter keeps two from doing so at once.
     pub(super) fn offer_later(&mut self, now: Time, key: PeerKey, after: Duration) {
+        let at = now + after + self.patience(key);
+        self.timers.set(key, Timer::Offer, at);
+    }
+
+    /// What the polite one waits longer than the other, and some jitter.
+    pub(super) fn patience(&mut self, key: PeerKey) -> Duration {
         let jitter = Duration::from_millis(self.rng.below(500));
-        let patience = if self.is_polite(key) { Duration::from_secs(1) } else { Duration::ZERO };
-        self.timers.set(key, Timer::Offer, now + after + patience + jitter);
+        if self.is_polite(key) { Duration::from_secs(1) + jitter } else { jitter }
     }
 
     /// Opens a connection.
@@ -43,11 +48,16 @@ impl Client {
         self.roster.set_connection(key, connection);
         self.timers.cancel(key, Timer::Offer);
         self.timers.set(key, Timer::Connect, now + self.config.timing.connect);
+        self.timers.set(key, Timer::Resend, now + self.config.timing.resend);
         self.command(id, Command::Open);
+        if let Some(peer) = self.roster.get_mut(key) {
+            peer.history.attempts += 1;
+        }
+        self.reach(key, Phase::Signalling);
     }
 
     /// Of two peers the one with the lower id takes back its offer when both offer at once.
-    fn is_polite(&self, key: PeerKey) -> bool {
+    pub(super) fn is_polite(&self, key: PeerKey) -> bool {
         let peer = self.roster.get(key);
         match peer.and_then(|peer| peer.id.as_ref()) {
             Some(id) => self.permanent_id < *id,
@@ -55,66 +65,81 @@ impl Client {
         }
     }
 
-    /// Closes the connection to a peer. If it was open, the application is told that the peer is gone.
+    /// Closes the connection to a peer. Whether another one follows is the caller's business.
     pub(super) fn unlink(&mut self, key: PeerKey) {
-        if self.roster.get(key).is_some_and(|peer| peer.is_connected()) {
-            self.disconnect_tracks(key);
-        }
+        let well = self.roster.get(key).is_some_and(|peer| peer.is_well());
         let Some(connection) = self.roster.take_connection(key) else { return };
-        self.timers.cancel_all(key);
+        if well {
+            self.gossip(key, false);
+        }
+        self.unplug_tracks(key);
+        self.timers.cancel_connection(key);
         self.command(connection.id(), Command::Close);
-        let Some(peer) = self.roster.get_mut(key) else { return };
-        let waiting = std::mem::take::<Mailbox>(&mut peer.mailbox).waiting_bytes();
-        let sid = peer.sid.clone();
-        if connection.is_open() {
-            if waiting > 0 {
-                let message = String::from("the connection was lost before everything was sent");
-                self.error(ErrorCode::Undelivered, message, Some(sid.clone()));
-            }
-            self.event(Event::DisconnectFromPeer { sid });
+        if let Some(peer) = self.roster.get_mut(key) {
+            peer.mailbox.rewind();
+            peer.informed = false;
+            peer.acquaintances.clear();
+            peer.cut_off |= std::mem::take(&mut peer.path_lost) && peer.connected;
+            peer.silent = false;
+            peer.restart_due = false;
+            let phase = if peer.connected { Phase::Recovering } else { Phase::Discovered };
+            self.reach(key, phase);
         }
     }
 
-    /// The connection is of no use: the application is told why, and another one is tried.
+    /// The connection is of no use: the application is told why, unless it believes that the peer is connected, and
+    /// another one is tried.
     pub(super) fn fail(&mut self, now: Time, key: PeerKey, reason: String) {
         if let Some(peer) = self.roster.get_mut(key) {
             peer.failures += 1;
-            let sid = peer.sid.clone();
-            self.error(ErrorCode::ConnectFailed, reason, Some(sid));
+            peer.history.failure = Some(reason.clone());
+            if !peer.connected {
+                let sid = peer.sid.clone();
+                self.error(ErrorCode::ConnectFailed, reason, Some(sid));
+            }
         }
         self.lose(now, key);
     }
 
-    /// The connection is gone. Whoever can still be reached over the server is connected to anew.
-    pub(super) fn lose(&mut self, now: Time, key: PeerKey) {
-        self.unlink(key);
-        let reachable = self.state == SignallerState::Connected;
+    /// A handshake that has led to nothing yet is sent again, by every way.
+    pub(super) fn resend(&mut self, now: Time, key: PeerKey) {
         let Some(peer) = self.roster.get_mut(key) else { return };
-        if let Some(claim) = peer.claim.take().filter(|claim| self.sid.as_ref() != Some(claim)) {
-            peer.present = true;
-            self.roster.rename(key, claim);
-            self.offer(now, key);
-        } else if !(reachable && peer.present) {
-            self.remove(key);
-        } else if peer.failures < self.config.timing.attempts {
-            let after = Duration::from_millis(500 << peer.failures.min(6));
-            self.offer_later(now, key, after);
+        if !peer.connection.as_ref().is_some_and(Connection::is_routed) {
+            return;
         }
+        peer.by_every_way = true;
+        let after = self.config.timing.resend * 2;
+        self.timers.set(key, Timer::Resend, now + after);
+        self.negotiate(key, Connection::resend);
+    }
+
+    /// A step of the handshake from a peer, by way of the server.
+    pub(super) fn handle_signalled(&mut self, now: Time, sid: &Sid, id: Option<PermanentId>, handshake: Handshake) {
+        let Some(key) = self.recognise(now, sid, id, None) else { return };
+        if let Some(peer) = self.roster.get_mut(key) {
+            peer.arrive();
+        }
+        self.handle_handshake(now, key, handshake);
     }
 
     /// A step of the handshake from a peer.
-    pub(super) fn handle_handshake(&mut self, now: Time, sid: &Sid, id: Option<PermanentId>, handshake: Handshake) {
-        let Some(key) = self.recognise(now, sid, id, None) else { return };
+    pub(super) fn handle_handshake(&mut self, now: Time, key: PeerKey, handshake: Handshake) {
         let Some(peer) = self.roster.get_mut(key) else { return };
-        peer.present = true;
         let ours = peer.connection.as_ref().map(Connection::id);
-        let late = handshake.connection < peer.newest_remote;
+        let from = handshake.connection;
+        let late = from < peer.newest_remote;
         let astray = handshake.peer_connection.is_some() && handshake.peer_connection != ours;
         if late || astray {
             return;
         }
-        let from = handshake.connection;
         match handshake.body.clone() {
+            HandshakeBody::Offer(sdp) if handshake.restart => {
+                if peer.is_open() && peer.connection.as_ref().and_then(Connection::remote) == Some(from) {
+                    let mut taken = false;
+                    self.negotiate(key, |c, actions| taken = c.handle_restart(handshake.negotiation, sdp, actions));
+                    self.take_mids(key, taken, handshake.mids);
+                }
+            }
             HandshakeBody::Offer(sdp) => {
                 peer.newest_remote = from;
                 let replaced = peer.connection.as_ref().and_then(Connection::remote).is_some_and(|old| old != from);
@@ -135,11 +160,22 @@ impl Client {
         self.add_candidates(key);
     }
 
+    /// An offer over the channel or beside it sends these tracks.
+    pub(super) fn take_mids(&mut self, key: PeerKey, taken: bool, mids: Mids) {
+        if taken {
+            self.handle_mids(key, mids);
+        }
+    }
+
     /// Hands on the candidates of the connection that ours is bound to.
     fn add_candidates(&mut self, key: PeerKey) {
         let Some(peer) = self.roster.get_mut(key) else { return };
         let Some(remote) = peer.connection.as_ref().and_then(Connection::remote) else { return };
-        for candidate in peer.take_early(remote) {
+        let (open, early) = (peer.is_open(), peer.take_early(remote));
+        if !open {
+            self.reach(key, Phase::Connecting);
+        }
+        for candidate in early {
             self.negotiate(key, |connection, actions| connection.handle_candidate(candidate, actions));
         }
     }
@@ -153,23 +189,26 @@ impl Client {
     }
 
     fn carry_out(&mut self, key: PeerKey, actions: Vec<Action>) {
-        let Some(peer) = self.roster.get(key) else { return };
-        let Some(id) = peer.connection.as_ref().map(Connection::id) else { return };
-        let recipient = peer.sid.clone();
+        let Some(id) = self.roster.get(key).and_then(|peer| peer.connection.as_ref()).map(Connection::id) else {
+            return;
+        };
         for action in actions {
             match action {
                 Action::Do(command) => self.command(id, command),
-                Action::Signal(handshake) => {
-                    let (recipient, id) = (recipient.clone(), self.permanent_id.clone());
-                    self.signal(ClientSignal::Handshake { recipient, id, handshake });
-                }
+                Action::Signal(handshake) => self.send_handshake(key, handshake),
                 Action::Frame(frame) => self.push(key, &frame),
-                Action::Offer { negotiation, mids, sdp } => {
+                Action::Offer { negotiation, restart, mids, sdp } => {
                     let mids = || mids.clone();
-                    self.push_parts(key, &sdp, &|more, body| Frame::Offer { more, negotiation, mids: mids(), body });
+                    self.push_parts(key, &sdp, &|more, body| Frame::Offer {
+                        more,
+                        negotiation,
+                        restart,
+                        mids: mids(),
+                        body,
+                    });
                 }
-                Action::Answer { negotiation, sdp } => {
-                    self.push_parts(key, &sdp, &|more, body| Frame::Answer { more, negotiation, body });
+                Action::Answer { negotiation, offers, sdp } => {
+                    self.push_parts(key, &sdp, &|more, body| Frame::Answer { more, negotiation, offers, body });
                 }
             }
         }

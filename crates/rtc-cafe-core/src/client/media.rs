@@ -2,7 +2,7 @@
 
 use rtc_cafe_wire::{
     Sid, TrackId,
-    json::Value,
+    json::{self, Value, decimal},
     limits::{MAX_DESCRIPTION, MAX_TRACKS},
     peer::{Frame, Mids, TrackKind},
 };
@@ -18,26 +18,46 @@ use crate::{
 
 /// Why a track could not be offered.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{}", self.message())]
 #[non_exhaustive]
 pub enum AddTrackError {
     /// There are as many tracks as one client may offer.
-    #[error("no more than {MAX_TRACKS} tracks can be offered at a time")]
     TooMany,
     /// The description is not JSON, or too long.
-    #[error("a track's description must be JSON of at most {MAX_DESCRIPTION} bytes")]
     Description,
+}
+
+impl AddTrackError {
+    /// What `Display` shows, put together without the formatting machinery, which browsers would have to load.
+    pub fn message(&self) -> String {
+        match self {
+            Self::TooMany => json::concat(&["no more than ", &decimal(MAX_TRACKS), " tracks can be offered at a time"]),
+            Self::Description => {
+                json::concat(&["a track's description must be JSON of at most ", &decimal(MAX_DESCRIPTION), " bytes"])
+            }
+        }
+    }
 }
 
 /// Why a track could not be requested.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{}", self.message())]
 #[non_exhaustive]
 pub enum RequestTrackError {
     /// Not the sid of a connected peer.
-    #[error("not connected to a peer with the sid {0}")]
     NotConnected(Sid),
     /// The peer has defined no such track, or has removed it.
-    #[error("the peer has no track with the id {0}")]
     UnknownTrack(TrackId),
+}
+
+impl RequestTrackError {
+    /// What `Display` shows, put together without the formatting machinery, which browsers would have to load.
+    pub fn message(&self) -> String {
+        match self {
+            Self::NotConnected(sid) => json::concat(&["not connected to a peer with the sid ", sid.as_str()]),
+            Self::UnknownTrack(id) => json::concat(&["the peer has no track with the id ", id.as_str()]),
+        }
+    }
 }
 
 impl Client {
@@ -77,7 +97,7 @@ impl Client {
     /// Asks a peer for one of its tracks. It is asked again whenever the peer comes back, until the track is removed by
     /// either side. Asking twice is harmless.
     pub fn request_peer_track(&mut self, sid: &Sid, id: &TrackId) -> Result<(), RequestTrackError> {
-        let connected = |key: &PeerKey| self.roster.get(*key).is_some_and(|peer| peer.is_connected());
+        let connected = |key: &PeerKey| self.roster.get(*key).is_some_and(|peer| peer.connected);
         let key = self.roster.by_sid(sid).filter(connected);
         let key = key.ok_or_else(|| RequestTrackError::NotConnected(sid.clone()))?;
         let peer = self.roster.get_mut(key).filter(|peer| peer.tracks.definitions().contains_key(id));
@@ -91,7 +111,7 @@ impl Client {
     /// Has a peer's track sent to us no longer; others keep it. Returns whether it had been requested. A peer that is
     /// away goes by the sid that it had last.
     pub fn remove_peer_track(&mut self, sid: &Sid, id: &TrackId) -> bool {
-        let connected = |key: &PeerKey| self.roster.get(*key).is_some_and(|peer| peer.is_connected());
+        let connected = |key: &PeerKey| self.roster.get(*key).is_some_and(|peer| peer.connected);
         let Some(key) = self.roster.by_sid(sid).filter(connected) else {
             return self.roster.tracks_of_absent(sid).is_some_and(|tracks| tracks.unwant(id));
         };
@@ -206,12 +226,26 @@ impl Client {
         }
     }
 
-    /// The connection of a peer is gone, and its tracks are with it.
+    /// The connection of a peer is gone, and what flowed over it.
+    pub(super) fn unplug_tracks(&mut self, key: PeerKey) {
+        let changes = self.roster.get_mut(key).map(|peer| peer.tracks.unplug()).unwrap_or_default();
+        self.tell_changes(key, changes);
+    }
+
+    /// A peer that has come back says which tracks it has: the others are gone.
+    pub(super) fn keep_tracks(&mut self, key: PeerKey, kept: &[TrackId]) {
+        let Some(peer) = self.roster.get(key) else { return };
+        let known = peer.tracks.definitions().keys();
+        for id in known.filter(|id| !kept.contains(id)).cloned().collect::<Vec<_>>() {
+            self.handle_track_removed(key, id);
+        }
+    }
+
+    /// A peer is gone, and its tracks are with it.
     pub(super) fn disconnect_tracks(&mut self, key: PeerKey) {
         let Some(peer) = self.roster.get_mut(key) else { return };
         let sid = peer.sid.clone();
-        let (changes, definitions) = peer.tracks.disconnect(sid.clone());
-        self.tell_changes(key, changes);
+        let definitions = peer.tracks.disconnect(sid.clone());
         for (id, definition) in definitions.iter() {
             let (sid, id, definition) = (sid.clone(), id.clone(), definition.clone());
             self.event(Event::PeerTrackDefinitionRemoved { sid, id, definition });

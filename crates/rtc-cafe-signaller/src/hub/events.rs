@@ -51,6 +51,7 @@ impl Hub {
         match event {
             name::REQUEST_SID => self.request_sid(socket, payload),
             name::JOIN => self.join(now, socket, payload),
+            name::LEAVE => self.leave_room(now, socket, payload),
             name::ACQUIRE_PEERS_RESPONSE => self.respond(now, socket, payload),
             name::OFFER => self.relay(now, socket, name::OFFER, payload),
             name::ANSWER => self.relay(now, socket, name::ANSWER, payload),
@@ -60,7 +61,7 @@ impl Hub {
             }
             _ => Err(Refusal::new(
                 ErrorCode::UnknownEvent,
-                "no such event; there are request-sid, join, acquire-peers-response, offer, answer and candidate",
+                "no such event; there are request-sid, join, leave, acquire-peers-response, offer, answer and candidate",
             )),
         }
     }
@@ -95,6 +96,27 @@ impl Hub {
         let frames = Frames::new(stamp.id(), &stamp.sid, signal);
         self.emit_frames(members.into_iter().filter(|&member| member != id), name::ACQUIRE_PEERS, frames);
         self.supersede(now, id, predecessor.superseded);
+        Ok(())
+    }
+
+    /// Takes a socket out of a room. For those who share no other room with it, it is gone.
+    fn leave_room(&mut self, now: Duration, id: SocketId, payload: &str) -> Result<(), Refusal> {
+        let room = read_room(&refusal::object(payload)?)?;
+        let index = self.room_names.get(&room).copied().filter(|&index| self.is_in(id, index));
+        let Some(index) = index else {
+            return Err(Refusal::new(ErrorCode::NotInRoom, "you are not in this room"));
+        };
+        let members = self.members(&room);
+        self.spend(now, id, announcing(members.len()))?;
+        self.leave(index, id);
+        let Some(socket) = self.socket_mut(id) else { return Ok(()) };
+        socket.rooms.retain(|&other| other != index);
+        let payload: Arc<str> = server::peer_disconnection(&socket.sid).into();
+        for member in members.into_iter().filter(|&member| member != id) {
+            if !self.share_a_room(id, member) {
+                self.emit(member, name::PEER_DISCONNECTION, payload.clone());
+            }
+        }
         Ok(())
     }
 

@@ -1,0 +1,350 @@
+//! Handshakes over mutual peers: who is connected to whom, and what is passed on.
+
+use std::time::Duration;
+
+use rtc_cafe_wire::{
+    PermanentId, RoomId, Sid,
+    limits::{MAX_HOPS, MAX_PART, MAX_PEERS},
+    peer::Frame,
+    signal::{ClientSignal, Handshake, HandshakeBody},
+};
+
+use super::Client;
+use crate::{
+    connection::Connection,
+    event::SignallerState,
+    report::{Phase, Route},
+    roster::PeerKey,
+    time::Time,
+    timers::Timer,
+};
+
+/// Changes of what we are connected to are told together.
+const GOSSIP: Duration = Duration::from_millis(500);
+/// What was passed on or taken, to know it when it comes again.
+const MAX_SEEN: usize = 1024;
+/// The time in which no more than [`Limits::relayed`](crate::Limits::relayed) is passed on for a peer.
+const RELAY_SPAN: Duration = Duration::from_secs(10);
+
+/// A step of a handshake on its way over others.
+#[derive(Debug, Clone)]
+pub(super) struct Relayed<'a> {
+    pub(super) from: PermanentId,
+    pub(super) sid: Option<Sid>,
+    pub(super) to: PermanentId,
+    pub(super) room: RoomId,
+    pub(super) number: u32,
+    pub(super) hops: u32,
+    pub(super) body: &'a str,
+}
+
+impl Relayed<'_> {
+    /// Tells it from others (FNV-1a). Two that are taken for one by chance do no harm: what is lost is sent again.
+    fn hash(&self) -> u64 {
+        let step = |hash: u64, next: u64| (hash ^ next).wrapping_mul(0x0100_0000_01b3);
+        let mut hash = step(0xcbf2_9ce4_8422_2325, u64::from(self.number));
+        for byte in self.from.as_str().bytes() {
+            hash = step(hash, u64::from(byte));
+        }
+        hash
+    }
+}
+
+impl Client {
+    /// Whether a peer can be told something without a connection to it.
+    pub(super) fn is_reachable(&self, key: PeerKey) -> bool {
+        let present = self.roster.get(key).is_some_and(|peer| peer.present);
+        (present && self.state == SignallerState::Connected) || !self.mutual_peers(key, None, 1).is_empty()
+    }
+
+    /// The peers that are connected to a peer and to us, so many at most. `besides` is to be left out.
+    fn mutual_peers(&self, key: PeerKey, besides: Option<PeerKey>, max: usize) -> Vec<PeerKey> {
+        let mut mutual = Vec::new();
+        let id = self.roster.get(key).and_then(|peer| peer.id.as_ref()).filter(|_| self.config.handshake_over_peers);
+        let Some(id) = id else { return mutual };
+        for (other, peer) in self.roster.iter() {
+            let knows = other != key && Some(other) != besides && peer.acquaintances.contains_key(id);
+            if knows && peer.is_well() && mutual.len() < max {
+                mutual.push(other);
+            }
+        }
+        mutual
+    }
+
+    /// Sends a step of a handshake: over a mutual peer if there is one, or else over the server; by every way if the
+    /// matter is urgent.
+    pub(super) fn send_handshake(&mut self, key: PeerKey, handshake: Handshake) {
+        let Some(peer) = self.roster.get(key) else { return };
+        let (everywhere, recipient) = (peer.by_every_way, peer.sid.clone());
+        let server = peer.present && self.state == SignallerState::Connected;
+        let ways = if everywhere { 2 } else { 1 };
+        let mutual = self.mutual_peers(key, None, ways);
+        let route = if mutual.is_empty() { Route::Server } else { Route::Peer };
+        if (server || !mutual.is_empty())
+            && let Some(peer) = self.roster.get_mut(key)
+        {
+            peer.history.route = Some(route);
+        }
+        self.relay_over(key, &mutual, &handshake);
+        if server && (mutual.is_empty() || everywhere) {
+            let id = self.permanent_id.clone();
+            self.signal(ClientSignal::Handshake { recipient, id, handshake });
+        }
+    }
+
+    /// Sends a step of a handshake over these peers.
+    fn relay_over(&mut self, key: PeerKey, ways: &[PeerKey], handshake: &Handshake) {
+        let Some(peer) = self.roster.get(key).filter(|_| !ways.is_empty()) else { return };
+        let (Some(to), Some(room)) = (peer.id.clone(), peer.rooms.keys().next().cloned()) else { return };
+        let (from, sid, body) = (self.permanent_id.clone(), self.sid.clone(), handshake.to_json());
+        self.relayed = self.relayed.wrapping_add(1);
+        let relayed = Relayed { from, sid, to, room, number: self.relayed, hops: MAX_HOPS, body: &body };
+        for way in ways {
+            self.relay(*way, &relayed);
+        }
+    }
+
+    fn relay(&mut self, way: PeerKey, relayed: &Relayed<'_>) {
+        let Relayed { from, sid, to, room, number, hops, body } = relayed.clone();
+        if body.len() <= MAX_PART {
+            self.answer(way, &Frame::Relay { from, sid, to, room, number, hops, body });
+        }
+    }
+
+    /// A step of a handshake for us or for somebody else has come over a peer.
+    pub(super) fn handle_relay(&mut self, now: Time, way: PeerKey, relayed: &Relayed<'_>) {
+        let Some(peer) = self.roster.get_mut(way) else { return };
+        // Who is the first to pass it on knows that it comes from whom it says.
+        let stamped = relayed.hops < MAX_HOPS || peer.id.as_ref() == Some(&relayed.from);
+        let (since, count) = peer.relayed;
+        peer.relayed = if since + RELAY_SPAN <= now { (now, 1) } else { (since, count.saturating_add(1)) };
+        let seen = relayed.hash();
+        if !self.config.handshake_over_peers
+            || !stamped
+            || !self.rooms.contains_key(&relayed.room)
+            || peer.relayed.1 > self.config.limits.relayed
+            || self.seen.contains(&seen)
+        {
+            return;
+        }
+        match self.seen.get_mut(self.next_seen) {
+            Some(oldest) => *oldest = seen,
+            None => self.seen.push(seen),
+        }
+        self.next_seen = (self.next_seen + 1) % MAX_SEEN;
+        if relayed.to == self.permanent_id {
+            self.take_relayed(now, way, relayed);
+        } else {
+            self.pass_on(way, relayed);
+        }
+    }
+
+    /// Passes a step on to whom it is meant for, or to somebody who is connected to that one.
+    fn pass_on(&mut self, way: PeerKey, relayed: &Relayed<'_>) {
+        let Some(hops) = relayed.hops.checked_sub(1) else { return };
+        let Some(to) = self.roster.by_id(&relayed.to) else { return };
+        let direct = Some(to).filter(|to| self.roster.get(*to).is_some_and(|peer| peer.is_well()));
+        let Some(next) = direct.or_else(|| self.mutual_peers(to, Some(way), 1).pop()) else { return };
+        // Rooms stay apart: only who could meet anyway is helped.
+        let inside = |key| self.roster.get(key).is_some_and(|peer| peer.rooms.contains_key(&relayed.room));
+        if next != way && inside(way) && inside(next) {
+            self.relay(next, &Relayed { hops, ..relayed.clone() });
+        }
+    }
+
+    /// A step of a handshake for us has come over a peer. Whoever passes it on could have made it up, so a connection
+    /// that is well is not given up because of it, before the peer was asked.
+    fn take_relayed(&mut self, now: Time, way: PeerKey, relayed: &Relayed<'_>) {
+        let handshake = match Handshake::from_json(relayed.body) {
+            Ok(handshake) => handshake,
+            Err(error) => return self.complain(way, error.message()),
+        };
+        let Some(key) = self.roster.by_id(&relayed.from).filter(|key| self.roster.get(*key).is_some_and(|p| !p.absent))
+        else {
+            self.meet_again(now, way, relayed, handshake);
+            return;
+        };
+        self.note_room(key, relayed.room.clone());
+        let well = self.roster.get(key).is_some_and(|peer| peer.is_well());
+        if well && matches!(handshake.body, HandshakeBody::Offer(_)) {
+            let same = self.roster.get(key).and_then(|peer| peer.connection.as_ref()).and_then(Connection::remote);
+            if handshake.restart || same != Some(handshake.connection) {
+                self.ping(now, key);
+                return;
+            }
+        }
+        self.handle_handshake(now, key, handshake);
+    }
+
+    /// Somebody whom we do not know, or not any more, offers over a peer.
+    fn meet_again(&mut self, now: Time, way: PeerKey, relayed: &Relayed<'_>, handshake: Handshake) {
+        let known = self.roster.get(way).and_then(|peer| peer.acquaintances.get(&relayed.from)).cloned();
+        let offers = matches!(handshake.body, HandshakeBody::Offer(_));
+        let Some(sid) = relayed.sid.clone().or(known).filter(|_| offers) else { return };
+        if let Some(key) = self.introduce(sid, relayed.from.clone(), relayed.room.clone()) {
+            self.handle_handshake(now, key, handshake);
+        }
+    }
+
+    /// A peer tells whom it is connected to.
+    pub(super) fn handle_peers(
+        &mut self,
+        now: Time,
+        key: PeerKey,
+        room: RoomId,
+        added: Vec<(PermanentId, Sid)>,
+        removed: Vec<PermanentId>,
+    ) {
+        if !self.rooms.contains_key(&room) {
+            // It has yet to hear that we have left, if we were there.
+            self.answer(key, &Frame::Leave { room });
+            return;
+        }
+        let max = self.config.limits.peers;
+        let Some(peer) = self.roster.get_mut(key) else { return };
+        peer.rooms.insert(room.clone(), ());
+        for id in &removed {
+            peer.acquaintances.remove(id);
+        }
+        for (id, sid) in &added {
+            if peer.acquaintances.len() < max {
+                peer.acquaintances.insert(id.clone(), sid.clone());
+            }
+        }
+        for id in removed {
+            if let Some(other) = self.roster.by_id(&id) {
+                self.reconsider(now, other);
+            }
+        }
+        for (id, sid) in added {
+            match self.roster.by_id(&id).filter(|other| self.roster.get(*other).is_some_and(|peer| !peer.absent)) {
+                Some(other) => self.hasten_if_lost(now, other),
+                None => {
+                    if let Some(other) = self.introduce(sid, id, room.clone()) {
+                        self.offer_later(now, other, self.config.timing.offer);
+                    }
+                }
+            }
+        }
+    }
+
+    /// There is a new way to a peer; that is of interest if there was none.
+    fn hasten_if_lost(&mut self, now: Time, key: PeerKey) {
+        let lost = self.roster.get(key).is_some_and(|peer| peer.connected && !peer.is_well());
+        let waits = self.timers.is_set(key, Timer::Offer);
+        if lost && !waits {
+            self.hasten(now, key);
+        }
+    }
+
+    /// Makes the acquaintance of somebody over a peer, if there is room for it.
+    fn introduce(&mut self, sid: Sid, id: PermanentId, room: RoomId) -> Option<PeerKey> {
+        let strangers = self.roster.iter().filter(|(_, peer)| !peer.present && !peer.connected).count();
+        let limits = &self.config.limits;
+        if id == self.permanent_id
+            || self.sid.as_ref() == Some(&sid)
+            || self.roster.by_sid(&sid).is_some()
+            || strangers >= limits.introductions
+            || self.roster.len() >= limits.peers
+        {
+            return None;
+        }
+        let key = match self.roster.by_id(&id) {
+            Some(key) => {
+                self.roster.rename(key, sid);
+                key
+            }
+            None => self.roster.insert(sid, Some(id)),
+        };
+        let peer = self.roster.get_mut(key)?;
+        peer.present = false;
+        peer.rooms.insert(room, ());
+        self.reach(key, Phase::Discovered);
+        Some(key)
+    }
+
+    /// We are connected to a peer from now on, or no longer: all others are to know, those whom it shares a room with.
+    pub(super) fn gossip(&mut self, key: PeerKey, connected: bool) {
+        let Some(peer) = self.roster.get(key).filter(|_| self.config.handshake_over_peers) else { return };
+        let Some(id) = peer.id.clone() else { return };
+        let rooms = peer.rooms.keys().cloned().collect();
+        let sid = connected.then(|| peer.sid.clone());
+        match self.news.iter_mut().find(|(other, ..)| *other == id) {
+            Some(news) => *news = (id, rooms, sid),
+            None => self.news.push((id, rooms, sid)),
+        }
+        if !self.timers.is_set(PeerKey::NOBODY, Timer::Gossip) {
+            self.timers.set(PeerKey::NOBODY, Timer::Gossip, self.now + GOSSIP);
+        }
+    }
+
+    /// Tells all peers what has changed since the last time.
+    pub(super) fn tell_news(&mut self) {
+        let news = std::mem::take(&mut self.news);
+        for key in self.roster.keys() {
+            let Some(peer) = self.roster.get_mut(key).filter(|peer| peer.is_open()) else { continue };
+            let informed = std::mem::replace(&mut peer.informed, true);
+            let id = peer.id.clone();
+            for room in peer.rooms.keys().cloned().collect::<Vec<_>>() {
+                if !informed {
+                    self.introduce_room(key, &room);
+                    continue;
+                }
+                let mut added = Vec::new();
+                let mut removed = Vec::new();
+                for (other, rooms, sid) in &news {
+                    let shared = Some(other) != id.as_ref() && rooms.contains(&room);
+                    match sid {
+                        Some(sid) if shared => added.push((other.clone(), sid.clone())),
+                        None if shared => removed.push(other.clone()),
+                        _ => {}
+                    }
+                }
+                if !(added.is_empty() && removed.is_empty()) {
+                    self.tell_peers(key, &room, added, removed);
+                }
+            }
+        }
+    }
+
+    /// Tells a peer whom we are connected to in a room.
+    pub(super) fn introduce_room(&mut self, key: PeerKey, room: &RoomId) {
+        let open = self.roster.get(key).is_some_and(|peer| peer.is_open());
+        if !open || !self.config.handshake_over_peers {
+            return;
+        }
+        // It is told even if there is nobody: that we believe it to be in the room.
+        let members =
+            self.roster.iter().filter(|(other, peer)| *other != key && peer.is_well() && peer.rooms.contains_key(room));
+        let added = members.filter_map(|(_, peer)| Some((peer.id.clone()?, peer.sid.clone()))).collect();
+        self.tell_peers(key, room, added, Vec::new());
+    }
+
+    fn tell_peers(&mut self, key: PeerKey, room: &RoomId, added: Vec<(PermanentId, Sid)>, removed: Vec<PermanentId>) {
+        let (mut some_added, mut some_removed) = (Vec::new(), Vec::new());
+        for peer in added {
+            some_added.push(peer);
+            if some_added.len() == MAX_PEERS {
+                self.tell_some_peers(key, room, &mut some_added, &mut some_removed);
+            }
+        }
+        for id in removed {
+            some_removed.push(id);
+            if some_added.len() + some_removed.len() == MAX_PEERS {
+                self.tell_some_peers(key, room, &mut some_added, &mut some_removed);
+            }
+        }
+        self.tell_some_peers(key, room, &mut some_added, &mut some_removed);
+    }
+
+    fn tell_some_peers(
+        &mut self,
+        key: PeerKey,
+        room: &RoomId,
+        added: &mut Vec<(PermanentId, Sid)>,
+        removed: &mut Vec<PermanentId>,
+    ) {
+        let (room, added, removed) = (room.clone(), std::mem::take(added), std::mem::take(removed));
+        self.push(key, &Frame::Peers { room, added, removed });
+    }
+}

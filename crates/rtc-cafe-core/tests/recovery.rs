@@ -1,0 +1,223 @@
+//! What a client does when a path, a connection or the server is lost.
+#![allow(clippy::unwrap_used, reason = "a test")]
+
+mod common;
+
+use std::time::Duration;
+
+use rtc_cafe_core::{
+    Client, Command, ConnectionEvent, ConnectionId, ConnectionState, Event, Output, Recipients, RoomId, Sid,
+    SignallerState, Time, wire::peer::Frame,
+};
+
+use common::*;
+
+fn sid(text: &str) -> Sid {
+    Sid::new(text).unwrap()
+}
+
+fn state(client: &mut Client, at: Time, id: ConnectionId, state: ConnectionState) {
+    client.handle_connection(at, id, ConnectionEvent::StateChanged(state));
+}
+
+/// Lets time pass, timer by timer, until a moment; returns what comes of it.
+fn pass(client: &mut Client, until: Time) -> Vec<Output> {
+    let mut all = outputs(client);
+    while let Some(next) = client.poll_timeout().filter(|next| *next <= until) {
+        client.handle_timeout(next);
+        all.extend(outputs(client));
+    }
+    all
+}
+
+fn seconds(seconds: u64) -> Time {
+    Time::from_millis(seconds * 1000)
+}
+
+/// Answers the ping that the client has sent.
+fn pong(client: &mut Client, at: Time, id: ConnectionId) {
+    let pings = frames(&outputs(client)).into_iter().filter_map(|frame| match Frame::decode(&frame) {
+        Ok(Some(Frame::Ping { nonce })) => Some(nonce),
+        _ => None,
+    });
+    for nonce in pings {
+        client.handle_connection(at, id, ConnectionEvent::ChannelMessage(Frame::Pong { nonce }.encode()));
+    }
+}
+
+fn told(outputs: &[Output]) -> Vec<Event> {
+    outputs
+        .iter()
+        .filter_map(|output| if let Output::Event(event) = output { Some(event.clone()) } else { None })
+        .collect()
+}
+
+#[test]
+fn a_path_that_comes_back_by_itself_is_nothing_to_tell_of() {
+    let mut client = joined(|_| ());
+    let b = connect(&mut client, "B", "b");
+    state(&mut client, seconds(10), b, ConnectionState::Disconnected);
+    state(&mut client, seconds(11), b, ConnectionState::Connected);
+    pong(&mut client, seconds(12), b);
+    assert_eq!(commands(&pass(&mut client, seconds(100))), []);
+    assert_eq!(sids(client.connected_peers()), ["B"]);
+}
+
+#[test]
+fn a_channel_that_stands_still_though_its_path_is_back_is_replaced() {
+    let mut client = joined(|_| ());
+    let b = connect(&mut client, "B", "b");
+    state(&mut client, seconds(10), b, ConnectionState::Disconnected);
+    state(&mut client, seconds(11), b, ConnectionState::Connected);
+    let replaced = pass(&mut client, seconds(17));
+    assert!(commands(&replaced).contains(&(b, Command::Close)));
+    assert!(commands(&replaced).contains(&(ConnectionId(2), Command::CreateOffer)));
+    assert_eq!(told(&replaced), []);
+}
+
+#[test]
+fn a_lost_path_is_restarted_then_replaced_and_at_last_given_up() {
+    let mut client = joined(|_| ());
+    let b = connect(&mut client, "B", "b");
+    client.send_message(seconds(10), "[1]", Recipients::All).unwrap();
+    state(&mut client, seconds(10), b, ConnectionState::Disconnected);
+    let first = pass(&mut client, seconds(14));
+    assert_eq!(commands(&first)[1..], [(b, Command::RestartIce), (b, Command::CreateOffer)]);
+    client.handle_connection(seconds(14), b, ConnectionEvent::OfferCreated { sdp: "again".into(), mids: vec![] });
+    let offered = outputs(&mut client);
+    assert_eq!(signals(&offered), ["offer"], "over the server, because the channel stands still");
+    assert!(frames(&offered)[0].contains(r#""restart":true"#), "and over the channel, should it come back");
+    let second = pass(&mut client, seconds(20));
+    let replaced = [(b, Command::Close), (ConnectionId(2), Command::Open), (ConnectionId(2), Command::CreateOffer)];
+    assert_eq!(commands(&second), replaced);
+    assert_eq!(told(&second), [], "the application need not know");
+    client.send_message(seconds(20), "[2]", Recipients::All).unwrap();
+    let last = told(&pass(&mut client, seconds(41)));
+    let lost = Event::MessageUndelivered { sid: sid("B"), payload: "[2]".into(), may_have_arrived: false };
+    assert_eq!(last, [lost, Event::DisconnectFromPeer { sid: sid("B") }]);
+}
+
+#[test]
+fn what_was_not_confirmed_is_sent_again_over_the_next_connection() {
+    let mut client = joined(|_| ());
+    let b = connect(&mut client, "B", "b");
+    for message in ["[1]", "[2]", "[3]"] {
+        client.send_message(NOW, message, Recipients::All).unwrap();
+    }
+    tell(&mut client, b, ConnectionEvent::ChannelClosed);
+    let offered = pass(&mut client, seconds(2));
+    assert_eq!(told(&offered), []);
+    let next = ConnectionId(2);
+    tell(&mut client, next, ConnectionEvent::OfferCreated { sdp: "offer".into(), mids: vec![] });
+    let payload = r#"{"id":"b","sid":"B","answer":{"sdp":"answer"},"connection":2,"peerConnection":2,"negotiation":1}"#;
+    signal(&mut client, "answer", payload);
+    tell(&mut client, next, ConnectionEvent::ChannelOpen);
+    assert!(!frames(&outputs(&mut client)).iter().any(|frame| frame.contains("message")), "B says first what it has");
+    let hello =
+        r#"{"type":"hello","version":1,"id":"b","sid":"B","stream":1,"heard":1,"received":2,"before":0,"tracks":[]}"#;
+    tell(&mut client, next, ConnectionEvent::ChannelMessage(hello.into()));
+    let rest = outputs(&mut client);
+    assert_eq!(frames(&rest), ["{\"type\":\"message\"}\n[3]"]);
+    assert_eq!(told(&rest), [], "it was never gone");
+}
+
+#[test]
+fn a_peer_that_is_silent_though_there_is_a_path_sleeps() {
+    let mut client = joined(|_| ());
+    let b = connect(&mut client, "B", "b");
+    signal(&mut client, "peer-disconnection", r#"{"sid":"B"}"#);
+    assert_eq!(told(&pass(&mut client, seconds(600))), []);
+    assert_eq!(sids(client.connected_peers()), ["B"]);
+    // Without a path it is another matter.
+    state(&mut client, seconds(600), b, ConnectionState::Disconnected);
+    assert_eq!(told(&pass(&mut client, seconds(601))), [Event::DisconnectFromPeer { sid: sid("B") }]);
+}
+
+#[test]
+fn a_client_that_has_slept_hears_others_before_it_judges_them() {
+    let mut client = joined(|_| ());
+    let b = connect(&mut client, "B", "b");
+    state(&mut client, NOW, b, ConnectionState::Disconnected);
+    outputs(&mut client);
+    client.handle_timeout(seconds(600));
+    assert_eq!(outputs(&mut client), []);
+    state(&mut client, seconds(600), b, ConnectionState::Connected);
+    pong(&mut client, seconds(600), b);
+    assert_eq!(told(&pass(&mut client, seconds(700))), []);
+}
+
+#[test]
+fn another_network_is_another_path_for_everybody() {
+    for (id, after) in [("!", 0), ("zzz", 2)] {
+        let mut client = joined(|_| ());
+        let b = connect(&mut client, "B", id);
+        client.handle_network_change(NOW);
+        let now = commands(&outputs(&mut client)).contains(&(b, Command::RestartIce));
+        assert_eq!(now, after == 0, "the polite one lets the other begin, which may have noticed as well");
+        let later = commands(&pass(&mut client, seconds(2)));
+        assert_eq!(later.contains(&(b, Command::RestartIce)), after > 0);
+    }
+}
+
+#[test]
+fn who_says_goodbye_is_not_waited_for() {
+    let mut client = joined(|_| ());
+    let b = connect(&mut client, "B", "b");
+    tell(&mut client, b, ConnectionEvent::ChannelMessage(Frame::Bye.encode()));
+    let gone = outputs(&mut client);
+    assert_eq!(told(&gone), [Event::DisconnectFromPeer { sid: sid("B") }]);
+    assert_eq!(commands(&pass(&mut client, seconds(60))), []);
+}
+
+#[test]
+fn leaving_a_room_leaves_those_who_share_no_other() {
+    let mut client = joined(|_| ());
+    let other = RoomId::named("other").unwrap();
+    client.join_room(NOW, other.clone()).unwrap();
+    let b = connect(&mut client, "B", "b");
+    let c = connect(&mut client, "C", "c");
+    signal(&mut client, "acquire-peers", r#"{"id":"c","sid":"C","prevSid":null,"room":"other"}"#);
+    outputs(&mut client);
+    let room = RoomId::named("R").unwrap();
+    assert!(client.leave_room(NOW, &room));
+    assert!(!client.leave_room(NOW, &room), "it is left already");
+    let left = outputs(&mut client);
+    assert_eq!(signals(&left), ["leave"]);
+    assert_eq!(told(&left), [Event::DisconnectFromPeer { sid: sid("B") }]);
+    assert!(commands(&left).contains(&(b, Command::Close)));
+    assert_eq!(sids(client.connected_peers()), ["C"]);
+    tell(&mut client, c, ConnectionEvent::ChannelMessage(Frame::Leave { room: other }.encode()));
+    assert_eq!(events(&mut client), [Event::DisconnectFromPeer { sid: sid("C") }], "C has left the other one");
+}
+
+#[test]
+fn a_peer_outlives_the_server() {
+    let mut client = joined(|_| ());
+    let b = connect(&mut client, "B", "b");
+    client.handle_signaller_state(NOW, SignallerState::Reconnecting);
+    tell(&mut client, b, ConnectionEvent::ChannelClosed);
+    assert_eq!(sids(client.connected_peers()), ["B"], "it may come back with the server");
+    client.handle_signaller_state(seconds(5), SignallerState::Connected);
+    let rejoined = r#"{"id":"b","sid":"B2","prevSid":"B","room":"R"}"#;
+    client.handle_signal(
+        seconds(5),
+        rtc_cafe_core::wire::signal::ServerSignal::decode("acquire-peers", rejoined).unwrap(),
+    );
+    let back = outputs(&mut client);
+    assert!(told(&back).contains(&Event::ReassignPeerSid { old_sid: sid("B"), sid: sid("B2") }));
+    assert!(commands(&back).contains(&(ConnectionId(2), Command::CreateOffer)));
+}
+
+#[test]
+fn a_report_says_how_far_it_got() {
+    let mut client = joined(|_| ());
+    let b = connect(&mut client, "B", "b");
+    state(&mut client, seconds(10), b, ConnectionState::Disconnected);
+    let report = client.connection_report(seconds(12), &sid("B")).unwrap();
+    assert_eq!((report.attempts, report.restarts, report.failure), (1, 0, None));
+    let phases: Vec<_> = report.phases.iter().map(|(phase, _)| phase.as_str()).collect();
+    assert_eq!(phases, ["discovered", "signalling", "connecting", "open", "recovering"]);
+    assert_eq!(report.phases[3].1, Duration::from_secs(10));
+    assert_eq!(report.route.map(rtc_cafe_core::Route::as_str), Some("server"));
+    assert_eq!(client.connection_report(NOW, &sid("nobody")), None);
+}

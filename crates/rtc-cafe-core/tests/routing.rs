@@ -1,0 +1,142 @@
+//! Handshakes over mutual peers: what is passed on, what is believed, and who is introduced.
+#![allow(clippy::unwrap_used, reason = "a test")]
+
+mod common;
+
+use std::time::Duration;
+
+use rtc_cafe_core::{
+    Client, Command, ConnectionEvent, ConnectionId, PermanentId, RoomId, Sid, SignallerState, Time, wire::peer::Frame,
+};
+
+use common::*;
+
+const OFFER: &str = r#"{"offer":{"type":"offer","sdp":"theirs"},"connection":4,"negotiation":1}"#;
+
+fn id(text: &str) -> PermanentId {
+    PermanentId::new(text).unwrap()
+}
+
+fn room() -> RoomId {
+    RoomId::named("R").unwrap()
+}
+
+fn relay(from: &str, to: &str, number: u32, hops: u32) -> String {
+    let sid = Sid::new(format!("{from}-sid"));
+    Frame::Relay { from: id(from), sid, to: id(to), room: room(), number, hops, body: OFFER }.encode()
+}
+
+fn say(client: &mut Client, peer: ConnectionId, frame: String) -> Vec<rtc_cafe_core::Output> {
+    tell(client, peer, ConnectionEvent::ChannelMessage(frame));
+    outputs(client)
+}
+
+/// Every frame with where it goes.
+fn passed(outputs: &[rtc_cafe_core::Output]) -> Vec<(ConnectionId, String)> {
+    let sent = commands(outputs).into_iter();
+    sent.filter_map(|(to, command)| if let Command::Send(frame) = command { Some((to, frame)) } else { None }).collect()
+}
+
+fn acquainted(client: &mut Client, peer: ConnectionId, with: &str, room: RoomId) -> Vec<rtc_cafe_core::Output> {
+    let added = vec![(id(with), Sid::new(format!("{with}-sid")).unwrap())];
+    say(client, peer, Frame::Peers { room, added, removed: vec![] }.encode())
+}
+
+#[test]
+fn a_step_is_passed_on_once_to_whom_it_is_meant_for() {
+    let mut client = joined(|_| ());
+    let b = connect(&mut client, "B", "b");
+    let c = connect(&mut client, "C", "c");
+    let on = passed(&say(&mut client, b, relay("b", "c", 1, 2)));
+    assert_eq!(on, [(c, relay("b", "c", 1, 1))]);
+    assert_eq!(passed(&say(&mut client, b, relay("b", "c", 1, 2))), [], "it was passed on already");
+    assert_eq!(passed(&say(&mut client, b, relay("x", "c", 2, 2))), [], "b is not x");
+    assert_eq!(passed(&say(&mut client, b, relay("x", "c", 3, 1))).len(), 1, "b passes on what it got from x");
+    assert_eq!(passed(&say(&mut client, b, relay("x", "c", 4, 0))), [], "it has gone far enough");
+    assert_eq!(passed(&say(&mut client, b, relay("b", "nobody", 5, 2))), []);
+}
+
+#[test]
+fn who_is_connected_to_whom_it_is_meant_for_helps() {
+    let mut client = joined(|_| ());
+    let b = connect(&mut client, "B", "b");
+    let c = connect(&mut client, "C", "c");
+    acquainted(&mut client, c, "d", room());
+    assert_eq!(passed(&say(&mut client, b, relay("b", "d", 1, 2))), [(c, relay("b", "d", 1, 1))]);
+}
+
+#[test]
+fn rooms_stay_apart() {
+    let mut client = joined(|_| ());
+    client.join_room(NOW, RoomId::numbered(5)).unwrap();
+    let b = connect(&mut client, "B", "b");
+    signal(&mut client, "acquire-peers", r#"{"id":"c","sid":"C","prevSid":null,"room":5}"#);
+    let c = commands(&outputs(&mut client))[0].0;
+    tell(&mut client, c, ConnectionEvent::OfferCreated { sdp: "offer".into(), mids: vec![] });
+    answer(&mut client, "C", "c", c);
+    tell(&mut client, c, ConnectionEvent::ChannelOpen);
+    client.handle_timeout(NOW + Duration::from_millis(500));
+    let introduced = passed(&outputs(&mut client));
+    let leaks =
+        introduced.iter().any(|(to, frame)| *to == c && frame.contains("\"R\"") || *to == b && frame.contains("\"c\""));
+    assert!(!leaks, "nobody hears of a room that it is not in: {introduced:?}");
+    assert_eq!(passed(&say(&mut client, b, relay("b", "c", 1, 2))), []);
+    let strange = acquainted(&mut client, b, "d", RoomId::named("secret").unwrap());
+    assert_eq!(passed(&strange).len(), 1, "that we are not in it");
+    assert!(!client.discovered_peers().any(|sid| sid.as_str() == "d-sid"));
+}
+
+#[test]
+fn a_newcomer_is_introduced_and_shakes_hands_without_the_server() {
+    let mut client = joined(|_| ());
+    let b = connect(&mut client, "B", "b");
+    client.handle_signaller_state(NOW, SignallerState::Reconnecting);
+    acquainted(&mut client, b, "c", room());
+    assert!(client.discovered_peers().any(|sid| sid.as_str() == "c-sid"));
+    client.handle_timeout(NOW + Duration::from_secs(4));
+    client.handle_timeout(NOW + Duration::from_millis(4500));
+    let opened = commands(&outputs(&mut client));
+    let (c, _) = opened.iter().find(|(_, command)| *command == Command::CreateOffer).cloned().unwrap();
+    tell(&mut client, c, ConnectionEvent::OfferCreated { sdp: "ours".into(), mids: vec![] });
+    let sent = passed(&outputs(&mut client));
+    assert!(sent.iter().any(|(to, frame)| *to == b && frame.contains("relay") && frame.contains("ours")), "{sent:?}");
+    let back =
+        format!(r#"{{"answer":{{"type":"answer","sdp":"a"}},"connection":9,"peerConnection":{c},"negotiation":1}}"#);
+    let (from, to) = (id("c"), client.permanent_id().clone());
+    let frame = Frame::Relay { from, sid: None, to, room: room(), number: 1, hops: 1, body: &back };
+    let answered = commands(&say(&mut client, b, frame.encode()));
+    assert_eq!(answered, [(c, Command::AcceptAnswer("a".into()))]);
+}
+
+#[test]
+fn a_connection_that_is_well_is_not_given_up_for_what_others_pass_on() {
+    let mut client = joined(|_| ());
+    let b = connect(&mut client, "B", "b");
+    let c = connect(&mut client, "C", "c");
+    let me = client.permanent_id().as_str().to_owned();
+    let forged = say(&mut client, b, relay("c", &me, 1, 1));
+    assert!(passed(&forged).iter().all(|(to, frame)| *to == c && frame.contains("ping")), "C is asked");
+    assert_eq!(commands(&forged).len(), 1);
+    // C does not answer: then it is true that it has lost us.
+    client.handle_timeout(NOW + Duration::from_secs(3));
+    outputs(&mut client);
+    let believed = commands(&say(&mut client, b, relay("c", &me, 2, 1)));
+    assert!(believed.contains(&(c, Command::Close)), "{believed:?}");
+}
+
+#[test]
+fn who_makes_up_others_does_not_make_us_busy() {
+    let mut client = joined(|limits| limits.introductions = 4);
+    let b = connect(&mut client, "B", "b");
+    for number in 0..50 {
+        acquainted(&mut client, b, &format!("ghost{number}"), room());
+    }
+    assert_eq!(client.discovered_peers().count(), 5);
+    let mut relayed = 0;
+    let c = connect(&mut client, "C", "c");
+    for number in 0..2000 {
+        relayed += passed(&say(&mut client, b, relay("b", "c", number, 2))).iter().filter(|(to, _)| *to == c).count();
+    }
+    assert_eq!(relayed, 500);
+    client.handle_timeout(Time::from_millis(11_000));
+}
