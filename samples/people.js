@@ -1,26 +1,31 @@
 // Who is in the room: one Person for everybody that the client knows of, under the sid of the moment.
 
 import { cleanLine, readMessage } from './text.js';
+import { roundTrip } from './connection.js';
 
 const NAMELESS_AFTER = 1500;
 const HARD_TO_REACH_AFTER = 15_000;
 const HERE_BEFORE = 3000;
-const MEASURE_EVERY = 3000;
+const MEASURE_EVERY = 2000;
+// How many of those who left are still known by name.
+const REMEMBERED = 100;
 // Messages that a peer may send at once, and then per second; the rest is not shown.
 const BURST = 200;
 const RATE = 20;
 
 class Person {
   name = '';
-  state = 'connecting';
+  /** Whether messages flow, or will flow again. */
+  connected = false;
   announced = false;
   wasHere = false;
   /** How this person came, in words: 'is here', 'joined' or 'is back'. */
   arrival = '';
   since = performance.now();
   muted = false;
-  /** What `getStats` told last, or null. */
+  /** What `getStats` and `getConnectionReport` told last, or null. */
   stats = null;
+  report = null;
   measured = 0;
   namesake = 1;
   #allowance = BURST;
@@ -38,15 +43,24 @@ class Person {
     return this.namesake > 1 ? `${this.name} (${this.namesake})` : this.name;
   }
 
-  /** How this person is connected, in words. */
-  get how() {
-    if (this.state === 'connected') return [this.stats?.path, this.#roundTrip].filter(Boolean).join(' · ') || 'connected';
-    return performance.now() - this.since > HARD_TO_REACH_AFTER ? 'hard to reach, still trying' : 'connecting…';
+  /** 'connecting', 'connected', or 'recovering': connected, and the path is lost. */
+  get state() {
+    if (!this.connected) return 'connecting';
+    // What is called or tried now is to replace a connection that was lost.
+    return this.report && this.report.phase !== 'open' ? 'recovering' : 'connected';
   }
 
-  get #roundTrip() {
-    const time = this.stats?.roundTripTime;
-    return Number.isFinite(time) ? `${Math.max(1, Math.round(time * 1000))} ms` : '';
+  /** Whether it takes unusually long to connect. */
+  get isHard() {
+    return !this.connected && performance.now() - this.since > HARD_TO_REACH_AFTER;
+  }
+
+  /** How this person is connected, in words. */
+  get how() {
+    const { state, report } = this;
+    if (state === 'recovering') return 'reconnecting…';
+    if (state === 'connected') return [report?.path, roundTrip(report?.roundTripTime)].filter(Boolean).join(' · ') || 'connected';
+    return this.isHard ? 'hard to reach, still trying' : 'connecting…';
   }
 
   maySpeak() {
@@ -69,6 +83,8 @@ export class People {
   #tell;
   #bySid = new Map();
   #entered = performance.now();
+  /** What those who left were called, by sid. */
+  #gone = new Map();
 
   constructor(client, name, tell) {
     this.#client = client;
@@ -93,7 +109,7 @@ export class People {
 
   /** What a sid is called. */
   called(sid) {
-    return this.#bySid.get(sid)?.label ?? 'somebody';
+    return this.#bySid.get(sid)?.label ?? this.#gone.get(sid) ?? 'somebody';
   }
 
   /** A connection to this sid could not be made. */
@@ -106,7 +122,12 @@ export class People {
 
   /** How many are connected. */
   get connected() {
-    return [...this].filter((person) => person.state === 'connected').length;
+    return [...this].filter((person) => person.connected).length;
+  }
+
+  /** Whether somebody is still there. */
+  has(person) {
+    return this.#bySid.get(person.sid) === person;
   }
 
   #person(sid) {
@@ -120,12 +141,13 @@ export class People {
 
   #connected(sid) {
     const person = this.#person(sid);
-    if (person.state === 'connected') return;
-    person.state = 'connected';
+    if (person.connected) return;
+    person.connected = true;
+    person.report = null;
     this.#send(person, { kind: 'hello', name: this.#name });
     this.#measure(person);
     if (person.name) this.#announce(person);
-    else setTimeout(() => person.state === 'connected' && this.#announce(person), NAMELESS_AFTER);
+    else setTimeout(() => person.connected && this.#announce(person), NAMELESS_AFTER);
     this.#tell.changed();
   }
 
@@ -133,9 +155,10 @@ export class People {
     const person = this.#bySid.get(sid);
     if (!person) return;
     this.#sayLeft(person);
-    person.state = 'connecting';
+    person.connected = false;
     person.since = performance.now();
     person.stats = null;
+    person.report = null;
     person.muted = false;
     if (!this.#client.discoveredPeers.includes(sid)) this.#bySid.delete(sid);
     this.#tell.changed();
@@ -194,6 +217,8 @@ export class People {
   }
 
   #sayLeft(person) {
+    this.#gone.set(person.sid, person.label);
+    if (this.#gone.size > REMEMBERED) this.#gone.delete(this.#gone.keys().next().value);
     if (!person.announced) return;
     this.#tell.left(person);
     person.announced = false;
@@ -209,7 +234,7 @@ export class People {
       this.#bySid.delete(person.sid);
     }
     for (const person of this) {
-      if (person.state === 'connected' && performance.now() - person.measured > MEASURE_EVERY) this.#measure(person);
+      if (performance.now() - person.measured > MEASURE_EVERY) this.#measure(person);
     }
     this.#tell.changed();
   }
@@ -218,7 +243,8 @@ export class People {
     if (document.hidden) return;
     person.measured = performance.now();
     try {
-      person.stats = await this.#client.getStats(person.sid);
+      person.report = await this.#client.getConnectionReport(person.sid);
+      person.stats = person.connected ? await this.#client.getStats(person.sid) : null;
       this.#tell.changed();
     } catch (error) {
       // The peer went away in this very moment; disconnectFromPeer tells the same.

@@ -49,6 +49,8 @@ export function askToJoin(view, enter, prepare = () => {}) {
       const client = await connect();
       memory.write('localStorage', 'rtc-cafe-name', name);
       open(view, room);
+      // The others hear of it at once, however long the form takes to load.
+      $('leave').addEventListener('click', () => client.leaveRoom(room));
       enter(client, name, room);
     } catch (error) {
       console.error(error);

@@ -35,7 +35,7 @@ export class Log {
     return !this.#box.firstElementChild;
   }
 
-  /** `who` is the person (groups are made of the same one), `name` what the person is called now. */
+  /** `who` is the person (groups are made of the same one), `name` what the person is called now. Returns what tells what became of the message. */
   message({ who, name, text, mine = false, fate = '' }) {
     const now = new Date();
     const follows = this.#last?.who === who && this.#last.name === name && now - this.#last.at < GROUP_WITHIN;
@@ -46,10 +46,16 @@ export class Log {
       make('time', { dateTime: now.toISOString(), title: calendar.format(now), textContent: clock.format(now) }),
       body);
     element.style.setProperty('--hue', hueOf(name));
-    if (fate) element.append(make('p', { className: 'fate', textContent: fate }));
+    const tell = (fate) => {
+      if (element.lastElementChild.className === 'fate') element.lastElementChild.remove();
+      element.append(make('p', { className: 'fate', role: 'status', textContent: fate }));
+      if (this.#atEnd) this.#toEnd();
+    };
+    if (fate) tell(fate);
     this.#append(element, mine);
     this.#last = { who, name, at: now };
     if (!mine && !this.#atEnd) this.#count(this.#below + 1);
+    return tell;
   }
 
   /** A line about the room: `before` and `after` surround a name. */
@@ -90,15 +96,18 @@ export class PersonLine {
   #name = make('bdi', { className: 'name' });
   #how = make('span', { className: 'how' });
   #avatar = avatar('');
+  #button = make('button', { className: 'person', type: 'button' }, this.#avatar, this.#name, this.#how);
 
-  constructor() {
-    this.element = make('li', {}, this.#avatar, this.#name, this.#how);
+  /** `opened(button)` is called when somebody wants to know more. */
+  constructor(opened) {
+    this.element = make('li', {}, this.#button);
+    this.#button.addEventListener('click', () => opened(this.#button));
   }
 
   show({ sid, state, name, label, how }) {
     this.element.dataset.sid = sid;
     this.element.dataset.state = state;
-    this.element.title = `${label}, ${how}`;
+    this.#button.title = `${label}, ${how}`;
     if (this.#name.textContent !== label) this.#name.textContent = label;
     if (this.#how.textContent !== how) this.#how.textContent = how;
     paint(this.#avatar, name && label);

@@ -1,12 +1,14 @@
 // The chat page. Messages between pages are {kind: 'hello', name} and {kind: 'chat', text}.
 //
 // These stay as they are, for tests and for styles of one's own, beside those of room.js:
-//   #people > li              one for each of the others: data-sid, data-state="connecting | connected", .name, .how
+//   #people > li              one for each of the others: data-sid, data-state="connecting | connected | recovering", .name,
+//                             .how; its button opens #connection, which tells more
 //   #me                       oneself: data-sid (absent until there is one), .name
-//   #log                      .message (with .who, .text, time; .mine for one's own; .fate when nobody read it) and
+//   #log                      .message (with .who, .text, time; .mine for one's own; .fate when somebody did not get it) and
 //                             .notice ("Ana is here" within 3 s of joining, then "Ana joined"; "Ana is back", "Ana left", errors)
 //   #text, #send              the composer
 
+import { ConnectionCard } from './connection.js';
 import { cleanLine, cleanText } from './text.js';
 import { Log, PersonLine, UnreadTitle, followKeyboard } from './simple-chat-view.js';
 import { People } from './people.js';
@@ -15,6 +17,8 @@ import { avatar, memory } from './view.js';
 
 const $ = (id) => document.getElementById(id);
 const MAX_EXCUSE = 200;
+const REMEMBERED = 500;
+const list = new Intl.ListFormat('en');
 
 askToJoin($('chat-view'), enter);
 
@@ -39,6 +43,7 @@ function enter(client, name, room) {
 
 function showPeople(client, name, log, title) {
   const lines = new WeakMap();
+  const card = new ConnectionCard();
   const people = new People(client, name, {
     changed: show,
     arrived: (person) => log.notice('', person.label, ` ${person.arrival}`),
@@ -54,7 +59,7 @@ function showPeople(client, name, log, title) {
   function show() {
     const everybody = [...people];
     const shown = everybody.map((person) => {
-      if (!lines.has(person)) lines.set(person, new PersonLine());
+      if (!lines.has(person)) lines.set(person, new PersonLine((button) => card.toggle(person, button)));
       const line = lines.get(person);
       line.show(person);
       return line.element;
@@ -64,6 +69,7 @@ function showPeople(client, name, log, title) {
     if (shown.length !== list.children.length || shown.some((item, index) => item !== list.children[index])) {
       list.replaceChildren(...shown);
     }
+    card.update((person) => people.has(person));
     const alone = everybody.length === 0;
     $('count').textContent = `${everybody.length + 1}`;
     $('chat-view').dataset.alone = alone;
@@ -78,16 +84,36 @@ function showErrors(client, people, log) {
   client.on('error', (error) => {
     console.debug(error);
     switch (error?.code) {
-      case 'UNDELIVERED': return log.notice('Messages to ', people.called(error.sid), ' were lost with the connection');
       case 'CONNECT_FAILED': return people.isHardToReach(error.sid);
       case 'SIGNAL_REFUSED': return log.notice(`The server refused: ${cleanLine(error.message, MAX_EXCUSE)}`);
     }
   });
 }
 
+/** Tells below one's own messages who did not get them. */
+function showFates(client, people) {
+  const messages = new Map();
+  let last = 0;
+  client.on('messageUndelivered', (sid, { kind, id }, mayHaveArrived) => {
+    const message = messages.get(id);
+    if (kind !== 'chat' || !message) return;
+    message[mayHaveArrived ? 'perhaps' : 'not'].add(people.called(sid));
+    const [not, perhaps] = [message.not, message.perhaps].map((names) => list.format(names));
+    message.tell([not && `Not delivered to ${not}.`, perhaps && `Perhaps not delivered to ${perhaps}.`].filter(Boolean).join(' '));
+  });
+  return {
+    next: () => (last += 1),
+    follow(id, tell) {
+      messages.set(id, { tell, not: new Set(), perhaps: new Set() });
+      messages.delete(id - REMEMBERED);
+    },
+  };
+}
+
 function compose(client, people, name, room, log) {
   const field = $('text');
   const me = {};
+  const fates = showFates(client, people);
   const draft = `rtc-cafe-draft:${room}`;
   field.value = memory.readText('sessionStorage', draft);
   fit();
@@ -112,16 +138,17 @@ function compose(client, people, name, room, log) {
   function send() {
     const text = cleanText(field.value);
     if (!text) return;
+    const id = fates.next();
     let fate = '';
     try {
-      if (people.connected) client.sendMessage({ kind: 'chat', text });
+      if (people.connected) client.sendMessage({ kind: 'chat', text, id });
       else fate = 'Nobody else is here, so nobody has read this.';
     } catch (error) {
       console.error(error);
       if (error?.code !== 'QUEUE_FULL') return log.notice(`Your message was not sent: ${error?.message ?? error}`);
       fate = 'Somebody’s connection is too slow: not everyone got this.';
     }
-    log.message({ who: me, name, text, mine: true, fate });
+    fates.follow(id, log.message({ who: me, name, text, mine: true, fate }));
     $('empty').hidden = true;
     field.value = '';
     memory.write('sessionStorage', draft, '');

@@ -86,7 +86,7 @@ export class Stage {
   #ofOneself(own) {
     return {
       sid: this.#room.client.sid, id: own?.id ?? '', kind: own ? 'video' : 'none', name: 'You', isMine: true, isWaiting: false,
-      state: 'connected', path: '', how: '', details: '', track: own?.track ?? null, sounds: [],
+      state: 'connected', path: '', how: '', track: own?.track ?? null, sounds: [],
     };
   }
 
@@ -95,7 +95,7 @@ export class Stage {
     const hasMicrophone = this.#room.streams.of(person.sid).some(({ what }) => what === 'microphone');
     return {
       ...ofPerson(person, camera), kind: camera ? 'video' : 'none',
-      isMuted: person.state === 'connected' && (person.muted || !hasMicrophone),
+      isMuted: person.connected && (person.muted || !hasMicrophone),
       sounds: heard.filter(({ track }) => track), heard,
     };
   }
@@ -113,6 +113,7 @@ export class Stage {
         pin: () => this.#pin(key),
         stop: (event) => this.#stop(key, event),
         hush: (event) => this.#hush(key, event),
+        ask: (element) => this.#tell.asked(key, element),
       }));
     }
     return this.#tiles.get(key);
@@ -202,10 +203,6 @@ function cameraOf(streams) {
 }
 
 /** How somebody is connected, in data and in words. */
-function connection({ state, stats, how }) {
-  const bits = (rate) => (rate >= 1e6 ? `${(rate / 1e6).toFixed(1)} Mbit/s` : `${Math.round(rate / 1000)} kbit/s`);
-  const lost = (part) => (part === null ? '' : `, ${(part * 100).toFixed(1)} % lost`);
-  const details = stats ? `${bits(stats.incomingBitrate)} in${lost(stats.packetLoss.incoming)}; `
-    + `${bits(stats.outgoingBitrate)} out${lost(stats.packetLoss.outgoing)}` : '';
-  return { state, path: stats?.path ?? '', how, details };
+function connection({ state, report, how }) {
+  return { state, path: report?.path ?? '', how };
 }

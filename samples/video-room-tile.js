@@ -11,7 +11,7 @@ export class Tile {
   #avatar = avatar('');
   #name = make('bdi', { className: 'name' });
   #what = make('span', { className: 'what' });
-  #how = make('span', { className: 'how' });
+  #how = make('button', { className: 'how', type: 'button', title: 'How this person is connected' });
   #muted = make('span', { className: 'silent', title: 'Muted' }, icon('muted'),
     make('span', { className: 'visually-hidden', textContent: 'muted' }));
   #speaks = make('span', { className: 'speaks', title: 'Speaking' }, icon('speaking'),
@@ -24,7 +24,7 @@ export class Tile {
 
   /**
    * `tell.changed()` is told when the picture comes or goes, `tell.blocked()` when the browser keeps silent until a
-   * click or a key, `tell.heard()` when there is sound; `tell.pin()`, `tell.hush(event)`, `tell.stop(event)` are the buttons.
+   * click or a key, `tell.heard()` when there is sound; `tell.pin()`, `tell.hush(event)`, `tell.stop(event)`, `tell.ask(element)` are the buttons.
    */
   constructor(tell) {
     this.#tell = tell;
@@ -38,12 +38,13 @@ export class Tile {
     });
     this.#pin.addEventListener('click', () => tell.pin());
     this.#hush.addEventListener('click', (event) => tell.hush(event));
+    this.#how.addEventListener('click', () => tell.ask(this.#how));
     this.#stop.addEventListener('click', (event) => tell.stop(event));
   }
 
   /**
    * Shows a model `{sid, id, kind, what, name, label, face, isMine, isMirrored, isMuted, isWaiting, isOnStage, state,
-   * path, how, details, track, sounds}`.
+   * path, how, track, sounds}`.
    */
   show(model) {
     this.#model = model;
@@ -61,7 +62,6 @@ export class Tile {
     write(this.#name, model.name);
     write(this.#what, describe(model, media));
     write(this.#how, model.how);
-    this.#how.title = model.details;
     this.#muted.hidden = !model.isMuted;
     this.#showActions(model);
   }

@@ -10,15 +10,17 @@
 //     data-id                 of the video track, "" where there is none
 //     data-kind               "video", or "none" for somebody without a picture
 //     data-what               "camera" (also for somebody without a picture), "screen", or "" for what we do not know
-//     data-state              "connecting | connected": the connection to the person; data-path="direct | relayed", "" at first
+//     data-state              "connecting | connected | recovering": the connection to the person; data-path="direct | relayed", "" at first
 //     data-media              "none | waiting | live | paused": the picture
 //     video, audio[data-id]   what plays
+//     button.how              opens #connection, which tells how the person is connected
 //     button.stop             stops watching; button.hush stops listening; button.pin (aria-pressed) enlarges it
 //     .speaking               while the person is heard; .stage while it is large; .tapped while its buttons are shown
 //   #offers > li              what is offered and not watched: data-sid, data-id, data-kind="video | audio", a button
 //   #notice                   .news and .problem
 //   #settings, #settings-button, #camera-device, #microphone-device, #automatic     the dialog
 
+import { ConnectionCard } from './connection.js';
 import { DeviceError, canShareScreen } from './video-room-devices.js';
 import { Mine } from './video-room-mine.js';
 import { Notices } from './video-room-notices.js';
@@ -63,10 +65,12 @@ function enter(client, name, room) {
     changed,
     failed: (error) => problem(`That did not work: ${cleanLine(error?.message, MAX_EXCUSE)}`),
   });
+  const card = new ConnectionCard();
   /** What is said while the browser keeps silent. */
   let silence = null;
   const stage = new Stage($('tiles'), $('invitation'), { client, name, mine, people, streams, speaking }, {
     changed,
+    asked: (person, element) => card.toggle(person, element),
     stopped: (stream, event) => giveUp(stream, event),
     blocked: () => {
       if (!silence?.isConnected) silence = problem('The browser keeps silent until you click: click anywhere, or press a key, to hear the others.');
@@ -76,6 +80,7 @@ function enter(client, name, room) {
 
   function show() {
     stage.show();
+    card.update((person) => people.has(person));
     showOffers(people, streams, watch);
     showControls(mine);
     tellMuted(client, mine);

@@ -5,10 +5,11 @@
 
 mod media;
 mod output;
+mod report;
 
 use rtc_cafe_core::{
-    Client, Config, ConnectionEvent, ConnectionId, ConnectionState, JoinError, Limits, Recipients, RoomId, SendError,
-    Session, Sid, SignallerState, Time,
+    Client, Config, ConnectionEvent, ConnectionId, ConnectionState, JoinError, Recipients, RoomId, SendError, Session,
+    Sid, SignallerState, Time,
     wire::{
         json::{self, Value},
         signal::{IceCandidate, ServerSignal, SignalError},
@@ -21,6 +22,12 @@ use wasm_bindgen::prelude::*;
 #[global_allocator]
 static ALLOCATOR: rlsf::SmallGlobalTlsf = rlsf::SmallGlobalTlsf::new();
 
+/// Bytes in a data channel above which no more is handed to it. Browsers give a UDP socket no larger buffer than the
+/// system's default, on Linux 208 KiB, bursts overflow it, and Chromium takes seconds to recover what is lost.
+const HIGH_WATER: usize = 256 << 10;
+/// Bytes in a data channel below which it is filled again.
+const LOW_WATER: usize = 64 << 10;
+
 /// The client: `rtc_cafe_core::Client`.
 #[wasm_bindgen]
 #[derive(Debug)]
@@ -28,28 +35,35 @@ pub struct Core(Client);
 
 #[wasm_bindgen]
 impl Core {
-    /// A client that has joined nothing. The seed is 32 unpredictable bytes.
+    /// A client that has joined nothing. The seed is 32 unpredictable bytes; handshakes may go over peers, or not.
     #[wasm_bindgen(constructor)]
-    pub fn new(seed: &[u8]) -> Self {
+    pub fn new(seed: &[u8], handshake_over_peers: bool) -> Self {
         let mut bytes = [0; 32];
         for (byte, &given) in bytes.iter_mut().zip(seed) {
             *byte = given;
         }
-        Self(Client::new(Config::default(), bytes))
+        let mut config = Config::default();
+        config.handshake_over_peers = handshake_over_peers;
+        (config.limits.high_water, config.limits.low_water) = (HIGH_WATER, LOW_WATER);
+        Self(Client::new(config, bytes))
     }
 
     /// Joins the room with this id in JSON. Throws `[code, message]`.
     #[wasm_bindgen(js_name = joinRoom)]
     pub fn join_room(&mut self, now: f64, room: &str) -> Result<(), JsValue> {
-        let room = Value::parse(room).map_err(|error| failure("INVALID_ROOM", &error.to_string()))?;
-        let room = RoomId::from_json(room).map_err(|error| failure("INVALID_ROOM", &error.to_string()))?;
-        self.0.join_room(time(now), room).map_err(|error| {
+        self.0.join_room(time(now), room_id(room)?).map_err(|error| {
             let code = match error {
                 JoinError::TooManyRooms(_) => "TOO_MANY_ROOMS",
                 _ => "CLOSED",
             };
-            failure(code, &error.to_string())
+            failure(code, &error.message())
         })
+    }
+
+    /// Leaves the room with this id in JSON; false if it was not joined. Throws `[code, message]`.
+    #[wasm_bindgen(js_name = leaveRoom)]
+    pub fn leave_room(&mut self, now: f64, room: &str) -> Result<bool, JsValue> {
+        Ok(self.0.leave_room(time(now), &room_id(room)?))
     }
 
     /// Sends a message in JSON to these peers, an array in JSON, or to all. Throws `[code, message]`.
@@ -71,7 +85,7 @@ impl Core {
                 SendError::QueueFull(_) => "QUEUE_FULL",
                 _ => "NOT_CONNECTED",
             };
-            failure(code, &error.to_string())
+            failure(code, &error.message())
         })
     }
 
@@ -86,13 +100,21 @@ impl Core {
         self.0.handle_signaller_state(time(now), signaller_state(state));
     }
 
+    /// There is a new connection to the signalling server, which takes signals already.
+    #[wasm_bindgen(js_name = handleSignallerOpened)]
+    pub fn handle_signaller_opened(&mut self, now: f64) {
+        self.0.handle_signaller_opened(time(now));
+    }
+
     /// A signal has arrived, with its payload in JSON. Throws `[code, message]` if it is not what it should be.
     #[wasm_bindgen(js_name = handleSignal)]
     pub fn handle_signal(&mut self, now: f64, name: &str, payload: &str) -> Result<(), JsValue> {
         match ServerSignal::decode(name, payload) {
             Ok(signal) => self.0.handle_signal(time(now), signal),
             Err(SignalError::Unknown) => {}
-            Err(error) => return Err(failure("PROTOCOL", &["signal \"", name, "\": ", &error.to_string()].concat())),
+            Err(error) => {
+                return Err(failure("PROTOCOL", &json::concat(&["signal \"", name, "\": ", &error.message()])));
+            }
         }
         Ok(())
     }
@@ -116,6 +138,12 @@ impl Core {
     #[wasm_bindgen(js_name = handleNetworkChange)]
     pub fn handle_network_change(&mut self, now: f64) {
         self.0.handle_network_change(time(now));
+    }
+
+    /// The page may have slept.
+    #[wasm_bindgen(js_name = handleWake)]
+    pub fn handle_wake(&mut self, now: f64) {
+        self.0.handle_wake(time(now));
     }
 
     /// The time that `pollTimeout` named has come.
@@ -162,7 +190,7 @@ impl Core {
     /// Below how many bytes in a data channel its connection reports `handleBuffered`.
     #[wasm_bindgen(js_name = lowWater)]
     pub fn low_water() -> u32 {
-        Limits::default().low_water as u32
+        LOW_WATER as u32
     }
 }
 
@@ -178,8 +206,14 @@ impl SignallerSession {
     pub fn new(api_version: &str) -> Result<Self, JsValue> {
         match api_version.parse() {
             Ok(version) => Ok(Self(Session::new(version))),
-            Err(error) => Err(failure("UNKNOWN_API_VERSION", &ToString::to_string(&error))),
+            Err(error) => Err(failure("UNKNOWN_API_VERSION", error.message())),
         }
+    }
+
+    /// The transport has connected, and the namespace was asked for.
+    #[wasm_bindgen(js_name = handleOpened)]
+    pub fn handle_opened(&mut self) {
+        self.0.handle_opened();
     }
 
     /// The transport has connected.
@@ -239,6 +273,11 @@ impl SignallerSession {
 
 fn failure(code: &str, message: &str) -> JsValue {
     JsValue::from(vec![JsValue::from_str(code), JsValue::from_str(message)])
+}
+
+fn room_id(json: &str) -> Result<RoomId, JsValue> {
+    let room = Value::parse(json).map_err(|error| failure("INVALID_ROOM", &error.message()))?;
+    RoomId::from_json(room).map_err(|error| failure("INVALID_ROOM", &error.message()))
 }
 
 fn recipient(sid: String) -> Result<Sid, JsValue> {
@@ -302,7 +341,7 @@ mod tests {
 
     #[test]
     fn typescript_knows_the_codes() {
-        let events = [ErrorCode::Signal, ErrorCode::Protocol, ErrorCode::ConnectFailed, ErrorCode::Undelivered];
+        let events = [ErrorCode::Signal, ErrorCode::Protocol, ErrorCode::ConnectFailed];
         let thrown = concat!(include_str!("lib.rs"), include_str!("media.rs"))
             .split('"')
             .filter(|text| text.len() > 5 && text.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_'));

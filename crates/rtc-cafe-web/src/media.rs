@@ -21,7 +21,7 @@ impl Core {
                 AddTrackError::TooMany => "TOO_MANY_TRACKS",
                 _ => "INVALID_DESCRIPTION",
             };
-            failure(code, &error.to_string())
+            failure(code, &error.message())
         })
     }
 
@@ -41,7 +41,7 @@ impl Core {
                 RequestTrackError::UnknownTrack(_) => "UNKNOWN_TRACK",
                 _ => "NOT_CONNECTED",
             };
-            failure(code, &error.to_string())
+            failure(code, &error.message())
         })
     }
 

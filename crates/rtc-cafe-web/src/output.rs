@@ -18,6 +18,7 @@ pub(crate) fn client(output: Output) -> Vec<JsValue> {
             values
         }
         Output::IceServers(json) => vec!["iceServers".into(), json.into()],
+        Output::CheckSignaller => strings(&["checkSignaller"]),
         Output::Event(event) => self::event(&event),
     }
 }
@@ -26,6 +27,7 @@ pub(crate) fn client(output: Output) -> Vec<JsValue> {
 pub(crate) fn session(output: SessionOutput) -> Vec<JsValue> {
     match output {
         SessionOutput::Signal(signal) => self::signal(&signal),
+        SessionOutput::Opened => strings(&["opened"]),
         SessionOutput::StateChanged(state) => strings(&["stateChanged", state.as_str()]),
     }
 }
@@ -63,6 +65,11 @@ fn event(event: &Event) -> Vec<JsValue> {
             strings(&["event", "reassignPeerSid", old_sid.as_str(), sid.as_str()])
         }
         Event::Message { sender, payload } => strings(&["event", "message", sender.as_str(), payload]),
+        Event::MessageUndelivered { sid, payload, may_have_arrived } => {
+            let mut values = strings(&["event", "messageUndelivered", sid.as_str(), payload]);
+            values.push((*may_have_arrived).into());
+            values
+        }
         Event::PeerTrackDefined { sid, id, definition } => definition_of("peerTrackDefined", sid, id, definition),
         Event::PeerTrackIdentified { sid, id, source } => {
             let mut values = strings(&["event", "peerTrackIdentified", sid.as_str(), id.as_str(), &source.mid]);

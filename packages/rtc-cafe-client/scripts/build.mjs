@@ -3,8 +3,7 @@
 import { copyFile, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { execFileSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
-import { build } from 'esbuild';
-import { trimmedSocketIo } from './socket-io.mjs';
+import { bundle } from './bundle.mjs';
 
 const root = new URL('..', import.meta.url);
 const path = (relative) => fileURLToPath(new URL(relative, root));
@@ -36,19 +35,7 @@ const inlineWasm = {
   },
 };
 
-const common = {
-  absWorkingDir: path('.'),
-  bundle: true,
-  minify: true,
-  target: 'es2022',
-  platform: 'browser',
-  sourcemap: true,
-  sourcesContent: false,
-  legalComments: 'none',
-  banner: { js: '/*! rtc-cafe-client, MIT OR Apache-2.0; third parties: THIRD-PARTY-LICENSES.txt */' },
-  plugins: [inlineWasm, trimmedSocketIo],
-  logLevel: 'warning',
-};
+const BANNER = '/*! rtc-cafe-client, MIT OR Apache-2.0; third parties: THIRD-PARTY-LICENSES.txt */';
 
 /** The builds by name. */
 const builds = {
@@ -68,7 +55,7 @@ async function declarations() {
   const args = ['--project', path('.'), '--declaration', '--emitDeclarationOnly', '--outDir', out];
   execFileSync(process.execPath, [tsc, ...args], { stdio: 'inherit' });
   const read = (name) => readFile(`${out}/src/${name}.d.ts`, 'utf8');
-  const modules = await Promise.all(['errors', 'events', 'signaller', 'tracks', 'stats', 'client'].map(read));
+  const modules = await Promise.all(['errors', 'events', 'signaller', 'tracks', 'stats', 'report', 'client'].map(read));
   const exported = /^export (?=(?:declare|type|interface|class|abstract) )/gm;
   const imports = /^import [^;]*;\n|^\/\/ .*\n|^export \{\};\n/gm;
   const body = modules.map((text) => text.replace(imports, '').replace(exported, '')).join('');
@@ -76,8 +63,7 @@ async function declarations() {
 }
 
 /** The licences of what the builds include: the bundled packages and this one. */
-async function licences(parts) {
-  const inputs = Object.values(parts).flatMap((inputs) => Object.keys(inputs));
+async function licences(inputs) {
   const packages = inputs.map((input) => /^node_modules\/((?:@[^/]+\/)?[^/]+)\//.exec(input)?.[1]).filter(Boolean);
   const licence = (name) => readFile(path(`node_modules/${name}/LICENSE`), 'utf8');
   const notice = async (name) => `${name}\n\n${(await licence(name)).trim()}\n`;
@@ -89,12 +75,16 @@ async function licences(parts) {
 async function main() {
   await rm(path('dist'), { recursive: true, force: true });
   await mkdir(path('dist'));
-  const parts = {};
+  const inputs = [];
   for (const [name, options] of Object.entries(builds)) {
-    const { metafile } = await build({ ...common, ...options, outfile: path(`dist/${name}`), metafile: true });
-    parts[name] = metafile.outputs[`dist/${name}`].inputs;
+    const built = await bundle({ ...options, plugins: [inlineWasm] });
+    inputs.push(...built.inputs);
+    await writeFile(path(`dist/${name}`), `${BANNER}\n${built.code}\n//# sourceMappingURL=${name}.map\n`);
+    // The banner is a line of its own.
+    const map = { ...built.map, file: name, mappings: `;${built.map.mappings}`, sourcesContent: undefined };
+    await writeFile(path(`dist/${name}.map`), JSON.stringify(map));
   }
-  await licences(parts);
+  await licences(inputs);
   await copyFile(wasm, path('dist/rtc_cafe_web_bg.wasm'));
   const types = await declarations();
   await writeFile(path('dist/rtc-cafe-client.d.ts'), types);

@@ -1,10 +1,11 @@
 // The client: turns calls and what happens into inputs of the core, and its outputs into deeds.
 
 import { Connection } from './connection.js';
-import { Core, type ConnectionEvent, type CoreEvent, type CoreOutput } from './core.js';
+import { Core, type CoreEvent, type CoreOutput } from './core.js';
 import { RTCCafeError, rethrowing, type RTCCafeErrorCode } from './errors.js';
 import { EventEmitter } from './events.js';
 import { RTCCafeSignallingClient, type ApiVersion, type SignallerState } from './signaller.js';
+import { IceServers, connectionReport, type ConnectionReport, type CoreReport } from './report.js';
 import type { ConnectionStats } from './stats.js';
 import {
   LocalTracks,
@@ -39,8 +40,16 @@ export interface RTCCafeClientEvents<Message = unknown> {
   acquireSid: [sid: string];
   /** The state of the connection to the signalling server changed. */
   signallerStateChanged: [state: SignallerState];
-  /** A peer is gone. */
+  /**
+   * A peer is gone: it has left, or was not heard of for so long that it is believed to have ended. That a connection is
+   * lost and made again in between is not told.
+   */
   disconnectFromPeer: [sid: string];
+  /**
+   * A message that was taken for a connected peer was not delivered, because the peer is gone. `mayHaveArrived` says
+   * whether it may have come to the peer all the same, which nobody can tell.
+   */
+  messageUndelivered: [sid: string, message: Message, mayHaveArrived: boolean];
   /** A connected peer has a new sid. It is the same peer, over the same connection. */
   reassignPeerSid: [oldSid: string, sid: string];
   /** A peer has a track that can be requested, or describes it anew. */
@@ -55,6 +64,9 @@ export interface RTCCafeClientEvents<Message = unknown> {
   error: [error: RTCCafeError];
 }
 
+/** A timer that comes so much later, in milliseconds, lets what happened meanwhile go first. */
+const OVERDUE = 200;
+
 /** `setTimeout` takes no longer time than this. */
 const MAX_DELAY = 2 ** 31 - 1;
 
@@ -68,16 +80,25 @@ export class RTCCafeClient<Message = unknown> extends EventEmitter<RTCCafeClient
   readonly signaller: RTCCafeSignallingClient;
   /** Whether peers may finish their handshake over a mutual peer. */
   readonly enableWebRTCHandshake: boolean;
-  readonly #core = new Core(crypto.getRandomValues(new Uint8Array(32)));
+  readonly #core: Core;
+  /** The rooms that were joined, as JSON. */
+  readonly #rooms = new Set<string>();
   readonly #connections = new Map<number, Connection>();
   readonly #tracks = new LocalTracks(this.#connections, (id) => this.removeTrack(id));
   readonly #peerTrackDefinitions = new PeerTable<TrackDefinition>();
   readonly #peerTracks = new PeerTable<MediaStreamTrack>();
+  readonly #iceFailures = new IceServers();
   readonly #detach: () => void;
+  readonly #ownsSignaller: boolean;
+  /** Ends all listening to the page. */
+  readonly #end = new AbortController();
+  #network = networkType();
   #rtcConfig: RTCConfiguration | null;
   #iceServers: RTCIceServer[] | undefined;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #deadline: number | undefined;
+  /** Whether a timer that came late has let others go first. */
+  #yielded = false;
   /** Set while outputs are carried out, so that they are carried out in their order. */
   #flushing = true;
   #closed = false;
@@ -95,15 +116,16 @@ export class RTCCafeClient<Message = unknown> extends EventEmitter<RTCCafeClient
     }
     this.#rtcConfig = rtcConfig ?? null;
     this.enableWebRTCHandshake = enableWebRTCHandshake ?? true;
+    this.#core = new Core(crypto.getRandomValues(new Uint8Array(32)), this.enableWebRTCHandshake);
+    this.#ownsSignaller = !signaller;
     this.signaller = signaller ?? new RTCCafeSignallingClient(apiVersion === undefined ? {} : { apiVersion });
     this.#detach = this.signaller.attach({
+      opened: () => this.#input(() => this.#core.handleSignallerOpened(performance.now())),
       state: (state) => this.#input(() => this.#core.handleSignallerState(performance.now(), state)),
       signal: (name, payload) => this.#input(() => this.#handleSignal(name, payload)),
       error: (error) => this.emitEvent('error', error),
     });
-    globalThis.addEventListener?.('pagehide', this.#onPageHide);
-    globalThis.addEventListener?.('pageshow', this.#onPageShow);
-    globalThis.addEventListener?.('online', this.#onOnline);
+    this.#listen();
     // What a signaller that is connected already has to tell waits for the handlers to be registered.
     queueMicrotask(() => {
       this.#flushing = false;
@@ -159,13 +181,29 @@ export class RTCCafeClient<Message = unknown> extends EventEmitter<RTCCafeClient
    * @throws {@link RTCCafeError} `INVALID_ROOM`, `TOO_MANY_ROOMS`, `CLOSED`
    */
   joinRoom(room: number | string): null {
-    const id = typeof room === 'number' || typeof room === 'string' ? JSON.stringify(room) : 'null';
+    const id = roomId(room);
     this.#input(() => rethrowing(() => this.#core.joinRoom(performance.now(), id)));
+    this.#rooms.add(id);
     return null;
   }
 
   /**
-   * Sends a message to connected peers: once, and in order, as long as the connection lasts.
+   * Leaves a room, at once and for as long as it is not joined again. Peers who share no other room are disconnected
+   * from, and hear of it. To leave a room that was not joined, or was left already, does nothing.
+   *
+   * @param room - What `joinRoom` was called with.
+   * @throws {@link RTCCafeError} `INVALID_ROOM`
+   */
+  leaveRoom(room: number | string): null {
+    const id = roomId(room);
+    this.#input(() => rethrowing(() => this.#core.leaveRoom(performance.now(), id)));
+    this.#rooms.delete(id);
+    return null;
+  }
+
+  /**
+   * Sends a message to connected peers: once, and in order, over however many connections it takes. If a peer is gone
+   * before the message has come to it, the event `messageUndelivered` tells.
    *
    * @param message - Anything that has a JSON.
    * @param sid - The sid of the recipient, or several; default are all connected peers.
@@ -284,20 +322,36 @@ export class RTCCafeClient<Message = unknown> extends EventEmitter<RTCCafeClient
   }
 
   /**
-   * Leaves every room and closes every connection, for good. The signaller is disconnected too, because its session is
-   * what the server and peers know this client by.
+   * How the connection to a peer came about, or how far it got: for whoever asks why it did not.
+   *
+   * @param sid - A peer that is discovered, connected or not.
+   * @returns A promise. It rejects with an {@link RTCCafeError} `UNKNOWN_PEER` or `INVALID_ARGUMENT`.
+   */
+  async getConnectionReport(sid: string): Promise<ConnectionReport> {
+    checkTexts(sid);
+    const known = () => this.#core.connectionReport(performance.now(), sid) as CoreReport | undefined;
+    const id = known() && this.#core.connectionOf(sid);
+    const stats = id === undefined ? undefined : await this.#connections.get(id)?.rawStats();
+    const report = known();
+    if (!report) throw new RTCCafeError('UNKNOWN_PEER', `there is no peer with the sid ${sid}`, sid);
+    return connectionReport(report, stats, this.#iceFailures.failures);
+  }
+
+  /**
+   * Leaves every room and closes every connection, for good; peers hear of it at once. The signaller is disconnected
+   * too, unless it was given to the constructor.
    */
   close(): null {
     if (this.#closed) return null;
+    this.#leaveRooms();
     this.#input(() => this.#core.close(performance.now()));
-    this.signaller.disconnect();
+    if (this.#ownsSignaller) this.signaller.disconnect();
     this.#closed = true;
+    this.#rooms.clear();
     for (const id of this.#tracks.ids) this.removeTrack(id);
     this.#detach();
     clearTimeout(this.#timer);
-    globalThis.removeEventListener?.('pagehide', this.#onPageHide);
-    globalThis.removeEventListener?.('pageshow', this.#onPageShow);
-    globalThis.removeEventListener?.('online', this.#onOnline);
+    this.#end.abort();
     return null;
   }
 
@@ -325,6 +379,8 @@ export class RTCCafeClient<Message = unknown> extends EventEmitter<RTCCafeClient
       case 'iceServers':
         this.#iceServers = JSON.parse(output[1]);
         return;
+      case 'checkSignaller':
+        return this.signaller.check();
       case 'connection':
         return this.#command(output);
       case 'event': {
@@ -339,10 +395,14 @@ export class RTCCafeClient<Message = unknown> extends EventEmitter<RTCCafeClient
       // One transport for everything, from the start: tracks that are added later need no candidates.
       const config: RTCConfiguration = { bundlePolicy: 'max-bundle', ...this.rtcConfig };
       const connection = new Connection(config, Core.lowWater(), {
-        event: (...event) => this.#report(id, event),
+        event: (...event) => {
+          this.#input(() => this.#core.handleConnection(performance.now(), id, event[0], event[1]));
+        },
         offer: (sdp, ids) => {
           this.#input(() => this.#core.handleOffer(performance.now(), id, sdp, JSON.stringify(ids)));
         },
+        iceServerFailed: (failure) => this.#iceFailures.failed(failure),
+        iceServerAnswered: (url) => this.#iceFailures.answered(url),
         source: (track) => this.#tracks.get(track),
         buffered: (bytes) => this.#input(() => this.#core.handleBuffered(performance.now(), id, bytes)),
       });
@@ -351,10 +411,6 @@ export class RTCCafeClient<Message = unknown> extends EventEmitter<RTCCafeClient
     }
     this.#connections.get(id)?.execute(...command);
     if (command[0] === 'close') this.#connections.delete(id);
-  }
-
-  #report(id: number, [event, detail]: ConnectionEvent): void {
-    this.#input(() => this.#core.handleConnection(performance.now(), id, event, detail));
   }
 
   #tell(event: CoreEvent): void {
@@ -372,6 +428,8 @@ export class RTCCafeClient<Message = unknown> extends EventEmitter<RTCCafeClient
         this.#peerTrackDefinitions.rename(event[1], event[2]);
         this.#peerTracks.rename(event[1], event[2]);
         return this.emitEvent('reassignPeerSid', event[1], event[2]);
+      case 'messageUndelivered':
+        return this.emitEvent('messageUndelivered', event[1], JSON.parse(event[2]), event[3]);
       case 'signallerStateChanged':
         return this.emitEvent('signallerStateChanged', event[1]);
       case 'acquireSid':
@@ -430,25 +488,70 @@ export class RTCCafeClient<Message = unknown> extends EventEmitter<RTCCafeClient
     clearTimeout(this.#timer);
     this.#deadline = deadline;
     if (deadline === undefined) return;
-    const delay = Math.min(Math.max(deadline - performance.now(), 0), MAX_DELAY);
-    this.#timer = setTimeout(() => {
+    const fire = () => {
       this.#deadline = undefined;
-      this.#input(() => this.#core.handleTimeout(performance.now()));
-    }, delay);
+      // The page slept: what others have said meanwhile waits behind this, and is to be heard before they are judged.
+      this.#yielded = !this.#yielded && performance.now() - deadline > OVERDUE;
+      if (this.#yielded) this.#timer = setTimeout(fire);
+      else this.#input(() => this.#core.handleTimeout(performance.now()));
+    };
+    this.#timer = setTimeout(fire, Math.min(Math.max(deadline - performance.now(), 0), MAX_DELAY));
   }
 
-  /** A page that is left closes its connections, so that peers hear of it at once. */
-  readonly #onPageHide = () => {
-    for (const connection of this.#connections.values()) connection.close();
-  };
+  /** Follows the life of the page and of its network. */
+  #listen(): void {
+    const options = { signal: this.#end.signal, capture: true };
+    const listeners: [string, (event: PageTransitionEvent) => void][] = [
+      // A page that is left leaves its rooms, so that peers hear of it at once; the back-forward cache may bring it back.
+      ['pagehide', () => this.#leaveRooms()],
+      ['pageshow', ({ persisted }) => persisted && this.#rejoinRooms()],
+      ['online', () => this.#changeNetwork()],
+      ['resume', () => this.#wake()],
+      ['visibilitychange', () => document.visibilityState === 'visible' && this.#wake()],
+    ];
+    // At the window also what is told to the document is heard on its way down.
+    for (const [event, listener] of listeners) {
+      globalThis.addEventListener?.(event, listener as (event: Event) => void, options);
+    }
+    connectionInfo()?.addEventListener('change', () => {
+      // It also tells new estimates of the speed.
+      const before = this.#network;
+      this.#network = networkType();
+      if (this.#network !== before && this.#network !== 'none') this.#changeNetwork();
+    }, options);
+  }
+
+  #leaveRooms(): void {
+    for (const room of this.#rooms) this.#input(() => this.#core.leaveRoom(performance.now(), room));
+  }
+
+  #rejoinRooms(): void {
+    for (const room of this.#rooms) this.#input(() => this.#core.joinRoom(performance.now(), room));
+  }
 
   /** What was connected before may have a path no longer. */
-  readonly #onOnline = () => this.#input(() => this.#core.handleNetworkChange(performance.now()));
+  #changeNetwork(): void {
+    this.#iceFailures.forget();
+    this.#input(() => this.#core.handleNetworkChange(performance.now()));
+  }
 
-  /** A page that comes back from the back-forward cache has lost its peers, and looks for them anew. */
-  readonly #onPageShow = ({ persisted }: PageTransitionEvent) => {
-    if (persisted) for (const id of [...this.#connections.keys()]) this.#report(id, ['channelClosed']);
-  };
+  #wake(): void {
+    this.#input(() => this.#core.handleWake(performance.now()));
+  }
+}
+
+/** The id of a room as JSON; what is none becomes what the core refuses. */
+function roomId(room: unknown): string {
+  return typeof room === 'number' || typeof room === 'string' ? JSON.stringify(room) : 'null';
+}
+
+/** W3C Network Information, where there is one. */
+function connectionInfo(): (EventTarget & { type?: string }) | undefined {
+  return (globalThis.navigator as { connection?: EventTarget & { type?: string } } | undefined)?.connection;
+}
+
+function networkType(): string | undefined {
+  return connectionInfo()?.type;
 }
 
 function serialize(value: unknown, code: RTCCafeErrorCode): string {

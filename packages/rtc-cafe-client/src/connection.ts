@@ -1,6 +1,7 @@
 // One RTCPeerConnection: does what the core says, one command after the other, and reports what comes of it.
 
 import type { Command, ConnectionEvent } from './core.js';
+import type { IceServerFailure } from './report.js';
 import { StatsMeter, type ConnectionStats } from './stats.js';
 import type { TrackSender, TrackSource } from './tracks.js';
 
@@ -12,6 +13,10 @@ export interface ConnectionReports {
   buffered(bytes: number): void;
   /** The local description is this offer, which sends tracks: their ids by `mid`. */
   offer(sdp: string, ids: Record<string, string>): void;
+  /** An ICE server does not answer. */
+  iceServerFailed(failure: IceServerFailure): void;
+  /** A candidate came from this ICE server, if the browser tells from which. */
+  iceServerAnswered(url: string | null | undefined): void;
   /** The local track with an id, if it is still there. */
   source(id: string): TrackSource | undefined;
 }
@@ -87,14 +92,21 @@ export class Connection implements TrackSender {
     return report && !this.#closed ? this.#meter.read(report, performance.now()) : undefined;
   }
 
+  /** All that the browser knows of it, as long as it is open. */
+  async rawStats(): Promise<RTCStatsReport | undefined> {
+    return this.#closed ? undefined : this.#pc?.getStats().catch(() => undefined);
+  }
+
   #open(): RTCPeerConnection {
     const pc = new RTCPeerConnection(this.#config);
     this.#pc = pc;
     pc.onicecandidate = ({ candidate }) => {
       // An empty candidate ends one generation; `null`, which follows, ends them all.
       if (candidate?.candidate === '') return;
+      this.#reports.iceServerAnswered((candidate as { url?: string | null } | null)?.url);
       this.#report('candidateFound', candidate ? JSON.stringify(candidate) : undefined);
     };
+    pc.onicecandidateerror = (error) => this.#reports.iceServerFailed(error);
     pc.onconnectionstatechange = () => this.#report('stateChanged', pc.connectionState);
     pc.ontrack = ({ transceiver }) => {
       transceiver.direction = 'recvonly';

@@ -42,6 +42,7 @@ export type CoreEvent =
   | [name: 'peerTrackRemoved', sid: string, id: string]
   | [name: 'peerTrackDefinitionRemoved', sid: string, id: string, kind: TrackKind, description: string]
   | [name: 'message', sender: string, payload: string]
+  | [name: 'messageUndelivered', sid: string, payload: string, mayHaveArrived: boolean]
   | [name: 'error', code: RTCCafeErrorCode, message: string, sid?: string];
 
 /** What `Core.poll` returns; payloads, descriptions, candidates and ICE servers are JSON. */
@@ -49,9 +50,11 @@ export type CoreOutput =
   | [kind: 'signal', name: string, payload: string]
   | [kind: 'connection', id: number, ...command: Command]
   | [kind: 'iceServers', servers: string]
+  | [kind: 'checkSignaller']
   | [kind: 'event', ...event: CoreEvent];
 
 /** What `Session.poll` returns. */
 export type SessionOutput =
   | [kind: 'signal', name: string, payload: string]
+  | [kind: 'opened']
   | [kind: 'stateChanged', state: SignallerState];

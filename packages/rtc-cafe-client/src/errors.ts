@@ -4,7 +4,7 @@
 export type RTCCafeErrorCode =
   /** Thrown: an argument is of the wrong kind. */
   | 'INVALID_ARGUMENT'
-  /** Thrown by `joinRoom`: neither a number nor a text that is not empty, or too long. */
+  /** Thrown by `joinRoom` and `leaveRoom`: neither a number nor a text that is not empty, or too long. */
   | 'INVALID_ROOM'
   /** Thrown by `joinRoom`: no more rooms can be joined. */
   | 'TOO_MANY_ROOMS'
@@ -16,6 +16,8 @@ export type RTCCafeErrorCode =
   | 'MESSAGE_TOO_LONG'
   /** Thrown by `sendMessage`, `requestPeerTrack`, `getStats`: a sid is that of no connected peer; nothing was sent. */
   | 'NOT_CONNECTED'
+  /** Thrown by `getConnectionReport`: a sid is that of no peer that is discovered. */
+  | 'UNKNOWN_PEER'
   /** Thrown by `sendMessage`: some peers take messages slower than they are sent, and were left out. */
   | 'QUEUE_FULL'
   /** Thrown by `addTrack` and `replaceTrack`: not a `MediaStreamTrack`, one that has ended, or of the wrong kind. */
@@ -41,9 +43,7 @@ export type RTCCafeErrorCode =
   /** Event: a peer or the server said something that the protocol does not allow. */
   | 'PROTOCOL'
   /** Event: a connection to a peer could not be made; it is tried again while the peer is there. */
-  | 'CONNECT_FAILED'
-  /** Event: messages to a peer were lost with its connection. */
-  | 'UNDELIVERED';
+  | 'CONNECT_FAILED';
 
 /** Every error that this library throws or tells in an `error` event. */
 export class RTCCafeError extends Error {

@@ -18,7 +18,12 @@ export interface ConnectionStats {
   remoteCandidateType: RTCIceCandidateType;
 }
 
-type Stat = Record<string, unknown> & { id: string; type: string; timestamp: number };
+/**
+ * An entry of the browser's statistics.
+ *
+ * @internal
+ */
+export type Stat = Record<string, unknown> & { id: string; type: string; timestamp: number };
 
 /** A shorter time than this, in milliseconds, gives no rate. */
 const MIN_SPAN = 500;
@@ -40,11 +45,7 @@ export class StatsMeter {
   /** What the report says; `null` if no path is selected. */
   read(report: RTCStatsReport, at: number): ConnectionStats | null {
     const stats = [...report.values()] as Stat[];
-    const transport = stats.find(({ selectedCandidatePairId }) => selectedCandidatePairId);
-    const selected = ({ type, id, selected, nominated, state }: Stat) =>
-      type === 'candidate-pair' &&
-      (transport ? id === transport['selectedCandidatePairId'] : (selected ?? (nominated && state === 'succeeded')));
-    const pair = stats.find(selected);
+    const pair = selectedPair(stats);
     const [local, remote] = ['localCandidateId', 'remoteCandidateId'].map((key) => report.get(String(pair?.[key])));
     if (!pair || !local || !remote) return null;
     if (at - this.#latest.at >= MIN_SPAN) {
@@ -66,7 +67,7 @@ export class StatsMeter {
         outgoing: part(sum('remote-inbound-rtp', 'packetsLost'), sum('outbound-rtp', 'packetsSent')),
         incoming: part(lost, lost + sum('inbound-rtp', 'packetsReceived')),
       },
-      path: [local, remote].some(({ candidateType }) => candidateType === 'relay') ? 'relayed' : 'direct',
+      path: isRelayed(local.candidateType, remote.candidateType) ? 'relayed' : 'direct',
       localCandidateType: local.candidateType,
       remoteCandidateType: remote.candidateType,
     };
@@ -75,4 +76,27 @@ export class StatsMeter {
 
 function part(some: number, all: number): number | null {
   return all > 0 ? Math.min(Math.max(some / all, 0), 1) : null;
+}
+
+/**
+ * The candidate pair that is used.
+ *
+ * @internal
+ */
+export function selectedPair(stats: Stat[]): Stat | undefined {
+  const transport = stats.find(({ selectedCandidatePairId }) => selectedCandidatePairId);
+  return stats.find(
+    ({ type, id, selected, nominated, state }) =>
+      type === 'candidate-pair' &&
+      (transport ? id === transport['selectedCandidatePairId'] : (selected ?? (nominated && state === 'succeeded'))),
+  );
+}
+
+/**
+ * Whether a path between candidates of these kinds goes through a TURN server.
+ *
+ * @internal
+ */
+export function isRelayed(...types: RTCIceCandidateType[]): boolean {
+  return types.includes('relay');
 }

@@ -66,7 +66,58 @@ test('a client on a signaller that is connected already hears of it', async () =
   second.joinRoom('room');
   assert.deepEqual(await next(second, 'acquireSid'), [client.sid]);
   second.close();
-  assert.equal(client.state, 'closed', 'they share one session');
+  assert.equal(client.state, 'connected', 'the signaller goes on, for it was not made by the client');
+  assert.throws(() => second.joinRoom('room'), { code: 'CLOSED' });
+});
+
+test('leaves a room that was joined, once, and does not join it again', async () => {
+  const sent = (wanted) => server.signals.flatMap(([name, payload]) => (name === wanted ? [payload.room] : []));
+  client.joinRoom('room');
+  client.joinRoom(5);
+  client.joinRoom('never');
+  assert.equal(client.leaveRoom('never'), null, 'before there is a connection');
+  await until(() => sent('join').length === 2);
+  assert.equal(client.leaveRoom('5'), null, 'not the room 5');
+  assert.equal(client.leaveRoom('room'), null);
+  assert.equal(client.leaveRoom('room'), null);
+  await until(() => sent('leave').length);
+  client.joinRoom('last');
+  await until(() => sent('join').length === 3);
+  assert.deepEqual([sent('leave'), sent('join').sort()], [['room'], [5, 'last', 'room']]);
+  for (const room of ['', null, undefined, {}, NaN]) {
+    assert.throws(() => client.leaveRoom(room), { name: 'RTCCafeError', code: 'INVALID_ROOM' });
+  }
+  client.close();
+  assert.equal(client.leaveRoom(5), null);
+});
+
+test('closing leaves all rooms', async () => {
+  client.joinRoom('one');
+  client.joinRoom('two');
+  await until(() => server.signals.filter(([name]) => name === 'join').length === 2);
+  const { signaller } = client;
+  client.close();
+  await until(() => server.signals.filter(([name]) => name === 'leave').length === 2);
+  signaller.disconnect();
+});
+
+test('reports how far a connection got', async () => {
+  await next(client, 'acquireSid');
+  client.joinRoom('room');
+  await assert.rejects(client.getConnectionReport('S'), { name: 'RTCCafeError', code: 'UNKNOWN_PEER', sid: 'S' });
+  await assert.rejects(client.getConnectionReport(5), { code: 'INVALID_ARGUMENT' });
+  const error = next(client, 'error');
+  server.namespace.emit('acquire-peers', { id: 'other', sid: 'S', prevSid: null });
+  await error;
+  // There is no WebRTC here.
+  const { phases, failure, ...report } = await client.getConnectionReport('S');
+  assert.deepEqual(report, {
+    phase: 'discovered', route: null, attempts: 1, restarts: 0, path: null, protocol: null, roundTripTime: null,
+    selectedPair: null, candidatePairs: [], iceServerFailures: [],
+  });
+  assert.match(failure, /RTCPeerConnection/);
+  assert.deepEqual(phases.map(({ phase }) => phase), ['discovered', 'signalling', 'discovered']);
+  assert.ok(phases.every(({ milliseconds }) => milliseconds >= 0 && milliseconds < 10_000));
 });
 
 test('discovers peers, and reports what cannot become a connection', async () => {
@@ -143,6 +194,5 @@ test('close is for good', async () => {
   await next(client, 'acquireSid');
   assert.equal(client.close(), null);
   assert.equal(client.close(), null);
-  assert.equal(client.signaller.state, 'closed');
   assert.throws(() => client.joinRoom('room'), { code: 'CLOSED' });
 });

@@ -5,6 +5,7 @@ import {
   RTCCafeClient,
   RTCCafeError,
   RTCCafeSignallingClient,
+  type ConnectionReport,
   type RTCCafeErrorCode,
   type SignallerState,
   type TrackDefinition,
@@ -37,6 +38,8 @@ client.joinRoom(5) satisfies null;
 client.joinRoom('five') satisfies null;
 // @ts-expect-error A room is a number or a text.
 client.joinRoom(null);
+client.leaveRoom(5) satisfies null;
+client.leaveRoom('five') satisfies null;
 client.sendMessage({ text: 'hello' });
 client.sendMessage({ text: 'hello' }, 'sid');
 client.sendMessage({ text: 'hello' }, ['one', 'two']);
@@ -71,6 +74,18 @@ client.removePeerTrack('sid', 'id') satisfies string | null;
 client.getStats('sid').then((stats) => [stats?.path === 'relayed', stats?.packetLoss.outgoing ?? 0]);
 // @ts-expect-error It may not be known yet.
 client.getStats('sid').then(({ path }) => path);
+client.getConnectionReport('sid').then((report) => {
+  report satisfies ConnectionReport;
+  [report.phase === 'recovering', report.route === 'peer', report.selectedPair?.local.type === 'relay'];
+  report.phases[0]!.milliseconds satisfies number;
+  report.candidatePairs[0]!.state satisfies string;
+  report.iceServerFailures[0]!.errorCode satisfies number;
+  // @ts-expect-error There may be no path.
+  report.selectedPair.remote;
+  // @ts-expect-error There is no such phase.
+  report.phase === 'closed';
+});
+client.on('messageUndelivered', (sid: string, { text }, mayHaveArrived: boolean) => [sid, text, mayHaveArrived]);
 client.addTrack(track, null, { maxBitrate: null, codec: null });
 client.on('reassignPeerSid', async (oldSid: string, sid: string) => [oldSid, sid]);
 client.on('error', (error) => {

@@ -1,0 +1,41 @@
+// Bundles and minifies: esbuild puts together, and the minifier of Vite's bundler makes it small.
+
+import { fileURLToPath } from 'node:url';
+import { build } from 'esbuild';
+import { minify } from 'rolldown/utils';
+import { trimmedSocketIo } from './socket-io.mjs';
+
+const TARGET = 'es2022';
+
+const common = {
+  absWorkingDir: fileURLToPath(new URL('..', import.meta.url)),
+  bundle: true,
+  target: TARGET,
+  platform: 'browser',
+  sourcemap: 'external',
+  sourcesContent: false,
+  legalComments: 'none',
+  outfile: 'dist/bundle.js',
+  write: false,
+  metafile: true,
+  // The names that Socket.IO has for itself alone, some of them in quotes; `_placeholder` goes over the wire.
+  mangleProps: /^_[a-z]/,
+  mangleQuoted: true,
+  reserveProps: /^_placeholder$/,
+  logLevel: 'warning',
+};
+
+/** The code, its source map, and the files it is made of. */
+export async function bundle({ plugins = [], ...options }) {
+  const built = await build({ ...common, ...options, plugins: [...plugins, trimmedSocketIo] });
+  const [map, code] = built.outputFiles.map(({ text }) => text);
+  const module = options.format === 'esm';
+  const settings = { module, compress: { target: TARGET }, mangle: { toplevel: module } };
+  const small = await minify('bundle.js', code, { ...settings, sourcemap: true, inputMap: JSON.parse(map) });
+  if (small.errors.length) throw new Error(small.errors.map(({ message }) => message).join('\n'));
+  // The minifier puts all texts in backticks; bundlers look for the addresses of files in quotes.
+  const quoted = small.code.replace(/new URL\(`([^`$\\"]*)`/g, 'new URL("$1"');
+  return { code: quoted, map: small.map, inputs: Object.values(built.metafile.outputs).flatMap(inputsOf) };
+}
+
+const inputsOf = ({ inputs }) => Object.keys(inputs);
