@@ -58,6 +58,8 @@ pub struct Builder {
     /// Which addresses the machine has.
     #[cfg(test)]
     pub(crate) interfaces: Option<crate::net::InterfaceSource>,
+    #[cfg(test)]
+    pub(crate) cut: Option<crate::net::Cut>,
 }
 
 impl std::fmt::Debug for Builder {
@@ -82,6 +84,8 @@ impl Builder {
             loopback: None,
             #[cfg(test)]
             interfaces: None,
+            #[cfg(test)]
+            cut: None,
         }
     }
 
@@ -100,6 +104,13 @@ impl Builder {
     /// How long the client waits for what.
     pub fn timing(mut self, timing: Timing) -> Self {
         self.config.timing = timing;
+        self
+    }
+
+    /// Whether handshakes may go over peers that both sides are connected to, and this client passes on those of others (the
+    /// README's `enableWebRTCHandshake`). Default: yes.
+    pub fn handshake_over_peers(mut self, enabled: bool) -> Self {
+        self.config.handshake_over_peers = enabled;
         self
     }
 
@@ -178,8 +189,8 @@ impl Builder {
         let config = EndpointConfig::new(tls.clone());
         #[cfg(test)]
         let config = match self.interfaces {
-            Some(interfaces) => EndpointConfig { interfaces, ..config },
-            None => config,
+            Some(interfaces) => EndpointConfig { interfaces, cut: self.cut, ..config },
+            None => EndpointConfig { cut: self.cut, ..config },
         };
         let endpoint = Endpoint::bind(EndpointConfig {
             loopback: self.loopback.unwrap_or_else(|| is_loopback(url.host())),

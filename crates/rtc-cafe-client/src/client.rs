@@ -7,13 +7,14 @@ use std::{
 
 use rtc_cafe_core::{ApiVersion, JoinError, PermanentId, Recipients, RoomId, Sid, SignallerState, TrackId, TrackKind};
 use serde::Serialize;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::{
     builder::{Builder, RtcConfig},
     driver::Input,
     error::{AddTrackError, JoinRoomError, ReplaceTrackError, RequestTrackError, SendMessageError},
     event::{Message, TrackDefinition},
+    report::ConnectionReport,
     shared::{Local, Shared},
     track::{Feed, Player, RemoteTrack, TrackSource},
 };
@@ -110,6 +111,17 @@ impl Client {
             Some(_) => Err(JoinError::Closed.into()),
             None => Ok(state.core.join_room(now, room)?),
         })
+    }
+
+    /// Leaves a room. Peers who share no other room with this client are disconnected from, with a
+    /// [`DisconnectFromPeer`](crate::Event::DisconnectFromPeer) for each. Returns whether it was joined.
+    pub fn leave_room<R: TryInto<RoomId>>(&self, room: R) -> bool {
+        // What names no room was never joined.
+        let Ok(room) = room.try_into() else { return false };
+        let left = self.handle.shared.with(|state, now| state.core.leave_room(now, &room));
+        // Whoever waits for room in the queue of a peer that is gone need not wait.
+        self.handle.shared.room.notify_waiters();
+        left
     }
 
     /// Sends a message to every connected peer. Waits while a peer takes messages slower than they are sent, and then
@@ -334,6 +346,16 @@ impl Client {
     /// The peers that are known to be there, connected or not.
     pub fn discovered_peers(&self) -> Vec<Sid> {
         self.handle.shared.lock().core.discovered_peers().cloned().collect()
+    }
+
+    /// How the connection to a peer is doing: how far it got and how long each step took, which ways were tried, and which
+    /// is in use. `None` for a peer that is not discovered, and for a client that is closed.
+    ///
+    /// It may be asked at any time, and is meant for whoever wants to know why a peer cannot be reached. Cancel safe.
+    pub async fn connection_report(&self, sid: &Sid) -> Option<ConnectionReport> {
+        let (answer, report) = oneshot::channel();
+        self.handle.input.send(Input::Report(sid.clone(), answer)).await.ok()?;
+        report.await.ok()?
     }
 
     /// The configuration of the peer connections: what was given, or else what the server says.

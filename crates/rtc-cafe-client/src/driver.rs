@@ -8,25 +8,32 @@ use std::{
 };
 
 use futures_util::FutureExt;
-use rtc_cafe_core::{Command, ConnectionEvent, ConnectionId, Limits, Output, SignallerState, Source, TrackId};
-use tokio::{sync::mpsc, time::sleep_until};
+use rtc_cafe_core::{Command, ConnectionEvent, ConnectionId, Limits, Output, Sid, SignallerState, Source, TrackId};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::sleep_until,
+};
 
 use crate::{
     event::{ErrorCode, Event, EventSink},
     media::RtpPacket,
     net::{Endpoint, EndpointEvent, IceServer},
+    report::ConnectionReport,
     rtc::{self, Connection, Settings},
     shared::Shared,
     signalling::{SendSignalError, Signalling, SignallingEvent},
     track::RemoteTrack,
 };
 
+mod clock;
 mod found;
+mod reporting;
 mod telling;
 #[cfg(test)]
 mod tests;
 mod tracks;
 
+use clock::Clock;
 use found::Found;
 use telling::code;
 use tracks::Outgoing;
@@ -37,9 +44,8 @@ const INPUTS: usize = 4096;
 const LINGER: Duration = Duration::from_secs(5);
 /// How long closed connections may take to say goodbye.
 const GOODBYE: Duration = Duration::from_secs(2);
-/// How long after a change of addresses ICE is restarted. Connections whose address is gone find a path over the new ones
-/// without that; with new credentials on their way over the dead path they would not.
-const RESTART_AFTER: Duration = Duration::from_secs(10);
+/// How long after a change of addresses ICE is restarted: until then, others may come or go.
+const RESTART_AFTER: Duration = Duration::from_secs(1);
 /// Addresses of a connection that are remembered.
 const MAX_ROUTES: usize = 64;
 /// Datagrams that are handled before the core is asked again.
@@ -56,6 +62,8 @@ pub(crate) enum Input {
     RequestKeyframe(Source),
     /// Something went wrong with a track's file.
     MediaFailed(String),
+    /// Somebody asks how the connection to a peer is doing.
+    Report(Sid, oneshot::Sender<Option<ConnectionReport>>),
 }
 
 pub(crate) fn input() -> (mpsc::Sender<Input>, mpsc::Receiver<Input>) {
@@ -79,10 +87,11 @@ pub(crate) struct Driver {
     routes: HashMap<(SocketAddr, SocketAddr), ConnectionId>,
     /// Connections with something to poll.
     dirty: BTreeSet<ConnectionId>,
-    /// A data channel has taken something, or a peer is gone.
+    /// A peer may have confirmed messages, or is gone.
     room_made: bool,
     /// When connections are to look for better paths, because addresses have come or gone.
     restart_at: Option<Instant>,
+    clock: Clock,
     outgoing: Outgoing,
 }
 
@@ -111,6 +120,7 @@ impl Driver {
             dirty: BTreeSet::new(),
             room_made: false,
             restart_at: None,
+            clock: Clock::new(),
             outgoing: Outgoing::default(),
         }
     }
@@ -146,14 +156,13 @@ impl Driver {
         let connections = self.connections.values().map(Connection::timeout);
         let leaving = self.leaving.iter().map(Connection::timeout);
         let own = self.outgoing.catch_up.into_iter().chain(self.restart_at);
-        let first = connections.chain(leaving).chain(core).chain(own).min();
-        // Nothing to do is nothing to do for long.
-        first.unwrap_or_else(|| Instant::now() + Duration::from_secs(3600))
+        connections.chain(leaving).chain(core).chain(own).fold(self.clock.deadline(), Instant::min)
     }
 
     fn handle_timeout(&mut self) {
         let now = Instant::now();
         self.catch_up(now);
+        self.look_at_clock(now);
         if self.restart_at.take_if(|at| *at <= now).is_some() {
             self.shared.with(|state, time| state.core.handle_network_change(time));
         }
@@ -254,6 +263,7 @@ impl Driver {
 
     fn handle_signalling(&mut self, event: SignallingEvent) {
         match event {
+            SignallingEvent::Opened => self.shared.with(|shared, now| shared.core.handle_signaller_opened(now)),
             SignallingEvent::State(state) => {
                 self.shared.with(|shared, now| {
                     shared.api_version = self.signalling.session().api_version();
@@ -298,6 +308,10 @@ impl Driver {
                     found.request_keyframe(&mid, now);
                     self.dirty.insert(connection);
                 }
+            }
+            Input::Report(sid, answer) => {
+                // Who has gone does not want to know.
+                let _ = answer.send(self.report(&sid, now));
             }
             Input::MediaFailed(message) => {
                 self.events.push(Event::Error { code: ErrorCode::Media, message, sid: None });
@@ -359,6 +373,7 @@ impl Driver {
             }
             Output::Connection(id, command) => self.command(id, command),
             Output::IceServers(json) => self.use_ice_servers(&json),
+            Output::CheckSignaller => self.signalling.check(),
             Output::Event(event) => self.tell(event),
         }
     }
@@ -404,6 +419,7 @@ impl Driver {
 
     fn poll_connection(&mut self, id: ConnectionId) {
         let Some(connection) = self.connections.get_mut(&id) else { return };
+        connection.write_frames(Instant::now());
         let mut ready = Vec::new();
         while let Some(output) = connection.poll() {
             match output {
@@ -411,7 +427,7 @@ impl Driver {
                     self.endpoint.send(transmit.source, transmit.destination, &transmit.contents);
                 }
                 rtc::Output::Event(event) => {
-                    self.room_made |= matches!(event, ConnectionEvent::ChannelBuffered(_));
+                    self.room_made |= matches!(event, ConnectionEvent::ChannelMessage(_));
                     let mut state = self.shared.lock();
                     let now = state.time(Instant::now());
                     state.core.handle_connection(now, id, event);
@@ -437,6 +453,7 @@ impl Driver {
 
     fn poll_leaving(&mut self) {
         for connection in &mut self.leaving {
+            connection.write_frames(Instant::now());
             while let Some(output) = connection.poll() {
                 if let rtc::Output::Transmit(transmit) = output {
                     self.endpoint.send(transmit.source, transmit.destination, &transmit.contents);
@@ -449,7 +466,7 @@ impl Driver {
     /// Whether peers have all that was sent to them.
     fn is_flushed(&mut self) -> bool {
         let waits = self.shared.lock().core.waiting_bytes() > 0;
-        !waits && self.connections.values_mut().all(|connection| connection.buffered() == 0)
+        !waits && self.connections.values_mut().all(Connection::is_flushed)
     }
 
     /// Closes every connection, tells the server, and waits a moment for it.

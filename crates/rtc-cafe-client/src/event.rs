@@ -27,6 +27,16 @@ pub enum Event {
         /// What it sent.
         message: Message,
     },
+    /// A message that was sent to a connected peer was not delivered: the peer is gone. Messages of which this is not told
+    /// were delivered, or still will be.
+    MessageUndelivered {
+        /// The peer.
+        sid: Sid,
+        /// What was sent.
+        message: Message,
+        /// Whether the peer may have got it all the same; it is gone, so that nobody can tell.
+        may_have_arrived: bool,
+    },
     /// Messages to and from this peer flow from now on.
     ConnectToPeer {
         /// The peer.
@@ -109,8 +119,6 @@ pub enum ErrorCode {
     Protocol,
     /// A connection to a peer could not be made; it is tried again while the peer is there.
     ConnectFailed,
-    /// Messages to a peer were lost with its connection.
-    Undelivered,
     /// A STUN or TURN server does not answer, or refuses.
     IceServerFailed,
     /// The application reads its events too slowly: some were dropped.
@@ -128,7 +136,6 @@ impl ErrorCode {
             Self::SignalRefused => "SIGNAL_REFUSED",
             Self::Protocol => "PROTOCOL",
             Self::ConnectFailed => "CONNECT_FAILED",
-            Self::Undelivered => "UNDELIVERED",
             Self::IceServerFailed => "ICE_SERVER_FAILED",
             Self::EventsLost => "EVENTS_LOST",
             Self::Media => "MEDIA",
@@ -141,7 +148,6 @@ impl From<rtc_cafe_core::ErrorCode> for ErrorCode {
         match code {
             rtc_cafe_core::ErrorCode::Signal => Self::SignalRefused,
             rtc_cafe_core::ErrorCode::ConnectFailed => Self::ConnectFailed,
-            rtc_cafe_core::ErrorCode::Undelivered => Self::Undelivered,
             // The enum may grow.
             _ => Self::Protocol,
         }
@@ -287,7 +293,7 @@ impl Stream for Events {
 /// What counts of an event; the others are small.
 fn size(event: &Event) -> usize {
     match event {
-        Event::Message { message, .. } => message.0.len(),
+        Event::Message { message, .. } | Event::MessageUndelivered { message, .. } => message.0.len(),
         Event::PeerTrackDefined { definition, .. } | Event::PeerTrackDefinitionRemoved { definition, .. } => {
             definition.description.0.len()
         }

@@ -30,11 +30,13 @@ extern crate self as rtc_cafe_client;
 
 mod builder;
 mod client;
+pub mod diagnose;
 mod driver;
 mod error;
 mod event;
 pub mod media;
 mod net;
+mod report;
 mod rtc;
 mod shared;
 mod signalling;
@@ -47,6 +49,7 @@ pub use error::{AddTrackError, ConnectError, JoinRoomError, ReplaceTrackError, S
 pub use event::{ErrorCode, Event, Events, Message, TrackDefinition};
 pub use media::{Codec, Frame, MediaReader, ReadError, RecordError, RtpPacket};
 pub use net::{BindError, IceServer};
+pub use report::{CandidateEnd, CandidateKind, CandidatePair, ConnectionReport, FailedServer, PairState, Phase, Route};
 pub use rtc_cafe_core::{
     AddTrackError as AddTrackRefusal, ApiVersion, JoinError, Limits, PermanentId, Recipients, RequestTrackError,
     RoomId, Sid, SignallerState, Timing, TrackId, TrackKind,

@@ -22,7 +22,13 @@ mod udp;
 mod tests;
 
 pub use endpoint::BindError;
-pub(crate) use endpoint::{Endpoint, EndpointConfig, EndpointEvent};
+pub(crate) use endpoint::{Endpoint, EndpointConfig, EndpointEvent, Mapping};
 pub use ice_server::IceServer;
+pub(crate) use ice_server::{Entry, Kind, kinds};
 #[cfg(test)]
 pub(crate) use interfaces::InterfaceSource;
+pub(crate) use interfaces::usable;
+
+/// Whether nothing gets through to and from an address, for tests.
+#[cfg(test)]
+pub(crate) type Cut = std::sync::Arc<dyn Fn(std::net::IpAddr) -> bool + Send + Sync>;

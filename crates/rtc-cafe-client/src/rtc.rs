@@ -6,44 +6,43 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rtc_cafe_core::{
-    Command, ConnectionEvent, ConnectionState, TrackId,
-    wire::{
-        limits::MAX_TRACKS,
-        peer::{CHANNEL_ID, CHANNEL_LABEL},
-    },
-};
+use rtc_cafe_core::{Command, ConnectionEvent, ConnectionState, TrackId};
 use str0m::{
-    Candidate, IceConnectionState, Input, Output as RtcOutput, Rtc, RtcError,
-    change::{SdpAnswer, SdpOffer, SdpPendingOffer},
-    channel::{ChannelConfig, ChannelId},
+    Candidate, Input, Output as RtcOutput, Rtc, RtcError,
+    change::SdpPendingOffer,
+    channel::ChannelId,
     media::Mid,
     net::{Protocol, Receive, Transmit},
     rtp::Ssrc,
 };
 
-use crate::media::{Codec, RtpPacket};
+use crate::{
+    media::{Codec, RtpPacket},
+    report::CandidatePair,
+};
 
 mod candidate;
 #[cfg(test)]
 mod conformance;
 mod early;
 mod moved;
+mod negotiating;
+mod outbox;
+mod paths;
 mod sending;
 mod settings;
+mod vitals;
 
 use early::Early;
 use moved::Moved;
+use outbox::Outbox;
+use paths::Paths;
 use sending::{Outgoing, Sending};
 pub(crate) use settings::{Settings, certificate};
+use vitals::Vitals;
 
-/// How long a connection may be without a path before it has failed. That there is none takes str0m some 20 s to find
-/// out, so this is near the 30 s after which consent has expired (RFC 7675 section 5.1).
-const DISCONNECTED: Duration = Duration::from_secs(8);
-/// The same where an address of ours has gone, so that waiting for the path is of little use.
-const ADDRESS_LOST: Duration = Duration::from_secs(2);
-/// The data channel, and the tracks that either side may have, now or before.
-const MAX_M_LINES: usize = 1 + 4 * MAX_TRACKS;
+/// How long the last words may take to a peer that is still there, before the connection ends without them.
+const LAST_WORDS: Duration = Duration::from_millis(1500);
 /// Sources of packets that are remembered.
 const MAX_SSRCS: usize = 256;
 /// Events that may come of one step before the peer is taken to be hostile.
@@ -77,22 +76,25 @@ pub(crate) struct Connection {
     channel_up: bool,
     open: bool,
     pending: Option<SdpPendingOffer>,
+    /// Whether the next offer restarts ICE, and whether the one that is pending does.
     restart: bool,
+    restarting: bool,
     sending: Sending,
     /// By whose SSRC which m-line and codec come in.
     incoming: BTreeMap<Ssrc, Mid>,
-    /// What the data channel did not take, in order.
-    waiting: VecDeque<String>,
+    outbox: Outbox,
     outputs: VecDeque<Output>,
     early: Early,
     moved: Moved,
+    vitals: Vitals,
+    paths: Paths,
     timeout: Instant,
-    /// When it has failed, if there is no path until then.
-    fails_at: Option<Instant>,
+    /// When it closes, although the peer has not confirmed all.
+    closes_at: Option<Instant>,
+    /// The peer was told that it ends.
+    closing: bool,
     /// From which address the last datagram went out.
     source: Option<SocketAddr>,
-    /// Whether that address is gone.
-    address_lost: bool,
 }
 
 impl Connection {
@@ -107,26 +109,29 @@ impl Connection {
             open: false,
             pending: None,
             restart: false,
+            restarting: false,
             sending: Sending::default(),
             incoming: BTreeMap::new(),
-            waiting: VecDeque::new(),
+            outbox: Outbox::default(),
             outputs: VecDeque::new(),
             early: Early::default(),
             moved: Moved::default(),
+            vitals: Vitals::new(now),
+            paths: Paths::default(),
             timeout: now,
-            fails_at: None,
+            closes_at: None,
+            closing: false,
             source: None,
-            address_lost: false,
         };
         connection.drain(now);
         connection
     }
 
-    /// Carries out a command. [`Command::Open`] is [`Connection::new`], and tracks are added by
-    /// [`Connection::add_track`].
+    /// Carries out a command. [`Command::Open`] is [`Connection::new`], tracks are added by [`Connection::add_track`], and
+    /// frames wait for [`Connection::write_frames`].
     pub(crate) fn execute(&mut self, command: Command, now: Instant) {
         let done = match command {
-            Command::CreateOffer => self.create_offer(),
+            Command::CreateOffer => self.create_offer(now),
             Command::AcceptOffer(sdp) => self.accept_offer(&sdp, now),
             Command::AcceptAnswer(sdp) => self.accept_answer(&sdp),
             Command::AddCandidate(candidate) => {
@@ -144,8 +149,8 @@ impl Connection {
                 self.restart = true;
                 Ok(())
             }
-            Command::Send(frame) => self.send(frame),
-            Command::Close => self.rtc.close(),
+            Command::Send(frame) => return self.outbox.push(frame),
+            Command::Close => self.close(now),
             Command::Open | Command::AddTrack(_) => Ok(()),
         };
         if let Err(error) = done {
@@ -173,8 +178,7 @@ impl Connection {
     pub(crate) fn remove_candidate(&mut self, candidate: &Candidate, now: Instant) {
         self.candidates.retain(|other| other != candidate);
         if self.source.is_some_and(|source| [candidate.addr(), candidate.local()].contains(&source)) {
-            self.address_lost = true;
-            self.fails_at = self.fails_at.map(|at| at.min(now + ADDRESS_LOST));
+            self.vitals.lose_address();
         }
         self.rtc.direct_api().invalidate_candidate(candidate);
         self.drain(now);
@@ -187,6 +191,9 @@ impl Connection {
 
     /// A datagram for this connection has come: from where, what, and the same as str0m takes it.
     pub(crate) fn handle_datagram(&mut self, remote: SocketAddr, data: &[u8], input: Input<'_>, now: Instant) {
+        if let Input::Receive(_, receive) = &input {
+            self.paths.received(receive.destination, remote, data, now);
+        }
         if let Some(gone) = self.moved.received(remote, data, now) {
             tracing::info!(address = %gone.addr(), "the peer sends from elsewhere; this address of it is given up");
             self.rtc.direct_api().invalidate_candidate(&gone);
@@ -197,6 +204,8 @@ impl Connection {
             tracing::debug!(%error, "a datagram was not taken");
         }
         self.drain(now);
+        let state = self.vitals.hear(now);
+        self.report_state(state);
     }
 
     /// Keeps a datagram that is for this connection and not accepted yet: see [`Early`].
@@ -214,15 +223,16 @@ impl Connection {
             }
             self.drain(now);
         }
-        if self.fails_at.is_some_and(|at| now >= at) {
-            self.fails_at = None;
-            self.report(ConnectionEvent::StateChanged(ConnectionState::Failed));
+        let state = self.vitals.handle_timeout(now);
+        self.report_state(state);
+        if self.closes_at.is_some_and(|at| now >= at) {
+            self.drain(now);
         }
     }
 
     /// When to call [`Connection::handle_timeout`].
     pub(crate) fn timeout(&self) -> Instant {
-        self.fails_at.map_or(self.timeout, |at| self.timeout.min(at))
+        self.vitals.deadline().into_iter().chain(self.closes_at).fold(self.timeout, Instant::min)
     }
 
     /// What to do next; to be called until it returns `None`.
@@ -230,11 +240,28 @@ impl Connection {
         self.outputs.pop_front()
     }
 
-    /// Bytes of frames that the peer has not acknowledged yet.
-    pub(crate) fn buffered(&mut self) -> usize {
-        let waiting: usize = self.waiting.iter().map(String::len).sum();
+    /// Gives the data channel the frames that wait, as far as it takes them; to be called before [`Connection::poll`].
+    pub(crate) fn write_frames(&mut self, now: Instant) {
+        let Some(mut channel) = self.channel.filter(|_| self.open).and_then(|id| self.rtc.channel(id)) else { return };
+        match self.outbox.write(&mut channel) {
+            Ok(false) => {}
+            Ok(true) => self.drain(now),
+            Err(error) => self.fail(&error),
+        }
+        if let Some(bytes) = self.outbox.news(self.settings.low_water) {
+            self.report(ConnectionEvent::ChannelBuffered(bytes));
+        }
+    }
+
+    /// Whether the peer has acknowledged all frames, or there is no channel for them.
+    pub(crate) fn is_flushed(&mut self) -> bool {
         let channel = self.channel.filter(|_| self.open).and_then(|id| self.rtc.channel(id));
-        channel.map_or(0, |mut channel| channel.buffered_amount()) + waiting
+        self.outbox.is_empty() && channel.is_none_or(|mut channel| channel.buffered_amount() == 0)
+    }
+
+    /// The pairs of addresses that were tried, the one in use first.
+    pub(crate) fn pairs(&self, now: Instant) -> Vec<CandidatePair> {
+        self.paths.report(&self.candidates, self.moved.remote(), now)
     }
 
     /// Whether there is still something to send after [`Command::Close`].
@@ -269,82 +296,38 @@ impl Connection {
         }
     }
 
-    fn create_offer(&mut self) -> Result<(), RtcError> {
-        let mut changes = self.rtc.sdp_api();
-        if self.channel.is_none() {
-            self.channel = Some(changes.add_channel_with_config(channel_config()));
-        }
-        if std::mem::take(&mut self.restart) {
-            changes.ice_restart(true);
-        }
-        self.sending.offer(&mut changes);
-        if !changes.has_changes() {
-            // What was to change has been taken back, but an offer was promised; this one changes nothing else.
-            changes.ice_restart(true);
-        }
-        let Some((offer, pending)) = changes.apply() else {
-            return Err(RtcError::RemoteSdp("there is nothing to offer".into()));
-        };
-        self.pending = Some(pending);
-        let mids = self.sending.mids();
-        self.report(ConnectionEvent::OfferCreated { sdp: offer.to_sdp_string(), mids });
-        Ok(())
-    }
-
-    fn accept_offer(&mut self, sdp: &str, now: Instant) -> Result<(), RtcError> {
-        let offer = parse(sdp, SdpOffer::from_sdp_string)?;
-        candidate::of(sdp).for_each(|candidate| self.moved.learn(candidate));
-        // Whatever was offered ourselves is taken back. A first offer has reserved the channel, which nothing but
-        // beginning anew sets free; nobody has seen anything of the connection yet.
-        if self.pending.take().is_some() && !self.open {
-            self.rtc = self.settings.rtc(&self.candidates, now);
-            self.channel = None;
-            self.channel_up = false;
-        }
-        let answer = self.rtc.sdp_api().accept_offer(offer)?;
-        if self.channel.is_none() {
-            let mut changes = self.rtc.sdp_api();
-            self.channel = Some(changes.add_channel_with_config(channel_config()));
-            // The offer has the m-line, so there is nothing to offer in return.
-            changes.apply();
-        }
-        self.report(ConnectionEvent::AnswerCreated(answer.to_sdp_string()));
-        Ok(())
-    }
-
-    fn accept_answer(&mut self, sdp: &str) -> Result<(), RtcError> {
-        let answer = parse(sdp, SdpAnswer::from_sdp_string)?;
-        candidate::of(sdp).for_each(|candidate| self.moved.learn(candidate));
-        if let Some(pending) = self.pending.take() {
-            self.rtc.sdp_api().accept_answer(pending, answer)?;
-            self.outputs.extend(self.sending.settle().into_iter().map(Output::Ready));
-        }
-        Ok(())
-    }
-
-    fn send(&mut self, frame: String) -> Result<(), RtcError> {
-        self.waiting.push_back(frame);
-        self.write_frames()
-    }
-
-    fn write_frames(&mut self) -> Result<(), RtcError> {
-        let Some(mut channel) = self.channel.filter(|_| self.open).and_then(|id| self.rtc.channel(id)) else {
+    /// Ends the connection, as soon as the peer has what was sent to it if it is still there.
+    fn close(&mut self, now: Instant) -> Result<(), RtcError> {
+        self.write_frames(now);
+        if self.vitals.is_well() && !self.is_flushed() {
+            self.closes_at = Some(now + LAST_WORDS);
             return Ok(());
-        };
-        while let Some(frame) = self.waiting.front() {
-            if !channel.write(false, frame.as_bytes())? {
-                break;
-            }
-            self.waiting.pop_front();
         }
-        let buffered = self.buffered();
-        self.report(ConnectionEvent::ChannelBuffered(buffered));
-        Ok(())
+        self.open = false;
+        self.closing = true;
+        self.rtc.close()
+    }
+
+    fn close_when_due(&mut self, now: Instant) {
+        let Some(at) = self.closes_at else { return };
+        if now >= at || self.is_flushed() {
+            self.closes_at = None;
+            self.open = false;
+            // It is of no interest any more what is wrong with it.
+            let _ = self.rtc.close();
+            self.closing = true;
+            self.drain_rtc(now);
+        }
     }
 
     /// Takes out of str0m all that it has, as it demands after every change.
     fn drain(&mut self, now: Instant) {
         self.drain_rtc(now);
+        self.close_when_due(now);
+        if self.closing {
+            // All is said; DTLS 1.3 would wait for an answer.
+            self.rtc.disconnect();
+        }
         while let Some((local, remote, data)) = self.early.take(&self.rtc, now) {
             if let Some(input) = input(local, remote, &data, now)
                 && let Err(error) = self.rtc.handle_input(input)
@@ -365,6 +348,7 @@ impl Connection {
                 Ok(RtcOutput::Transmit(transmit)) => {
                     self.source = Some(transmit.source);
                     self.moved.sent(&transmit);
+                    self.paths.sent(&transmit, now);
                     self.outputs.push_back(Output::Transmit(transmit));
                 }
                 Ok(RtcOutput::Event(event)) => self.handle_event(event, now),
@@ -381,10 +365,14 @@ impl Connection {
             str0m::Event::Connected => {
                 self.connected = true;
                 self.early = Early::default();
-                self.report(ConnectionEvent::StateChanged(ConnectionState::Connected));
+                let state = self.vitals.connect(now);
+                self.report_state(Some(state));
                 self.open_channel();
             }
-            str0m::Event::IceConnectionStateChange(state) => self.handle_ice_state(state, now),
+            str0m::Event::IceConnectionStateChange(state) => {
+                let state = self.vitals.handle_ice(state, now);
+                self.report_state(state);
+            }
             str0m::Event::ChannelOpen(id, _) if self.channel == Some(id) => {
                 self.channel_up = true;
                 self.open_channel();
@@ -393,11 +381,6 @@ impl Connection {
                 // Frames are text; the core says what it thinks of an empty one.
                 let text = if data.binary { None } else { String::from_utf8(data.data).ok() };
                 self.report(ConnectionEvent::ChannelMessage(text.unwrap_or_default()));
-            }
-            str0m::Event::ChannelBufferedAmountLow(id) if self.channel == Some(id) => {
-                if let Err(error) = self.write_frames() {
-                    self.fail(&error);
-                }
             }
             str0m::Event::ChannelClose(id) if self.channel == Some(id) => self.report(ConnectionEvent::ChannelClosed),
             str0m::Event::Closed => self.report(ConnectionEvent::ChannelClosed),
@@ -422,32 +405,13 @@ impl Connection {
             return;
         }
         self.open = true;
-        if let Some(mut channel) = self.channel.and_then(|id| self.rtc.channel(id)) {
-            channel.set_buffered_amount_low_threshold(self.settings.low_water);
-        }
         self.report(ConnectionEvent::ChannelOpen);
     }
 
-    fn handle_ice_state(&mut self, state: IceConnectionState, now: Instant) {
-        let state = match state {
-            IceConnectionState::New => return,
-            IceConnectionState::Checking => ConnectionState::Connecting,
-            IceConnectionState::Connected | IceConnectionState::Completed => {
-                self.fails_at = None;
-                self.address_lost = false;
-                // The first time DTLS is still to come, which is told by another event.
-                if !self.open {
-                    return;
-                }
-                ConnectionState::Connected
-            }
-            IceConnectionState::Disconnected => {
-                let patience = if self.address_lost { ADDRESS_LOST } else { DISCONNECTED };
-                self.fails_at.get_or_insert(now + patience);
-                ConnectionState::Disconnected
-            }
-        };
-        self.report(ConnectionEvent::StateChanged(state));
+    fn report_state(&mut self, state: Option<ConnectionState>) {
+        if let Some(state) = state {
+            self.report(ConnectionEvent::StateChanged(state));
+        }
     }
 
     fn report_track(&mut self, mid: Mid) {
@@ -492,17 +456,4 @@ impl Connection {
 /// The input that a datagram is, unless it is none of WebRTC's.
 pub(crate) fn input(local: SocketAddr, remote: SocketAddr, data: &[u8], now: Instant) -> Option<Input<'_>> {
     Some(Input::Receive(now, Receive::new(Protocol::Udp, remote, local, data).ok()?))
-}
-
-fn channel_config() -> ChannelConfig {
-    ChannelConfig { label: CHANNEL_LABEL.to_owned(), negotiated: Some(CHANNEL_ID), ..ChannelConfig::default() }
-}
-
-/// Reads a description, leaving out candidates that have no address of ours to read.
-fn parse<T, E: ToString>(sdp: &str, parse: impl FnOnce(&str) -> Result<T, E>) -> Result<T, RtcError> {
-    // An m-line costs time and stays, so there are only so many.
-    if sdp.lines().filter(|line| line.starts_with("m=")).count() > MAX_M_LINES {
-        return Err(RtcError::RemoteSdp(format!("more than {MAX_M_LINES} m-lines")));
-    }
-    parse(&candidate::strip(sdp)).map_err(|error| RtcError::RemoteSdp(error.to_string()))
 }

@@ -10,6 +10,7 @@ mod backoff;
 mod config;
 mod connection;
 mod dial;
+pub(crate) mod http;
 mod problem;
 mod receive;
 mod url;
@@ -48,12 +49,16 @@ pub(crate) use self::{
     url::ServerUrl,
 };
 
+/// An attempt to connect that has taken no longer is not begun anew.
+const YOUNG: Duration = Duration::from_secs(1);
 /// How long saying goodbye may take.
 const GOODBYE: Duration = Duration::from_secs(1);
 
 /// What the owner of a [`Signalling`] is told.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum SignallingEvent {
+    /// A new connection is there and takes signals, though it is not in the namespace yet.
+    Opened,
     /// The state changed.
     State(SignallerState),
     /// The server says something. After [`SignallerState::Connected`] the first is `sid` as a rule.
@@ -121,9 +126,7 @@ impl Signalling {
     /// not gone out when the connection is lost is dropped.
     pub(crate) fn send(&mut self, signal: &ClientSignal) -> Result<(), SendSignalError> {
         match &mut self.link {
-            Link::Open(connection) if self.session.state() == SignallerState::Connected => {
-                connection.push(frame(&self.session, self.modifier.as_ref(), signal)?)
-            }
+            Link::Open(connection) => connection.push(frame(&self.session, self.modifier.as_ref(), signal)?),
             _ => Err(SendSignalError::NotConnected),
         }
     }
@@ -136,7 +139,7 @@ impl Signalling {
     }
 
     /// The network has changed: an attempt is made at once, anew if one is under way, and a connection that is there has
-    /// to show within 5 seconds that it is alive.
+    /// to show within 2 seconds that it is alive.
     pub(crate) fn retry_now(&mut self) {
         match &mut self.link {
             Link::Waiting(_) | Link::Dialling(..) => {
@@ -145,6 +148,15 @@ impl Signalling {
             }
             Link::Open(connection) => connection.doubt(),
             Link::Closed => {}
+        }
+    }
+
+    /// The way to the server may be dead, or there again: like [`Signalling::retry_now`], but an attempt that has only just
+    /// begun goes on, for there may be many reasons to look at about the same time.
+    pub(crate) fn check(&mut self) {
+        let young = |deadline: Instant| deadline.duration_since(Instant::now()) + YOUNG > self.connect_timeout;
+        if !matches!(&self.link, Link::Dialling(_, deadline) if young(*deadline)) {
+            self.retry_now();
         }
     }
 
@@ -252,6 +264,7 @@ impl Signalling {
         while let Some(output) = self.session.poll() {
             match output {
                 SessionOutput::StateChanged(state) => self.events.push_back(SignallingEvent::State(state)),
+                SessionOutput::Opened => self.events.push_back(SignallingEvent::Opened),
                 SessionOutput::Signal(signal) => {
                     let Link::Open(connection) = &mut self.link else { continue };
                     let sent = frame(&self.session, self.modifier.as_ref(), &signal).and_then(|f| connection.push(f));

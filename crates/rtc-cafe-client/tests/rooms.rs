@@ -5,7 +5,10 @@ mod common;
 use std::time::Duration;
 
 use common::{Peer, Server, table};
-use rtc_cafe_client::{Client, ErrorCode, Event, Limits, Recipients, SendMessageError, Sid, SignallerState};
+use rtc_cafe_client::{
+    CandidateKind, Client, ErrorCode, Event, IceServer, Limits, PairState, Phase, Recipients, RtcConfig,
+    SendMessageError, Sid, SignallerState,
+};
 use serde_json::{Value, json};
 
 /// JSON of every kind, and of lengths about every bound up to 256 KiB.
@@ -341,4 +344,79 @@ async fn a_changed_network_looks_for_another_path_and_loses_nothing() {
         assert_eq!(peers[1].message().await.1, "still there");
     }
     peers.iter().for_each(Peer::assert_clean);
+}
+
+#[tokio::test]
+async fn who_leaves_a_room_keeps_those_of_others() {
+    let server = Server::start().await;
+    let mut peers = table(&server, 3).await;
+    let [stays, leaves, also] = &mut peers[..] else { unreachable!() };
+    for peer in [&leaves, &also] {
+        peer.client.join_room("kitchen").unwrap();
+    }
+    let mut cook = Peer::in_room(&server, "kitchen");
+    cook.connected().await;
+    cook.connected().await;
+    leaves.connected().await;
+    also.connected().await;
+    let (sid, left) = (stays.client.sid().unwrap(), leaves.client.sid().unwrap());
+    leaves.client.send_message("a last word").await.unwrap();
+    assert!(leaves.client.leave_room("table"));
+    assert!(!leaves.client.leave_room("table") && !leaves.client.leave_room(7) && !leaves.client.leave_room(""));
+    assert_eq!(leaves.disconnected().await, sid);
+    assert_eq!(stays.message().await.1, "a last word");
+    assert_eq!(stays.disconnected().await, left);
+    assert_eq!(stays.client.connected_peers(), [also.client.sid().unwrap()]);
+    assert_eq!(leaves.client.rooms(), ["kitchen".try_into().unwrap()]);
+    leaves.client.send_message("who is still here").await.unwrap();
+    assert_eq!(also.message().await.1, "a last word");
+    assert_eq!(also.message().await.1, "who is still here");
+    // And whoever has left may come back.
+    leaves.client.join_room("table").unwrap();
+    assert_eq!(stays.connected().await, left);
+    assert!(also.seen.iter().all(|event| !matches!(event, Event::DisconnectFromPeer { .. })));
+}
+
+#[tokio::test]
+async fn a_report_tells_the_way_to_a_peer() {
+    let server = Server::start().await;
+    let peers = table(&server, 2).await;
+    let sid = peers[1].client.sid().unwrap();
+    let report = peers[0].client.connection_report(&sid).await.unwrap();
+    assert_eq!((report.phase, report.attempts, report.restarts), (Phase::Open, 1, 0));
+    assert_eq!(report.phases.last().map(|(phase, _)| *phase), Some(Phase::Open));
+    let selected = report.selected().unwrap();
+    assert_eq!((selected.state, selected.is_relayed(), report.protocol()), (PairState::Succeeded, false, Some("udp")));
+    assert_eq!(selected.local.kind, CandidateKind::Host);
+    assert!(selected.round_trip.is_some() && selected.local.address != selected.remote.address);
+    assert!(report.failed_servers.is_empty() && report.failure.is_none() && report.relay.is_none());
+    assert_eq!(peers[0].client.connection_report(&Sid::new("nobody").unwrap()).await, None);
+    peers[0].client.close().await;
+    assert_eq!(peers[0].client.connection_report(&sid).await, None);
+}
+
+#[tokio::test]
+async fn a_report_tells_why_there_is_no_way() {
+    let server = Server::start().await;
+    // Nobody listens there.
+    let dead = IceServer::new("turn:127.0.0.1:9?transport=tcp").with_credentials("user", "password");
+    let mut config = RtcConfig::new([dead]);
+    config.relay_only = true;
+    let mut walled = Peer::build(Client::builder(server.url()).rtc_config(config));
+    walled.client.join_room("table").unwrap();
+    let failed = |event: &Event| matches!(event, Event::Error { code: ErrorCode::IceServerFailed, .. }).then_some(());
+    walled.next("the failure of the server", failed).await;
+    let other = Peer::in_room(&server, "table");
+    let report = loop {
+        if let Some(sid) = other.client.sid()
+            && let Some(report) = walled.client.connection_report(&sid).await
+            && report.phase == Phase::Connecting
+        {
+            break report;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
+    assert_eq!((report.attempts, report.selected(), report.protocol()), (1, None, None));
+    let [server] = &report.failed_servers[..] else { panic!("{report:?}") };
+    assert!(server.url.starts_with("turn:127.0.0.1:9") && server.reason.contains("refused"), "{server:?}");
 }

@@ -21,6 +21,9 @@ impl Driver {
             }
             CoreEvent::ReassignPeerSid { old_sid, sid } => Event::ReassignPeerSid { old_sid, sid },
             CoreEvent::Message { sender, payload } => Event::Message { sender, message: Message::new(payload) },
+            CoreEvent::MessageUndelivered { sid, payload, may_have_arrived } => {
+                Event::MessageUndelivered { sid, message: Message::new(payload), may_have_arrived }
+            }
             CoreEvent::PeerTrackDefined { sid, id, definition } => {
                 Event::PeerTrackDefined { sid, definition: TrackDefinition::new(id, definition) }
             }

@@ -2,6 +2,7 @@
 
 #[path = "../../tests/common/mod.rs"]
 mod common;
+mod survival;
 
 use std::{
     net::{IpAddr, Ipv4Addr},

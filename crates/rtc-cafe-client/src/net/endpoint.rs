@@ -24,6 +24,10 @@ use super::{
     udp::HostSocket,
 };
 
+mod standing;
+
+pub(crate) use standing::Mapping;
+
 /// The largest datagram. The pages behind the buffer that no datagram touches are never there.
 const BUFFER_BYTES: usize = 64 * 1024;
 /// So many datagrams are handed out before servers, timers and other tasks get their turn.
@@ -44,6 +48,9 @@ pub(crate) struct EndpointConfig {
     pub(crate) tls: Option<Arc<ClientConfig>>,
     /// Which addresses there are; the place for a filter.
     pub(crate) interfaces: InterfaceSource,
+    /// To and from which addresses nothing gets through.
+    #[cfg(test)]
+    pub(crate) cut: Option<super::Cut>,
 }
 
 impl EndpointConfig {
@@ -56,6 +63,8 @@ impl EndpointConfig {
             receive_buffer: 2 * 1024 * 1024,
             tls,
             interfaces: Arc::new(interfaces::system),
+            #[cfg(test)]
+            cut: None,
         }
     }
 }
@@ -241,6 +250,9 @@ impl Endpoint {
     /// Sends a datagram from the base of a candidate. Never blocks: what the kernel does not take waits in a queue of
     /// 256 KiB for each socket, and what exceeds it is dropped, as is what comes from a candidate that is gone.
     pub(crate) fn send(&mut self, source: SocketAddr, destination: SocketAddr, data: &[u8]) {
+        if self.is_cut(destination) {
+            return;
+        }
         if let Some(socket) = self.sockets.iter_mut().find(|socket| socket.address() == source) {
             return socket.send(destination, data);
         }
@@ -300,7 +312,7 @@ impl Endpoint {
             // Bounded by what the kernel has: answers of servers are no datagrams for the driver.
             while let Some((len, remote)) = self.sockets[turn].try_recv(&mut self.datagram) {
                 let local = self.sockets[turn].address();
-                if !self.is_answer(local, remote, len) {
+                if !self.is_answer(local, remote, len) && !self.is_cut(remote) {
                     self.turn = turn + 1;
                     return Some(Found::Datagram { local, remote, len });
                 }
@@ -308,6 +320,17 @@ impl Endpoint {
             self.turn = turn + 1;
         }
         None
+    }
+
+    #[cfg(not(test))]
+    #[expect(clippy::unused_self, reason = "tests have it")]
+    const fn is_cut(&self, _: SocketAddr) -> bool {
+        false
+    }
+
+    #[cfg(test)]
+    fn is_cut(&self, remote: SocketAddr) -> bool {
+        self.config.cut.as_ref().is_some_and(|cut| cut(remote.ip()))
     }
 
     fn is_answer(&mut self, local: SocketAddr, remote: SocketAddr, len: usize) -> bool {

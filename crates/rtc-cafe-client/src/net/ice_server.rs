@@ -223,6 +223,37 @@ pub(super) fn listed(servers: &[IceServer]) -> Vec<Listed> {
     listed
 }
 
+/// What a URL is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Stun,
+    /// A TURN server, over what.
+    Turn(&'static str),
+}
+
+/// A URL as it is written in one form, what it is for, and a server of this URL only; or as it was given, and why it
+/// cannot be used.
+pub(crate) type Entry = Result<(String, Kind, IceServer), (String, String)>;
+
+/// Every URL of the servers once.
+pub(crate) fn kinds(servers: &[IceServer]) -> Vec<Entry> {
+    let kind = |listed: Listed| match listed {
+        Ok((url, Credentials { username, password })) => {
+            let kind = match url.service {
+                Service::Stun => Kind::Stun,
+                Service::Turn(Carrier::Udp) => Kind::Turn("udp"),
+                Service::Turn(Carrier::Tcp) => Kind::Turn("tcp"),
+                Service::Turn(Carrier::Tls) => Kind::Turn("tls"),
+            };
+            let server = IceServer::new(url.to_string());
+            let server = if kind == Kind::Stun { server } else { server.with_credentials(username, password) };
+            Ok((url.to_string(), kind, server))
+        }
+        Err((url, error)) => Err((url, error.to_string())),
+    };
+    listed(servers).into_iter().map(kind).collect()
+}
+
 fn usable(server: &IceServer, url: &str) -> Result<(ServerUrl, Credentials), UrlError> {
     let url = ServerUrl::parse(url)?;
     if url.service == Service::Stun {

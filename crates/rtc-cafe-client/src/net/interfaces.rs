@@ -35,6 +35,12 @@ pub(super) fn select(addresses: Vec<IpAddr>, loopback: bool) -> BTreeSet<IpAddr>
     selected
 }
 
+/// The addresses of this machine that a peer can be reached at, loopback aside.
+pub(crate) fn usable() -> io::Result<Vec<IpAddr>> {
+    let addresses = select(system()?, false);
+    Ok(addresses.into_iter().filter(|address| !address.is_loopback()).collect())
+}
+
 fn is_usable(address: &IpAddr) -> bool {
     if address.is_unspecified() || address.is_multicast() {
         return false;

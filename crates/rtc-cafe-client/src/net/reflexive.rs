@@ -35,16 +35,27 @@ pub(super) struct Reflexive {
     bindings: Vec<Binding>,
     settled: bool,
     told: bool,
+    failure: Option<String>,
 }
 
 impl Reflexive {
     pub(super) fn new(url: ServerUrl, quiet: bool) -> Self {
         let lookup = Lookup::Asking(resolve(url.host.clone(), url.port));
-        Self { url, quiet, lookup, bindings: Vec::new(), settled: false, told: false }
+        Self { url, quiet, lookup, bindings: Vec::new(), settled: false, told: false, failure: None }
     }
 
     pub(super) fn url(&self) -> &ServerUrl {
         &self.url
+    }
+
+    /// Why it cannot be used at present, unless a TURN server says so itself.
+    pub(super) fn failure(&self) -> Option<&str> {
+        self.failure.as_deref().filter(|_| !self.quiet)
+    }
+
+    /// What it said about each socket: which socket, at which of its addresses, and how it sees the socket.
+    pub(super) fn answers(&self) -> impl Iterator<Item = (SocketAddr, SocketAddr, State)> {
+        self.bindings.iter().map(|binding| (binding.local(), binding.server(), binding.state()))
     }
 
     /// Whether it has answered for every socket, or failed.
@@ -124,7 +135,7 @@ impl Reflexive {
         });
         match failure {
             Ok(reason) => self.fail(reason, candidates),
-            Err(()) => self.told = false,
+            Err(()) => (self.told, self.failure) = (false, None),
         }
     }
 
@@ -134,6 +145,7 @@ impl Reflexive {
             candidates.server_failed(&self.url, reason);
         }
         self.told = true;
+        self.failure = Some(reason.to_owned());
     }
 }
 

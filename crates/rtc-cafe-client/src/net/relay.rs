@@ -66,6 +66,8 @@ pub(super) struct Relay {
     attempt: usize,
     failures: u32,
     told: bool,
+    /// Why there is no allocation.
+    failure: Option<String>,
     settled: bool,
     frame: Vec<u8>,
 }
@@ -87,6 +89,7 @@ impl Relay {
             attempt: 0,
             failures: 0,
             told: false,
+            failure: None,
             settled: false,
             frame: Vec::new(),
         }
@@ -94,6 +97,11 @@ impl Relay {
 
     pub(super) fn url(&self) -> &ServerUrl {
         &self.url
+    }
+
+    /// Why it cannot be used at present.
+    pub(super) fn failure(&self) -> Option<&str> {
+        self.failure.as_deref()
     }
 
     /// Whether it has an allocation, or has failed.
@@ -206,6 +214,7 @@ impl Relay {
         let State::Up(up) = &mut self.state else { return };
         tracing::debug!(url = %self.url, %relayed, "a relayed address");
         (self.settled, self.told, self.failures) = (true, false, 0);
+        self.failure = None;
         // What the server says may be no address that a candidate can have.
         if let Ok(candidate) = Candidate::relayed(relayed, local_of(up.link.local(), relayed), "udp") {
             up.candidates.push(candidate.clone());
@@ -228,6 +237,7 @@ impl Relay {
             return;
         }
         self.settled = true;
+        self.failure = Some(reason.to_owned());
         if !self.told {
             self.told = true;
             candidates.server_failed(&self.url, reason);

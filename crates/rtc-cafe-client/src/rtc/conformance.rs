@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rtc_cafe_core::{Command, ConnectionEvent, TrackId, TrackKind};
+use rtc_cafe_core::{Command, ConnectionEvent, ConnectionState, TrackId, TrackKind};
 use rtc_cafe_sim::conformance::{Backend, conforms};
 use str0m::{Candidate, net::Transmit};
 
@@ -23,6 +23,8 @@ struct Pair {
     events: [VecDeque<ConnectionEvent>; 2],
     kinds: BTreeMap<TrackId, TrackKind>,
     wire: VecDeque<(Instant, Transmit)>,
+    /// Nothing arrives.
+    cut: bool,
     now: Instant,
 }
 
@@ -34,6 +36,7 @@ impl Pair {
             events: Default::default(),
             kinds: BTreeMap::new(),
             wire: VecDeque::new(),
+            cut: false,
             now: Instant::now(),
         }
     }
@@ -45,8 +48,11 @@ impl Pair {
     /// Takes out what the connections have to say.
     fn poll(&mut self) {
         for (connection, events) in self.connections.iter_mut().zip(&mut self.events) {
-            while let Some(output) = connection.as_mut().and_then(Connection::poll) {
+            let Some(connection) = connection else { continue };
+            connection.write_frames(self.now);
+            while let Some(output) = connection.poll() {
                 match output {
+                    Output::Transmit(_) if self.cut => {}
                     Output::Transmit(transmit) => self.wire.push_back((self.now + LATENCY, transmit)),
                     Output::Event(event) => events.push_back(event),
                     Output::Packet(..) | Output::Ready(_) | Output::KeyframeWanted(_) => {}
@@ -112,6 +118,162 @@ impl Backend for Pair {
 #[test]
 fn str0m_conforms() {
     conforms(Pair::new);
+}
+
+impl Pair {
+    /// Two ends that are connected.
+    fn connected() -> Self {
+        let mut pair = Self::new();
+        (0..2).for_each(|end| pair.execute(end, Command::Open));
+        pair.negotiate(0);
+        (0..2).for_each(|end| {
+            pair.until(end, "ChannelOpen");
+            pair.events[end].clear();
+        });
+        pair
+    }
+
+    /// Lets time pass until an end has told something of which something can be made; the rest is kept.
+    fn take<T>(&mut self, end: usize, what: &str, pick: impl Fn(&ConnectionEvent) -> Option<T>) -> T {
+        let last = self.now + Duration::from_secs(60);
+        loop {
+            self.poll();
+            let found = self.events[end].iter().enumerate().find_map(|(at, event)| Some((at, pick(event)?)));
+            if let Some((at, picked)) = found {
+                self.events[end].remove(at);
+                return picked;
+            }
+            assert!(self.now < last, "no {what}, but {:?}", self.events[end]);
+            self.step(last);
+        }
+    }
+
+    fn until(&mut self, end: usize, what: &str) {
+        self.take(end, what, |event| format!("{event:?}").starts_with(what).then_some(()));
+    }
+
+    fn until_state(&mut self, end: usize, state: ConnectionState) -> Duration {
+        let start = self.now;
+        self.until(end, &format!("StateChanged({state:?})"));
+        self.now - start
+    }
+
+    fn offer(&mut self, end: usize) -> String {
+        self.execute(end, Command::CreateOffer);
+        self.take(end, "offer", |event| match event {
+            ConnectionEvent::OfferCreated { sdp, .. } => Some(sdp.clone()),
+            _ => None,
+        })
+    }
+
+    fn answer(&mut self, end: usize, offer: String) -> String {
+        self.execute(end, Command::AcceptOffer(offer));
+        self.take(end, "answer", |event| match event {
+            ConnectionEvent::AnswerCreated(sdp) => Some(sdp.clone()),
+            _ => None,
+        })
+    }
+
+    fn negotiate(&mut self, from: usize) {
+        let offer = self.offer(from);
+        let answer = self.answer(1 - from, offer);
+        self.execute(from, Command::AcceptAnswer(answer));
+    }
+
+    fn talks(&mut self, what: &str) {
+        for end in 0..2 {
+            self.execute(end, Command::Send(what.to_owned()));
+            self.until(1 - end, &format!("ChannelMessage({what:?})"));
+        }
+    }
+}
+
+#[test]
+fn a_path_that_is_lost_is_told_and_a_restart_finds_another() {
+    for (long, who) in [(false, 0), (true, 0), (true, 1)] {
+        let mut pair = Pair::connected();
+        pair.cut = true;
+        pair.execute(0, Command::Send("meanwhile".to_owned()));
+        for end in 0..2 {
+            pair.until_state(end, ConnectionState::Disconnected);
+        }
+        if long {
+            for end in 0..2 {
+                pair.until_state(end, ConnectionState::Failed);
+            }
+            // Until str0m has given up every pair.
+            let end = pair.now + Duration::from_secs(30);
+            while pair.now < end {
+                pair.step(end);
+                pair.poll();
+            }
+        }
+        pair.cut = false;
+        pair.execute(who, Command::RestartIce);
+        pair.negotiate(who);
+        for end in 0..2 {
+            let took = pair.until_state(end, ConnectionState::Connected);
+            assert!(took < Duration::from_secs(4), "{long} {who} {end} {took:?}");
+        }
+        pair.until(1, "ChannelMessage(\"meanwhile\")");
+        pair.talks("still there");
+    }
+}
+
+#[test]
+fn a_path_that_comes_back_is_told() {
+    let mut pair = Pair::connected();
+    pair.cut = true;
+    pair.until_state(0, ConnectionState::Disconnected);
+    pair.cut = false;
+    pair.until_state(0, ConnectionState::Connected);
+    pair.talks("still there");
+}
+
+#[test]
+fn an_idle_connection_stays_connected() {
+    let mut pair = Pair::connected();
+    let end = pair.now + Duration::from_secs(120);
+    while pair.now < end {
+        pair.step(end);
+        pair.poll();
+    }
+    for events in &pair.events {
+        let lost = |event: &ConnectionEvent| *event == ConnectionEvent::StateChanged(ConnectionState::Disconnected);
+        assert!(!events.iter().any(lost), "{events:?}");
+    }
+}
+
+#[test]
+fn an_offer_with_tracks_is_taken_back_for_a_restart() {
+    let mut pair = Pair::connected();
+    let id = |id: &str| TrackId::new(id).unwrap();
+    for (end, name) in [(0, "mine"), (1, "theirs")] {
+        pair.prepare_track(end, &id(name), TrackKind::Video);
+        pair.execute(end, Command::AddTrack(id(name)));
+    }
+    pair.offer(0);
+    pair.execute(1, Command::RestartIce);
+    let theirs = pair.offer(1);
+    let answer = pair.answer(0, theirs);
+    pair.execute(1, Command::AcceptAnswer(answer));
+    pair.negotiate(0);
+    pair.until(0, "TrackAdded");
+    pair.until(1, "TrackAdded");
+    pair.talks("still there");
+}
+
+#[test]
+fn the_last_words_arrive_behind_much_else() {
+    let mut pair = Pair::connected();
+    for _ in 0..10 {
+        pair.execute(0, Command::Send("x".repeat(60_000)));
+    }
+    pair.execute(0, Command::Send("bye".to_owned()));
+    pair.execute(0, Command::Close);
+    pair.until(1, "ChannelMessage(\"bye\")");
+    pair.until(1, "ChannelClosed");
+    assert!(!pair.connections[0].as_ref().unwrap().is_alive());
 }
 
 #[test]

@@ -37,6 +37,11 @@ impl Moved {
         }
     }
 
+    /// The peer's addresses.
+    pub(super) fn remote(&self) -> &[Candidate] {
+        &self.remote
+    }
+
     /// A datagram goes out. Only what is no check shows where str0m sends to.
     pub(super) fn sent(&mut self, transmit: &Transmit) {
         if is_content(&transmit.contents) && self.destination != Some(transmit.destination) {

@@ -43,6 +43,8 @@ struct Track {
 #[derive(Debug)]
 struct Line {
     kind: TrackKind,
+    /// Whether both sides know it.
+    negotiated: bool,
     feed: Option<u64>,
     /// The number of the feed's first packet here.
     first: u64,
@@ -105,6 +107,9 @@ impl Sending {
         let mut ready = Vec::new();
         for (id, track) in self.tracks.iter_mut().filter(|(_, track)| !track.answered && track.mid.is_some()) {
             track.answered = true;
+            if let Some(line) = track.mid.and_then(|mid| self.lines.get_mut(&mid)) {
+                line.negotiated = true;
+            }
             ready.push(id.clone());
         }
         for mid in std::mem::take(&mut self.silenced) {
@@ -114,6 +119,19 @@ impl Sending {
             }
         }
         ready
+    }
+
+    /// The offer is taken back: what it would have changed waits for the next one. New m-lines of it never come to be.
+    pub(crate) fn take_back(&mut self) {
+        for track in self.tracks.values_mut().filter(|track| !track.answered) {
+            let Some(mid) = track.mid.take() else { continue };
+            if let Some(line) = self.lines.get(&mid).filter(|line| line.negotiated) {
+                self.idle.push((mid, line.kind));
+            }
+        }
+        self.removed.append(&mut self.silenced);
+        self.lines.retain(|_, line| line.negotiated);
+        self.removed.retain(|mid| self.lines.contains_key(mid));
     }
 
     /// The track on an m-line.
@@ -161,6 +179,7 @@ impl Line {
     const fn new(kind: TrackKind) -> Self {
         Self {
             kind,
+            negotiated: false,
             feed: None,
             first: 0,
             sequence_offset: 0,

@@ -2,7 +2,10 @@
 
 use std::time::Instant;
 
-use str0m::{Candidate, Rtc, config::DtlsCert};
+use str0m::{
+    Candidate, Rtc,
+    config::{DtlsCert, DtlsVersion},
+};
 
 /// What the data channel takes before it is full: more than what the core hands it at a time.
 const CHANNEL_BYTES: usize = 2 << 20;
@@ -26,6 +29,7 @@ impl Settings {
             .enable_vp9(true)
             .enable_h264(true)
             .set_snap_enabled(true)
+            .set_dtls_version(DtlsVersion::Auto)
             .set_sctp_max_buffered_amount(CHANNEL_BYTES);
         if let Some(certificate) = &self.certificate {
             config = config.set_dtls_cert(certificate.clone());

@@ -30,7 +30,7 @@ const MAX_QUEUED: usize = 4 * 1024 * 1024;
 /// What a waiting packet is charged beside its bytes.
 const OVERHEAD: usize = 64;
 /// How long the server may take to answer when there is a doubt whether it is there.
-const DOUBT: Duration = Duration::from_secs(5);
+const DOUBT: Duration = Duration::from_secs(2);
 
 const PONG: &str = "3";
 

@@ -59,11 +59,7 @@ impl Dialler {
     /// A websocket whose handshake is done. No redirection is followed.
     pub(super) async fn dial(&self) -> Result<Socket, Problem> {
         let request = self.request()?;
-        let stream = self.tcp().await.map_err(|error| self.unreachable(&error))?;
-        let stream: Box<dyn Transport> = match self.server.is_secure() {
-            true => Box::new(Box::pin(self.secure(stream)).await?),
-            false => Box::new(stream),
-        };
+        let stream = self.stream().await?;
         let limits = WebSocketConfig::default()
             .read_buffer_size(READ_BUFFER)
             .write_buffer_size(WRITE_BUFFER)
@@ -75,6 +71,15 @@ impl Dialler {
             Err(tungstenite::Error::Io(error)) => Err(self.unreachable(&error)),
             Err(error) => Err(self.no_websocket(&error)),
         }
+    }
+
+    /// Connects, with TLS where the URL says so.
+    pub(super) async fn stream(&self) -> Result<Box<dyn Transport>, Problem> {
+        let stream = self.tcp().await.map_err(|error| self.unreachable(&error))?;
+        Ok(match self.server.is_secure() {
+            true => Box::new(Box::pin(self.secure(stream)).await?),
+            false => Box::new(stream),
+        })
     }
 
     fn request(&self) -> Result<Request<()>, Problem> {
@@ -122,7 +127,7 @@ impl Dialler {
         })
     }
 
-    fn unreachable(&self, error: &io::Error) -> Problem {
+    pub(super) fn unreachable(&self, error: &io::Error) -> Problem {
         Problem::Unreachable { server: self.server.to_string(), reason: error.to_string() }
     }
 

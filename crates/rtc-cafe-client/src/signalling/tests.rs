@@ -50,8 +50,14 @@ impl Client {
         Self(Signalling::connect(config))
     }
 
+    /// The next event, but for the one that says when signals may be sent ahead.
     async fn next(&mut self) -> SignallingEvent {
-        in_time(self.0.recv()).await
+        loop {
+            match in_time(self.0.recv()).await {
+                SignallingEvent::Opened => {}
+                event => return event,
+            }
+        }
     }
 
     async fn expect_state(&mut self, state: SignallerState) {
@@ -142,14 +148,30 @@ fn join(room: &str, id: &str) -> ClientSignal {
 fn candidate(recipient: &str, candidate: String) -> ClientSignal {
     let candidate = IceCandidate { candidate, ..IceCandidate::default() };
     let body = HandshakeBody::Candidate(Some(candidate));
-    let handshake = Handshake { connection: ConnectionId(1), peer_connection: None, negotiation: 1, body };
+    let handshake = Handshake {
+        connection: ConnectionId(1),
+        peer_connection: None,
+        negotiation: 1,
+        offers: 0,
+        restart: false,
+        mids: Vec::new(),
+        body,
+    };
     let id = PermanentId::new("a").unwrap();
     ClientSignal::Handshake { recipient: rtc_cafe_core::Sid::new(recipient).unwrap(), id, handshake }
 }
 
 fn offer(bytes: usize) -> ClientSignal {
     let body = HandshakeBody::Offer("x".repeat(bytes));
-    let handshake = Handshake { connection: ConnectionId(1), peer_connection: None, negotiation: 1, body };
+    let handshake = Handshake {
+        connection: ConnectionId(1),
+        peer_connection: None,
+        negotiation: 1,
+        offers: 0,
+        restart: false,
+        mids: Vec::new(),
+        body,
+    };
     let (recipient, id) = (rtc_cafe_core::Sid::new("B").unwrap(), PermanentId::new("a").unwrap());
     ClientSignal::Handshake { recipient, id, handshake }
 }

@@ -95,6 +95,11 @@ impl ServerUrl {
     }
 
     /// Where the Socket.IO server listens that has this path (`/socket.io/`) within the signaller.
+    /// The path of something that the server has beside Socket.IO.
+    pub(super) fn beside(&self, path: &str) -> String {
+        format!("{}{path}", self.prefix)
+    }
+
     pub(super) fn websocket(&self, path: &str) -> String {
         let scheme = if self.secure { "wss" } else { "ws" };
         let path = path.trim_matches('/');
@@ -102,7 +107,8 @@ impl ServerUrl {
         format!("{scheme}://{}{}/{path}{slash}?EIO=4&transport=websocket", self.authority(), self.prefix)
     }
 
-    fn authority(&self) -> String {
+    /// Host and port, as HTTP's `Host` has them.
+    pub(super) fn authority(&self) -> String {
         let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
         match (self.secure, self.port) {
             (false, 80) | (true, 443) => host,

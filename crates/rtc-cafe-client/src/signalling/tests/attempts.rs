@@ -226,6 +226,6 @@ async fn a_hint_asks_a_connection_whether_it_lives() {
     let (raw, events) = client.run(server).await;
     assert_eq!(events, []);
     // It is the websocket that answers, when it is read next; this one is not.
-    assert!(matches!(client.problem().await, SignallingProblem::Silent { after } if after.as_secs() == 5));
+    assert!(matches!(client.problem().await, SignallingProblem::Silent { after } if after.as_secs() == 2));
     drop(raw);
 }

@@ -256,3 +256,22 @@ async fn a_modifier_that_makes_no_json_is_told() {
     assert_eq!(client.0.send(&join("r", "a")), Err(SendSignalError::Modifier("join")));
     drop(server);
 }
+
+#[tokio::test]
+async fn signals_may_go_ahead_of_the_servers_word() {
+    let (listener, config) = listen().await;
+    let server = tokio::spawn(async move {
+        let mut raw = Raw::accept(&listener).await;
+        raw.expect("40/rtc-cafe,").await;
+        raw.expect(r#"42/rtc-cafe,["request-sid",{"apiVersion":"1.0"}]"#).await;
+        raw.expect(r#"42/rtc-cafe,["join",{"room":"R","id":"a"}]"#).await;
+        raw
+    });
+    let mut client = Signalling::connect(config);
+    assert_eq!(in_time(client.recv()).await, SignallingEvent::Opened);
+    client.send(&join("R", "a")).unwrap();
+    tokio::select! {
+        arrived = server => drop(arrived.unwrap()),
+        event = client.recv() => panic!("{event:?} before the server has said anything"),
+    }
+}

@@ -1,0 +1,139 @@
+//! Finds out what the network lets through: the signalling server, STUN and TURN servers, and peers.
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let diagnosis = rtc_cafe_client::diagnose::Examination::new("https://cafe.example.org").run().await?;
+//! for advice in &diagnosis.advice {
+//!     println!("{advice}");
+//! }
+//! # Ok(())
+//! # }
+//! ```
+
+use std::{net::IpAddr, time::Duration};
+
+use serde::Serialize;
+use tokio::time::Instant;
+use tokio_rustls::rustls::pki_types::CertificateDer;
+
+use crate::{
+    error::ConnectError,
+    net::{self, IceServer},
+    signalling::ServerUrl,
+    tls::{self, TlsConfigError},
+};
+
+mod advice;
+mod ice;
+mod nat;
+mod peers;
+mod server;
+
+pub use ice::{StunReport, TurnReport};
+pub use nat::{Mapping, MappingReport};
+pub use peers::PeersReport;
+pub use server::ServerReport;
+
+/// How one thing that was tried went.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub struct Check {
+    /// Whether it works.
+    pub ok: bool,
+    /// How long that took, in milliseconds.
+    pub milliseconds: u64,
+    /// What is wrong, if something is.
+    pub problem: Option<String>,
+}
+
+impl Check {
+    fn since<T>(start: Instant, done: &Result<T, String>) -> Self {
+        let milliseconds = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
+        Self { ok: done.is_ok(), milliseconds, problem: done.as_ref().err().cloned() }
+    }
+
+    const fn failed(problem: String) -> Self {
+        Self { ok: false, milliseconds: 0, problem: Some(problem) }
+    }
+}
+
+/// What was found out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub struct Diagnosis {
+    /// Whether peers can connect: two clients on this machine have met in a room of the server.
+    pub ok: bool,
+    /// The signalling server.
+    pub server: ServerReport,
+    /// The addresses of this machine, but for loopback.
+    pub addresses: Vec<IpAddr>,
+    /// Each STUN server.
+    pub stun: Vec<StunReport>,
+    /// What kind of NAT lies between this machine and the STUN servers.
+    pub mapping: MappingReport,
+    /// Each TURN server, by each of its transports.
+    pub turn: Vec<TurnReport>,
+    /// Two clients in one room.
+    pub peers: PeersReport,
+    /// What to do about it, in sentences; nothing if all is well.
+    pub advice: Vec<String>,
+}
+
+/// What is to be looked at.
+#[derive(Debug)]
+#[must_use = "nothing is looked at until `run`"]
+pub struct Examination {
+    server: String,
+    ice_servers: Vec<IceServer>,
+    roots: Vec<CertificateDer<'static>>,
+}
+
+impl Examination {
+    /// Looks at the way to the signalling server at this address, and at the ICE servers that it names.
+    pub fn new(server: impl Into<String>) -> Self {
+        Self { server: server.into(), ice_servers: Vec::new(), roots: Vec::new() }
+    }
+
+    /// Looks at these ICE servers instead.
+    pub fn ice_servers(mut self, servers: impl IntoIterator<Item = IceServer>) -> Self {
+        self.ice_servers = servers.into_iter().collect();
+        self
+    }
+
+    /// Trusts these certificate authorities as well, as [`Builder::root_certificates`](crate::Builder) does.
+    ///
+    /// # Errors
+    /// When there is no certificate in it.
+    pub fn root_certificates(mut self, content: &[u8]) -> Result<Self, TlsConfigError> {
+        self.roots.extend(tls::certificates(content)?);
+        Ok(self)
+    }
+
+    /// Tries everything. It takes as long as the slowest of what does not answer, which is some 20 seconds at most.
+    ///
+    /// # Errors
+    /// When the server's address cannot be read. Whatever else fails is in the diagnosis.
+    pub async fn run(self) -> Result<Diagnosis, ConnectError> {
+        let url: ServerUrl = self.server.parse()?;
+        let tls = if self.roots.is_empty() { None } else { Some(tls::client_config(&self.roots)?) };
+        let (server, told) = server::examine(&url, tls.as_ref()).await;
+        let servers = if self.ice_servers.is_empty() { told } else { self.ice_servers };
+        let entries = net::kinds(&servers);
+        let (stun_and_mapping, turn, peers) = tokio::join!(
+            ice::stun(&entries),
+            ice::turn(&entries, tls.as_ref()),
+            peers::examine(&self.server, &servers, &self.roots, server.websocket.ok),
+        );
+        let (stun, mapping) = stun_and_mapping;
+        let addresses = net::usable().unwrap_or_default();
+        let mut diagnosis =
+            Diagnosis { ok: peers.check.ok, server, addresses, stun, mapping, turn, peers, advice: Vec::new() };
+        diagnosis.advice = advice::of(&diagnosis);
+        Ok(diagnosis)
+    }
+}
+
+/// Longer than anything takes that has a bound of its own.
+const PATIENCE: Duration = Duration::from_secs(20);
