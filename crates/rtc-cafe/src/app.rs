@@ -20,6 +20,9 @@ use crate::{
     metrics,
 };
 
+/// What this is, for whoever asks whether it is there.
+const SOFTWARE: &str = concat!("rtc-cafe/", env!("CARGO_PKG_VERSION"));
+
 /// Tells balancers whether to send clients here.
 #[derive(Debug, Clone)]
 pub(crate) struct Readiness(Arc<AtomicBool>);
@@ -35,7 +38,7 @@ pub(crate) fn router(signaller: &Signaller) -> (Router, Readiness) {
     let readiness = Readiness(Arc::new(AtomicBool::new(true)));
     let (ready, counted) = (readiness.clone(), signaller.clone());
     let health = Router::new()
-        .route("/healthz", get(async || "ok\n"))
+        .route("/healthz", get(async || ([(header::SERVER, SOFTWARE)], "ok\n")))
         .route("/readyz", get(async move || answer_readiness(&ready)))
         .route("/metrics", get(async move || answer_metrics(&counted)));
     let router = pages().merge(health).merge(signaller.router());

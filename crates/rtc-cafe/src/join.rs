@@ -24,6 +24,7 @@ mod plain;
 mod recordings;
 mod terminal;
 
+pub(crate) use look::Look;
 use recordings::Recordings;
 
 /// Joins a room, as any page does: a chat on a terminal, a pipe without one, JSON lines for programs
@@ -50,7 +51,8 @@ Examples:
       {\"event\":\"message\",\"sender\":\"...\",\"message\":{\"x\":2}} comes out.
 
 Operations of --json, each with an optional \"call\" that comes back in its `result` or `error`:
-  joinRoom {room}                     sendMessage {message, peerSids?}
+  joinRoom {room}                     leaveRoom {room}
+  sendMessage {message, peerSids?}    getConnectionReport {sid}
   addTrack {file, description?}       removeTrack {id}
   getTracks {idFilter?}               getPeerTrackDefinitions {sidFilter?, idFilter?}
   requestPeerTrack {sid, id, record?} getPeerTracks {sidFilter?, idFilter?}

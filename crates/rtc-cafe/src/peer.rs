@@ -9,7 +9,8 @@ use crate::{
     text::{MAX_NAME, clean_line},
 };
 
-const DEFAULT_SERVER: &str = "http://127.0.0.1:8080";
+/// Where this machine's own server is.
+pub(crate) const DEFAULT_SERVER: &str = "http://127.0.0.1:8080";
 
 /// Where the others are, and the way to them.
 #[derive(Debug, clap::Args)]

@@ -70,6 +70,47 @@ fn peers_talk_to_all_and_to_some() {
 }
 
 #[test]
+fn who_does_not_get_a_message_is_told_and_how_peers_are_reached() {
+    let server = Server::start();
+    let (mut a, mut b) = (Peer::join(&server, "kitchen-table", &[]), Peer::join(&server, "kitchen-table", &[]));
+    let sid_b = b.sid();
+    a.event("connectToPeer");
+    b.event("connectToPeer");
+    let report = a.value(json!({ "op": "getConnectionReport", "sid": sid_b }));
+    assert_eq!((&report["phase"], &report["attempts"], &report["relayed"]), (&"open".into(), &1.into(), &false.into()));
+    assert_eq!((&report["protocol"], &report["failedServers"]), (&"udp".into(), &json!([])));
+    assert_eq!((&report["pairs"][0]["local"]["type"], &report["pairs"][0]["selected"]), (&"host".into(), &true.into()));
+    assert!(report["roundTripTime"].as_f64().is_some_and(|seconds| seconds > 0.0), "{report:#}");
+    assert_eq!(report["phases"].as_array().unwrap().last().unwrap()["phase"], "open");
+    assert_eq!(a.value(json!({ "op": "getConnectionReport", "sid": "nobody" })), Value::Null);
+
+    b.process.signal("-STOP");
+    a.value(json!({ "op": "sendMessage", "message": ["lost"] }));
+    b.process.signal("-KILL");
+    assert_eq!(a.event("disconnectFromPeer")["sid"], sid_b);
+    let (code, told) = a.end();
+    assert_eq!(code, Some(0));
+    let lost = json!({ "event": "messageUndelivered", "sid": sid_b, "message": ["lost"], "mayHaveArrived": true });
+    assert!(told.contains(&lost), "{told:#?}");
+}
+
+#[test]
+fn rooms_are_left() {
+    let server = Server::start();
+    let (mut a, mut b) = (Peer::join(&server, "kitchen-table", &[]), Peer::join(&server, "kitchen-table", &[]));
+    let (sid_a, sid_b) = (a.sid(), b.sid());
+    a.event("connectToPeer");
+    b.event("connectToPeer");
+    assert_eq!(a.value(json!({ "op": "leaveRoom", "room": "balcony" })), false);
+    assert_eq!(a.value(json!({ "op": "leaveRoom", "room": "kitchen-table" })), true);
+    assert_eq!(a.event("disconnectFromPeer")["sid"], sid_b);
+    assert_eq!(b.event("disconnectFromPeer")["sid"], sid_a);
+    a.value(json!({ "op": "joinRoom", "room": "kitchen-table" }));
+    assert_eq!(a.event("connectToPeer")["sid"], sid_b);
+    assert_eq!(b.event("connectToPeer")["sid"], sid_a);
+}
+
+#[test]
 fn properties_are_those_of_the_readme() {
     let server = Server::start();
     let mut a = Peer::join(&server, "5", &["--ice-server", "turn:u:p%40@127.0.0.1:9,stun:127.0.0.1:9"]);

@@ -14,7 +14,7 @@ use tokio::{sync::mpsc, time::sleep_until};
 
 use super::{
     look::Look,
-    people::{Note, People},
+    people::{self, Note, People},
     plain::Plain,
     recordings::{Ended, Recordings},
     terminal::{Terminal, Typed},
@@ -199,6 +199,12 @@ impl<'a> Chat<'a> {
             Event::SignallerStateChanged { state: SignallerState::Reconnecting } => {
                 self.lost("The server is gone. Who is here stays; it is tried again.").await;
             }
+            Event::MessageUndelivered { sid, message, may_have_arrived } => {
+                let Some(text) = people::spoken(message.as_json()) else { return };
+                let (who, text) = (self.people.label(sid), clean_line(&text, MAX_EXCUSE));
+                let how = if *may_have_arrived { "may not have got" } else { "did not get" };
+                self.tell(&format!("{who} {how} your message: {text}")).await;
+            }
             Event::PeerTrackDefined { sid, .. } => {
                 let who = self.people.label(sid);
                 tracing::debug!(who, "offers a track");
@@ -210,7 +216,6 @@ impl<'a> Chat<'a> {
                         let text = format!("The server cannot be reached, and is tried again: {message}");
                         return self.lost(&clean_line(&text, MAX_EXCUSE)).await;
                     }
-                    ErrorCode::Undelivered => format!("Messages to {} were lost with the connection.", who()),
                     ErrorCode::ConnectFailed => format!("{} is hard to reach; it is tried again.", who()),
                     _ => clean_line(message, MAX_EXCUSE),
                 };

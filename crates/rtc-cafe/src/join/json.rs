@@ -12,6 +12,7 @@ use crate::stop::StopSignals;
 mod call;
 mod operations;
 mod output;
+mod report;
 mod waiting;
 
 use call::Call;

@@ -26,6 +26,16 @@ impl Look {
         self.paint("2", text)
     }
 
+    /// What is as it should be.
+    pub(crate) fn good(self, text: &str) -> String {
+        self.paint("32", text)
+    }
+
+    /// What is not.
+    pub(crate) fn bad(self, text: &str) -> String {
+        self.paint("1;31", text)
+    }
+
     /// What somebody is called, in a colour of its own.
     pub(crate) fn name(self, name: &str) -> String {
         let hash = name.bytes().fold(2_166_136_261_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(16_777_619));

@@ -108,6 +108,14 @@ enum Tagged {
     FileOffer(Offer),
 }
 
+/// What a message says to people, if it says something.
+pub(crate) fn spoken(json: &str) -> Option<String> {
+    match serde_json::from_str(json).ok()? {
+        Said::Text(text) | Said::Tagged(Tagged::Chat { text }) => Some(text),
+        Said::Tagged(_) => None,
+    }
+}
+
 /// Everybody in the room.
 #[derive(Debug)]
 pub(crate) struct People {

@@ -92,7 +92,12 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) fn start() -> Self {
-        let mut process = Process::start(command(&["serve", "--listen", "127.0.0.1:0"]).stdout(Stdio::piped()));
+        Self::start_with(&[])
+    }
+
+    pub(crate) fn start_with(options: &[&str]) -> Self {
+        let mut serve = command(&["serve", "--listen", "127.0.0.1:0"]);
+        let mut process = Process::start(serve.args(options).stdout(Stdio::piped()));
         let mut line = String::new();
         BufReader::new(process.0.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
         let url = line.trim().strip_prefix("rtc-cafe is ready at ").unwrap().to_owned();

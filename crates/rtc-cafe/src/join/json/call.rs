@@ -12,6 +12,7 @@ use super::Refusal;
 #[derive(Debug)]
 pub(crate) enum Operation {
     JoinRoom { room: RoomId },
+    LeaveRoom { room: RoomId },
     SendMessage { message: Box<RawValue>, sids: Option<Vec<Sid>> },
     AddTrack { file: String, description: Box<RawValue> },
     RemoveTrack { id: String },
@@ -22,6 +23,7 @@ pub(crate) enum Operation {
     RemovePeerTrack { sid: String, id: String },
     ForwardPeerTrack { sid: Sid, id: TrackId, description: Box<RawValue> },
     NetworkChanged,
+    GetConnectionReport { sid: String },
     Properties,
 }
 
@@ -71,6 +73,7 @@ impl Arguments<'_> {
         let name = self.text("op")?;
         let operation = match name.as_str() {
             "joinRoom" => Operation::JoinRoom { room: self.room()? },
+            "leaveRoom" => Operation::LeaveRoom { room: self.room()? },
             "sendMessage" => {
                 Operation::SendMessage { message: self.required("message")?.to_owned(), sids: self.recipients()? }
             }
@@ -93,6 +96,7 @@ impl Arguments<'_> {
             }
             "removePeerTrack" => Operation::RemovePeerTrack { sid: self.text("sid")?, id: self.text("id")? },
             "networkChanged" => Operation::NetworkChanged,
+            "getConnectionReport" => Operation::GetConnectionReport { sid: self.text("sid")? },
             "properties" => Operation::Properties,
             _ => return Err(Refusal::new("UNKNOWN_OP", format!("there is no operation {name:?}"))),
         };
@@ -194,6 +198,8 @@ mod tests {
             r#"{"op":"removePeerTrack","sid":"a","id":"b"}"#,
             r#"{"op":"forwardPeerTrack","sid":"a","id":"b","description":"c"}"#,
             r#"{"op":"networkChanged"}"#,
+            r#"{"op":"leaveRoom","room":5}"#,
+            r#"{"op":"getConnectionReport","sid":"a"}"#,
             r#" {"call":{"n":[1]}, "op":"properties"} "#,
         ];
         for line in good {

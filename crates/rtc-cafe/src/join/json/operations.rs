@@ -22,11 +22,14 @@ const SILENCE: Duration = Duration::from_secs(10);
 
 /// Does it, and returns the JSON of what it returned.
 ///
-/// Those that wait are none of its business: [`send`] and [`forward`].
+/// Those that wait are none of its business: [`send`], [`forward`] and [`report`](super::report::report).
 pub(crate) fn perform(client: &Client, recordings: &Recordings, operation: Operation) -> Result<String, Refusal> {
     match operation {
-        Operation::SendMessage { .. } | Operation::ForwardPeerTrack { .. } => unreachable!("it waits"),
+        Operation::SendMessage { .. } | Operation::ForwardPeerTrack { .. } | Operation::GetConnectionReport { .. } => {
+            unreachable!("it waits")
+        }
         Operation::JoinRoom { room } => client.join_room(room).map(|()| null()).map_err(Refusal::from),
+        Operation::LeaveRoom { room } => Ok(client.leave_room(room).to_string()),
         Operation::AddTrack { file, description } => {
             let source =
                 TrackSource::file(&file).map_err(|error| Refusal::new("INVALID_TRACK", format!("{file}: {error}")))?;

@@ -42,6 +42,10 @@ pub(crate) fn event(event: &Event) -> String {
                 .string("message", "a message is no JSON")
                 .string("sid", sender.as_str()),
         },
+        // It was written by ourselves, so it is JSON.
+        Event::MessageUndelivered { sid, message, may_have_arrived } => about("messageUndelivered", sid)
+            .raw("message", &description(message))
+            .raw("mayHaveArrived", if *may_have_arrived { "true" } else { "false" }),
         Event::ConnectToPeer { sid } => about("connectToPeer", sid),
         Event::AcquireSid { sid } => about("acquireSid", sid),
         Event::SignallerStateChanged { state } => line("signallerStateChanged").string("state", state.as_str()),

@@ -7,7 +7,7 @@ use tokio::task::JoinSet;
 
 use super::{
     call::{Call, Operation},
-    operations, output,
+    operations, output, report,
 };
 use crate::join::recordings::Recordings;
 
@@ -66,6 +66,10 @@ impl<'a> Waiting<'a> {
                     output::answer(call.as_deref(), forwarded)
                 });
                 None
+            }
+            Ok(Operation::GetConnectionReport { sid }) => {
+                let value = report::report(self.client, sid).await;
+                Some(output::answer(call.as_deref(), Ok(value)))
             }
             Ok(operation) => {
                 let done = operations::perform(self.client, self.recordings, operation);

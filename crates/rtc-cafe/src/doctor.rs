@@ -1,0 +1,131 @@
+//! `rtc-cafe doctor`: what the network lets through, in plain words.
+
+use std::{process::ExitCode, time::Duration};
+
+use anyhow::Context;
+use indicatif::ProgressBar;
+use rtc_cafe_client::{
+    IceServer,
+    diagnose::{Diagnosis, Examination},
+};
+
+use crate::{ice, listed::Listed, peer::DEFAULT_SERVER, stop::StopSignals, text::clean_line};
+
+mod report;
+
+/// Longest text of others that is shown, in characters.
+const MAX_TEXT: usize = 400;
+
+/// Checks whether peers can connect from here, and says what to do if not
+///
+/// Looks at the way to the signalling server, at this machine's addresses, at every STUN and TURN server, and lets two
+/// peers of its own meet in a room of the server, one that nobody else knows. Nothing is changed anywhere.
+///
+/// What is silent is waited for, so it takes up to 30 seconds.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  rtc-cafe doctor
+      Looks at this machine's own server.
+  rtc-cafe doctor --server https://cafe.example.org
+      Looks at the way to another one, and at the STUN and TURN servers that it names.
+  rtc-cafe doctor --ice-server turn:ana:secret@turn.example.org?transport=tcp
+      Tries a TURN server before the server names it to everybody.
+  rtc-cafe doctor --json | jq .advice
+      For a program: one JSON object.
+
+How to read it:
+  server      /healthz answers by HTTP, and a session was given over a websocket. Without it peers do not find each other.
+  addresses   at which others in the same network reach this machine.
+  STUN        tells what the NAT makes of these addresses, over UDP. If none answers, UDP is most likely blocked.
+  NAT         the kind of it. Two STUN servers are asked from one socket: if both see the same address
+              (endpoint-independent), direct connections work with almost everybody; if not (address-dependent,
+              \"symmetric\"), a TURN server is needed for peers who have such a NAT as well.
+  TURN        passes everything on where nothing else works: an address was asked for, with the credentials.
+  peers       two peers on this machine have met through the server, and said something both ways.
+
+Exits with 0 when peers can connect, with 1 when they cannot, and with 2 when the arguments are wrong.")]
+pub(crate) struct Options {
+    /// URL of the signalling server
+    #[arg(long, env = "RTC_CAFE_SERVER", value_name = "URL", default_value = DEFAULT_SERVER)]
+    server: String,
+
+    /// STUN or TURN server to look at; repeat it, or separate several by commas
+    ///
+    /// Without any, those that the signalling server names are looked at. It is `stun:HOST[:PORT]` or
+    /// `turn:USER:PASSWORD@HOST[:PORT][?transport=udp|tcp]`, or the same with `stuns:` or `turns:`.
+    #[arg(
+        long,
+        env = "RTC_CAFE_ICE_SERVER",
+        hide_env_values = true,
+        value_name = "URL",
+        value_delimiter = ',',
+        value_parser = ice::parse_listed
+    )]
+    ice_server: Vec<Listed<ice::Server>>,
+
+    /// The diagnosis as one JSON object
+    #[arg(long, env = "RTC_CAFE_JSON", value_parser = clap::builder::FalseyValueParser::new())]
+    json: bool,
+}
+
+/// How an examination ends that could be made.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    /// Peers cannot connect; that was told in full.
+    #[error("peers cannot connect from here")]
+    Unwell,
+    /// An argument is wrong.
+    #[error("{0:#}")]
+    Arguments(anyhow::Error),
+    /// The user stopped it.
+    #[error("stopped")]
+    Stopped,
+}
+
+impl Failure {
+    /// What the program exits with.
+    pub(crate) fn exit_code(&self) -> ExitCode {
+        ExitCode::from(match self {
+            Self::Unwell => 1,
+            Self::Arguments(_) => 2,
+            Self::Stopped => 130,
+        })
+    }
+}
+
+pub(crate) fn run(options: Options) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let json = options.json;
+    let diagnosis = runtime.block_on(examine(options))?;
+    let text = match json {
+        true => serde_json::to_string(&diagnosis)? + "\n",
+        false => report::text(&diagnosis, crate::join::Look::detect()),
+    };
+    // Who does not read it has the exit code.
+    let _ = std::io::Write::write_all(&mut std::io::stdout(), text.as_bytes());
+    if diagnosis.ok { Ok(()) } else { Err(Failure::Unwell.into()) }
+}
+
+async fn examine(options: Options) -> anyhow::Result<Diagnosis> {
+    let mut stop = StopSignals::new()?;
+    let server = Some(options.server.trim()).filter(|server| !server.is_empty()).unwrap_or(DEFAULT_SERVER);
+    let servers = options.ice_server.into_iter().flatten().map(IceServer::from);
+    let examination = Examination::new(server).ice_servers(servers);
+    // It is seen on a terminal only.
+    let spinner =
+        ProgressBar::new_spinner().with_message(format!("Trying the network and {}", clean_line(server, 100)));
+    spinner.enable_steady_tick(Duration::from_millis(120));
+    let examined = tokio::select! {
+        examined = examination.run() => examined,
+        () = stop.next() => return Err(Failure::Stopped.into()),
+    };
+    spinner.finish_and_clear();
+    let examined = examined.with_context(|| format!("cannot use the server {server:?}"));
+    Ok(examined.map_err(Failure::Arguments)?)
+}
+
+/// A text of others, safe to show.
+fn shown(text: &str) -> String {
+    clean_line(text, MAX_TEXT)
+}

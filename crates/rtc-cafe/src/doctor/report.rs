@@ -1,0 +1,162 @@
+//! The diagnosis for people: what was looked at, one line each, and what to do.
+
+use std::{
+    fmt::Display,
+    net::{IpAddr, SocketAddr},
+};
+
+use rtc_cafe_client::diagnose::{Check, Diagnosis, Mapping, ServerReport, StunReport, TurnReport};
+
+use super::shown;
+use crate::join::Look;
+
+/// How well something is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mark {
+    Good,
+    Bad,
+    /// No harm by itself.
+    Note,
+}
+
+/// The lines, in columns: what it is, how it is, and more about it.
+struct Lines {
+    look: Look,
+    lines: Vec<(&'static str, Mark, String, String)>,
+}
+
+/// All of it.
+pub(super) fn text(diagnosis: &Diagnosis, look: Look) -> String {
+    let mut lines = Lines { look, lines: Vec::new() };
+    lines.server(&diagnosis.server);
+    lines.addresses(&diagnosis.addresses);
+    lines.stun(&diagnosis.stun);
+    lines.mapping(diagnosis);
+    lines.turn(&diagnosis.turn);
+    lines.peers(diagnosis);
+    let mut text = lines.finish();
+    text += "\n";
+    text += &match (diagnosis.ok, diagnosis.advice.is_empty()) {
+        (true, true) => look.good("Peers can connect, and nothing is amiss."),
+        (true, false) => look.good("Peers can connect."),
+        (false, _) => look.bad("Peers cannot connect."),
+    };
+    text += "\n";
+    for advice in &diagnosis.advice {
+        text += &format!("  - {}\n", shown(advice));
+    }
+    text
+}
+
+impl Lines {
+    fn add(&mut self, heading: &'static str, mark: Mark, what: impl Into<String>, more: impl Into<String>) {
+        // A heading stands before the first of its lines.
+        let repeated = self.lines.iter().any(|(other, ..)| *other == heading);
+        self.lines.push((if repeated { "" } else { heading }, mark, what.into(), more.into()));
+    }
+
+    fn server(&mut self, server: &ServerReport) {
+        let software = server.software.as_deref().map(|software| format!(", {}", shown(software))).unwrap_or_default();
+        let version = server.api_version.as_deref().map(|version| format!(", API {version}")).unwrap_or_default();
+        self.add("server", mark(&server.http, Mark::Note), "HTTP", outcome(&server.http, &software));
+        self.add("server", mark(&server.websocket, Mark::Bad), "websocket", outcome(&server.websocket, &version));
+    }
+
+    fn addresses(&mut self, addresses: &[IpAddr]) {
+        let of = |v6: bool| {
+            let addresses: Vec<_> = addresses.iter().filter(|address| address.is_ipv6() == v6).collect();
+            (!addresses.is_empty()).then(|| list(&addresses))
+        };
+        for (name, found) in [("IPv4", of(false)), ("IPv6", of(true))] {
+            let mark = if found.is_some() { Mark::Good } else { Mark::Note };
+            self.add("addresses", mark, name, found.unwrap_or_else(|| "none".to_owned()));
+        }
+    }
+
+    fn stun(&mut self, servers: &[StunReport]) {
+        if servers.is_empty() {
+            self.add("STUN", Mark::Note, "no server", "");
+        }
+        for server in servers {
+            let nat = if server.nat == Some(true) { "behind a NAT" } else { "no NAT" };
+            let more = match &server.check.problem {
+                None => {
+                    format!("{nat}, seen as {}", list(&server.reflexive.iter().map(SocketAddr::ip).collect::<Vec<_>>()))
+                }
+                Some(problem) => shown(problem),
+            };
+            self.add("STUN", mark(&server.check, Mark::Bad), shown(&server.url), more);
+        }
+    }
+
+    fn mapping(&mut self, diagnosis: &Diagnosis) {
+        let (mark, kind) = match diagnosis.mapping.kind {
+            Mapping::NoNat => (Mark::Good, "none"),
+            Mapping::EndpointIndependent => (Mark::Good, "endpoint-independent: direct connections mostly work"),
+            Mapping::AddressDependent => (Mark::Note, "address-dependent: direct connections often fail"),
+            _ => (Mark::Note, "unknown"),
+        };
+        let reason = diagnosis.mapping.reason.map(|reason| format!(": {reason}")).unwrap_or_default();
+        self.add("NAT", mark, "mapping", format!("{kind}{reason}"));
+    }
+
+    fn turn(&mut self, servers: &[TurnReport]) {
+        if servers.is_empty() {
+            self.add("TURN", Mark::Note, "no server", "");
+        }
+        for server in servers {
+            let transport = server.transport.map(|transport| format!("over {transport}, ")).unwrap_or_default();
+            let more = match &server.check.problem {
+                None => format!("{transport}relays at {} ({} ms)", list(&server.relayed), server.check.milliseconds),
+                Some(problem) => format!("{transport}{}", shown(problem)),
+            };
+            self.add("TURN", mark(&server.check, Mark::Bad), shown(&server.url), more);
+        }
+    }
+
+    fn peers(&mut self, diagnosis: &Diagnosis) {
+        let peers = &diagnosis.peers;
+        let way = match peers.relayed {
+            Some(true) => ", over a TURN server",
+            Some(false) => ", directly",
+            None => "",
+        };
+        self.add("peers", mark(&peers.check, Mark::Bad), "two of them", outcome(&peers.check, way));
+    }
+
+    fn finish(self) -> String {
+        let width = |pick: fn(&(&'static str, Mark, String, String)) -> usize| self.lines.iter().map(pick).max();
+        let first = width(|line| line.0.len()).unwrap_or_default();
+        // One long URL does not push everything aside.
+        let second = width(|line| line.2.chars().count()).unwrap_or_default().min(44);
+        let mut text = String::new();
+        for (heading, mark, what, more) in &self.lines {
+            let sign = match mark {
+                Mark::Good => self.look.good("ok"),
+                Mark::Bad => self.look.bad("NO"),
+                Mark::Note => self.look.dim("--"),
+            };
+            let line = format!("{heading:first$}  {sign}  {what:second$}  {more}");
+            text += line.trim_end();
+            text += "\n";
+        }
+        text
+    }
+}
+
+fn mark(check: &Check, otherwise: Mark) -> Mark {
+    if check.ok { Mark::Good } else { otherwise }
+}
+
+fn outcome(check: &Check, more: &str) -> String {
+    match &check.problem {
+        None => format!("{} ms{more}", check.milliseconds),
+        Some(problem) => shown(problem),
+    }
+}
+
+fn list<T: Display>(values: &[T]) -> String {
+    let mut texts: Vec<_> = values.iter().map(T::to_string).collect();
+    texts.dedup();
+    texts.join(", ")
+}
