@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 mod client;
+mod connect;
 mod metric;
 mod native;
 mod process;
@@ -26,6 +27,7 @@ struct Arguments {
 enum Benchmark {
     Signaller(signaller::Options),
     Native(native::Options),
+    Connect(connect::Options),
     /// Serves the bare websocket relay that the signaller is compared with
     #[command(hide = true)]
     Relay,
@@ -37,7 +39,7 @@ enum Benchmark {
 fn main() -> ExitCode {
     let result = match Arguments::parse().benchmark {
         Some(benchmark) => benchmark.run(),
-        None => ["signaller", "native"]
+        None => ["signaller", "native", "connect"]
             .into_iter()
             .try_for_each(|name| Arguments::parse_from(["bench", name]).benchmark.map_or(Ok(()), Benchmark::run)),
     };
@@ -55,6 +57,7 @@ impl Benchmark {
         match self {
             Self::Signaller(options) => signaller::run(&options),
             Self::Native(options) => native::run(&options),
+            Self::Connect(options) => connect::run(&options),
             Self::Relay => relay::run(),
             Self::NativePart(options) => native::run_part(&options),
         }

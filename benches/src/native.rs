@@ -3,11 +3,11 @@
 use std::{collections::BTreeMap, process::Stdio, time::Duration, time::Instant};
 
 use anyhow::{Context, bail};
-use tokio::{process::Command, time::timeout};
+use tokio::process::Command;
 
 use crate::{
     metric::{Measured, Samples},
-    process::{Programs, Server, Target, raise_open_files},
+    process::{Programs, Server, Target, last_line_of, raise_open_files},
     report::{Other, Report},
     signaller::{bounded, interrupted},
 };
@@ -110,7 +110,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     }
     let report = Report {
         title: "Native peers beside bare str0m and Chromium",
-        conditions: format!("{} joins", options.joins),
+        conditions: format!("{} joins, loopback", options.joins),
         rounds: options.rounds,
         ours,
         others: vec![
@@ -173,15 +173,6 @@ async fn in_process(part: Part, stack: Stack, server: &Server) -> anyhow::Result
 
 /// The values that a program prints as JSON in its last line.
 async fn values_of(mut command: Command) -> anyhow::Result<BTreeMap<String, f64>> {
-    let child =
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true).spawn()?;
-    let output = match timeout(LONGEST, child.wait_with_output()).await {
-        Ok(output) => output?,
-        Err(_) => bail!("it takes more than {LONGEST:?}"),
-    };
-    if !output.status.success() {
-        bail!("{}", String::from_utf8_lossy(&output.stderr).trim());
-    }
-    let text = String::from_utf8_lossy(&output.stdout);
-    serde_json::from_str(text.lines().last().unwrap_or_default()).context("what it prints are no values")
+    let line = last_line_of(command.stderr(Stdio::piped()), LONGEST).await?;
+    serde_json::from_str(&line).context("what it prints are no values")
 }

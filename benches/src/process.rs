@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
     process::Child,
@@ -31,7 +31,8 @@ pub(crate) enum Target {
 /// The programs that are measured.
 #[derive(Debug)]
 pub(crate) struct Programs {
-    signaller: PathBuf,
+    /// `rtc-cafe`, which is the native peer as well.
+    pub(crate) signaller: PathBuf,
     relay: PathBuf,
 }
 
@@ -205,6 +206,29 @@ impl Target {
             Self::Relay => "bare relay",
         }
     }
+}
+
+/// A script beside the end-to-end tests, which drives browsers.
+pub(crate) fn script(name: &str) -> anyhow::Result<tokio::process::Command> {
+    let folder = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../e2e"));
+    ensure!(folder.join("node_modules").is_dir(), "the npm packages of e2e are missing; `cargo xtask setup` gets them");
+    let mut command = tokio::process::Command::new("node");
+    command.current_dir(folder).arg(format!("bench/{name}"));
+    Ok(command)
+}
+
+/// What a program prints as its last line. Its errors are told if they are piped.
+pub(crate) async fn last_line_of(command: &mut tokio::process::Command, longest: Duration) -> anyhow::Result<String> {
+    let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).kill_on_drop(true).spawn()?;
+    let output = match timeout(longest, child.wait_with_output()).await {
+        Ok(output) => output?,
+        Err(_) => bail!("it takes more than {longest:?}"),
+    };
+    if !output.status.success() {
+        bail!("it fails ({}) {}", output.status, String::from_utf8_lossy(&output.stderr).trim());
+    }
+    let text = String::from_utf8(output.stdout).context("what it prints is no text")?;
+    text.lines().last().map(str::to_owned).context("it prints nothing")
 }
 
 /// Lets this process and its children have as many open files as the system allows them.

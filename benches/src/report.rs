@@ -119,7 +119,7 @@ impl<M: Measured> Report<'_, M> {
         let cores = thread::available_parallelism().map_or(1, usize::from);
         let rounds = if self.rounds == 1 { String::from("1 round") } else { format!("median of {}", self.rounds) };
         let _ = writeln!(out, "{}", paint.bold(self.title));
-        let _ = writeln!(out, "{}, {rounds}, {cores} cores, loopback, {} s", self.conditions, took.as_secs());
+        let _ = writeln!(out, "{}, {rounds}, {cores} cores, {} s", self.conditions, took.as_secs());
         if let Some(load) = load().filter(|&load| load > cores as f64) {
             let busy = format!(
                 "The machine does other things meanwhile (load {load:.1}): times and rates suffer; believe CPU and memory."

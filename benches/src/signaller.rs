@@ -86,7 +86,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     let [ours, relay] = &measured;
     let report = Report {
         title: "The signaller beside a bare websocket relay",
-        conditions: format!("{} connections", grouped(options.connections as f64, 0)),
+        conditions: format!("{} connections, loopback", grouped(options.connections as f64, 0)),
         rounds: options.rounds,
         ours,
         others: vec![Other { name: "bare relay", key: "relay", samples: relay }],

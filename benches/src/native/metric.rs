@@ -74,8 +74,9 @@ impl Measured for Metric {
                  from the bare ends: our clients have a candidate for every address of the machine, those have one.",
             ),
             Self::Throughput(64, OfThroughput::Cpu) => Some(
-                "half of it goes into functions that seem to be those with which sctp-proto walks through what is \
-                 unacknowledged (of the bare ends' a third), a quarter is the kernel's, our own code is less than 5 %.",
+                "almost half of it goes into sctp-proto, which walks through all that is unacknowledged with every datagram; \
+                 our client keeps that to 1,024 messages and hands over many at once, so it costs less than the bare ends, \
+                 which poll after each message.",
             ),
             _ => None,
         }
