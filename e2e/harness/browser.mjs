@@ -10,7 +10,8 @@ import puppeteer from 'puppeteer-core';
 
 import { mediaKit } from './media-kit.mjs';
 import { pageKit } from './page-kit.mjs';
-import { within } from './process.mjs';
+import { HERE, within } from './process.mjs';
+import { talkKit } from './talk-kit.mjs';
 
 const ARTIFACTS = fileURLToPath(new URL('../artifacts/', import.meta.url));
 
@@ -72,14 +73,17 @@ export class Browser {
   #profile;
   #contexts = [];
 
-  /** Starts a browser whose camera is `'fake'` and for any page, or `'denied'` to all, as the microphone, or `'missing'`. */
-  static async launch(kind = BROWSER, { camera = 'fake' } = {}) {
+  /**
+   * Starts a browser, on this machine or on a host of a network. Its camera is `'fake'` and for any page, or `'denied'` to
+   * all, as the microphone, or `'missing'`.
+   */
+  static async launch(kind = BROWSER, { camera = 'fake', on = HERE } = {}) {
     if (!BROWSERS.includes(kind)) throw new Error(`the browser "${kind}" is none of ${BROWSERS.join(', ')}`);
     const browser = new Browser();
     browser.#profile = await mkdtemp(join(tmpdir(), 'rtc-cafe-e2e-'));
     browser.#browser = await puppeteer.launch({
       browser: kind === 'firefox' ? 'firefox' : 'chrome',
-      executablePath: program(KINDS[kind]),
+      ...on.launch(program(KINDS[kind])),
       headless: true,
       userDataDir: browser.#profile,
       protocolTimeout: 60_000,
@@ -99,6 +103,7 @@ export class Browser {
     if (kit) {
       await page.evaluateOnNewDocument(pageKit);
       await page.evaluateOnNewDocument(mediaKit);
+      await page.evaluateOnNewDocument(talkKit);
     }
     const reply = await page.goto(url, { waitUntil: 'load' });
     if (!reply.ok()) throw new Error(`${url} answers ${reply.status()}`);

@@ -92,6 +92,8 @@ function player() {
           this.#wake();
         },
         offer: (sdp, ids) => this.#take('offerCreated', { sdp, ids }),
+        iceServerFailed: () => {},
+        iceServerAnswered: () => {},
         source: (id) => this.sources.get(id),
       });
     }

@@ -3,7 +3,7 @@
 import { fileURLToPath } from 'node:url';
 
 import { Peer } from './peer.mjs';
-import { Program, eventually } from './process.mjs';
+import { HERE, Program, eventually } from './process.mjs';
 import { binary, python } from './server.mjs';
 
 const AIORTC = fileURLToPath(new URL('../peers/aiortc_peer.py', import.meta.url));
@@ -11,6 +11,7 @@ const AIORTC = fileURLToPath(new URL('../peers/aiortc_peer.py', import.meta.url)
 /** The fields of the events, in the order of the arguments that handlers in a page get. */
 const ARGUMENTS = {
   message: ['sender', 'message'],
+  messageUndelivered: ['sid', 'message', 'mayHaveArrived'],
   reassignPeerSid: ['oldSid', 'sid'],
   signallerStateChanged: ['state'],
   error: ['code'],
@@ -21,16 +22,28 @@ const ARGUMENTS = {
   peerTrackDefinitionRemoved: ['sid', 'id', 'kind', 'description'],
 };
 
+/** Brings a set of connected sids up to date. */
+export function follow(connected, told) {
+  if (told.event === 'reassignPeerSid') connected.delete(told.oldSid);
+  if (['connectToPeer', 'reassignPeerSid'].includes(told.event)) connected.add(told.sid);
+  if (told.event === 'disconnectFromPeer') connected.delete(told.sid);
+}
+
 export class LinePeer extends Peer {
   #program;
   #events = [];
+  #times = [];
   #forgotten = 0;
   #calls = 0;
 
   constructor(program, name) {
     super({ problems: [] }, name);
     this.#program = program;
-    program.onLine((line) => line.startsWith('{"') && this.#events.push(JSON.parse(line)));
+    program.onLine((line) => {
+      if (!line.startsWith('{"')) return;
+      this.#events.push(JSON.parse(line));
+      this.#times.push(Date.now());
+    });
   }
 
   /** The peer in Python, which shares no code with ours. */
@@ -39,9 +52,14 @@ export class LinePeer extends Peer {
     return new LinePeer(program, 'aiortc');
   }
 
-  /** `rtc-cafe join`. */
-  static native(base, room) {
-    return new LinePeer(new Program(binary(), ['join', room, '--json', '--server', base]), 'native');
+  /** `rtc-cafe join`, on this machine or on a host of a network. */
+  static native(base, room, { on = HERE, name = 'native' } = {}) {
+    return new LinePeer(on.spawn(binary(), ['join', room, '--json', '--server', base]), name);
+  }
+
+  /** Everything it has told, results included, and when, in milliseconds of the system's clock. */
+  get story() {
+    return this.#events.map((told, at) => [told, this.#times[at]]);
   }
 
   get #recent() {
@@ -87,9 +105,7 @@ export class LinePeer extends Peer {
     const connected = new Set();
     for (const told of this.#events) {
       if (told.event === 'acquireSid') sid = told.sid;
-      if (told.event === 'reassignPeerSid') connected.delete(told.oldSid);
-      if (['connectToPeer', 'reassignPeerSid'].includes(told.event)) connected.add(told.sid);
-      if (told.event === 'disconnectFromPeer') connected.delete(told.sid);
+      follow(connected, told);
     }
     // Only pages tell whom they have discovered and are not connected to.
     return { sid, connectedPeers: [...connected], discoveredPeers: [...connected] };

@@ -38,7 +38,7 @@ export function pageKit() {
   };
 
   const EVENTS = ['message', 'connectToPeer', 'acquireSid', 'signallerStateChanged', 'disconnectFromPeer', 'reassignPeerSid', 'error',
-    'peerTrackDefined', 'peerTrackIdentified', 'peerTrackRemoved', 'peerTrackDefinitionRemoved'];
+    'messageUndelivered', 'peerTrackDefined', 'peerTrackIdentified', 'peerTrackRemoved', 'peerTrackDefinitionRemoved'];
 
   /** Makes a client, under a name, from the package at an address or from the global of the script-tag build. */
   kit.start = async (name, { from, rtcConfig, options = {}, signaller, rooms = [] }) => {

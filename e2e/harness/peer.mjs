@@ -106,13 +106,18 @@ export class Peer {
   }
 
   /** Waits until these peers are connected, and no others. */
-  async sees(...others) {
+  sees(...others) {
+    return this.seesWithin(20_000, others);
+  }
+
+  /** The same within so many milliseconds. */
+  async seesWithin(within, others) {
     const sids = (await Promise.all(others.map((other) => other.sid()))).sort();
     try {
       await eventually(async () => {
         const { connectedPeers, discoveredPeers } = await this.look();
         assert.deepEqual({ connected: connectedPeers.sort(), discovered: discoveredPeers.sort() }, { connected: sids, discovered: sids });
-      }, { within: 20_000 });
+      }, { within });
     } catch (error) {
       error.message += `\nall events of ${this.name}:\n${(await this.history().catch(() => ['gone'])).join('\n')}`;
       throw error;
@@ -133,8 +138,8 @@ export async function table(browser, base, count, settings = {}) {
   return peers;
 }
 
-export async function everybodySees(peers) {
-  await Promise.all(peers.map((peer) => peer.sees(...peers.filter((other) => other !== peer))));
+export async function everybodySees(peers, within = 20_000) {
+  await Promise.all(peers.map((peer) => peer.seesWithin(within, peers.filter((other) => other !== peer))));
 }
 
 /** Sends a message from one to others, and waits until it has come there, as the last of its sender. */

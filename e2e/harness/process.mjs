@@ -127,6 +127,15 @@ export class Program {
   }
 }
 
+/** This machine, as a host that programs run on; others are those of a network. */
+export const HERE = {
+  address: '127.0.0.1',
+  /** Starts a program. */
+  spawn: (program, args, options) => new Program(program, args, options),
+  /** What puppeteer needs to start a browser. */
+  launch: (program) => ({ executablePath: program }),
+};
+
 /** A free port on loopback. */
 export async function freePort() {
   const { createServer } = await import('node:net');

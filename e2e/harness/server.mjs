@@ -7,7 +7,7 @@ import { createServer } from 'node:http';
 import { extname, join, normalize } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
-import { Program, eventually, freePort } from './process.mjs';
+import { HERE, Program, eventually, freePort } from './process.mjs';
 
 const path = (relative) => fileURLToPath(new URL(relative, import.meta.url));
 
@@ -73,9 +73,14 @@ class Server {
 
 /** Starts `rtc-cafe serve` with further arguments. */
 export function startServer(...args) {
+  return startServerOn(HERE, ...args);
+}
+
+/** The same on a host of a network. */
+export function startServerOn(host, ...args) {
   return new Server(async (port) => {
-    const program = new Program(binary(), ['serve', '--listen', `127.0.0.1:${port}`, ...args]);
-    const [, url] = await program.line(/(http:\/\/127\.0\.0\.1:\d+)\/?/);
+    const program = host.spawn(binary(), ['serve', '--listen', `${host.address}:${port}`, ...args]);
+    const [, url] = await program.line(/(http:\/\/\d+\.\d+\.\d+\.\d+:\d+)\/?/);
     return { program, url };
   }).start();
 }

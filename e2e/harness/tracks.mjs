@@ -99,6 +99,7 @@ export async function comesBack(a, b) {
   await eventually(async () => assert.equal((await b.told('reassignPeerSid')).length, 1), { within: 20_000 });
   await isBack();
   await a.run(() => kit.connections.forEach((connection) => connection.close()));
-  await eventually(async () => assert.equal((await b.told('disconnectFromPeer')).length, 1), { within: 20_000 });
+  await eventually(async () => assert.equal((await b.told('peerTrackRemoved')).length, 1), { within: 20_000 });
   await isBack();
+  for (const peer of [a, b]) assert.deepEqual(await peer.told('disconnectFromPeer'), [], 'nobody was gone');
 }

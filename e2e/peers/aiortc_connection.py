@@ -70,6 +70,8 @@ class Owner(Protocol):
 
     def do(self, task: Callable[..., Awaitable[None]], *arguments: Any) -> None: ...
     def hello(self) -> Json: ...
+    def begin_stream(self, header: Json) -> None: ...
+    def received(self) -> int: ...
     def may_have(self, sid: str | None) -> bool: ...
     async def lose(self, connection: "Connection | None") -> None: ...
     async def offer(self) -> None: ...
@@ -222,6 +224,7 @@ class Connection:
                 if header["id"] != peer.id:
                     raise ValueError("the handshake was with somebody else")
                 self.hello = True
+                peer.begin_stream(header)
                 if peer.may_have(header.get("sid")):
                     peer.sid = header["sid"]
                 report("connectToPeer", sid=peer.sid)
@@ -232,8 +235,12 @@ class Connection:
                     report("reassignPeerSid", oldSid=old, sid=new)
             case "ping":  # [2.4]
                 self.send({"type": "pong", "nonce": header["nonce"]})
-            case "message" if body is not None:  # [2.5]
-                report("message", sender=peer.sid, message=json.loads(body))
+            case "message":  # [2.5]; one that is too long counts as well
+                self.send({"type": "ack", "received": peer.received()})
+                if body is not None:
+                    report("message", sender=peer.sid, message=json.loads(body))
+            case "bye":  # [2.9]
+                self.end()
             case "track":  # [2.6]
                 track = {"id": header["id"], "kind": header["kind"], "description": json.loads(body)}
                 self.defined[track["id"]] = track

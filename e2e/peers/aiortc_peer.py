@@ -36,6 +36,8 @@ class Peer:
         self.client, self.id, self.sid = client, peer_id, sid
         self.polite = client.id.encode() < peer_id.encode()  # [1.4]
         self.connection: Connection | None = None
+        self.stream = 0  # of our messages; each connection begins another, for we send nothing again [2.5]
+        self.heard_stream = self.count = self.before = 0  # its messages
         self.highest = 0  # number of a connection that it has offered
         self.heard, self.nonce = 0.0, 0
         self.wait: asyncio.TimerHandle | None = None
@@ -55,8 +57,23 @@ class Peer:
                 await self.lose(self.connection)
 
     def hello(self) -> Json:
-        """Who we are [2.2]."""
-        return {"id": self.client.id, **({"sid": self.client.sid} if self.client.sid else {})}
+        """Who we are, and how far we are with the other's messages [2.2]."""
+        self.stream += 1
+        session = {"sid": self.client.sid} if self.client.sid else {}
+        return {"id": self.client.id, **session, "stream": self.stream, "heard": self.heard_stream,
+                "received": self.count, "before": self.before, "tracks": []}
+
+    def begin_stream(self, header: Json) -> None:
+        """A stream goes on over connections; of another, nothing has come yet [2.5]."""
+        stream = header.get("stream", 0)
+        if stream != self.heard_stream:
+            self.before = self.count if stream == self.heard_stream + 1 else 0
+            self.heard_stream, self.count = stream, 0
+
+    def received(self) -> int:
+        """Counts a message."""
+        self.count += 1
+        return self.count
 
     def may_have(self, sid: str | None) -> bool:
         """Whether a sid in a frame is not somebody else's [3]."""

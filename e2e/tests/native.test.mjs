@@ -100,7 +100,7 @@ for (const kind of BROWSERS) {
       assert.deepEqual(await peers[0].leave(), { code: 0, signal: null });
       for (const peer of peers.slice(1)) await peer.expect('disconnectFromPeer', [[sid]], { within: 5000 });
       await peers[2].kill();
-      await peers[1].expect('disconnectFromPeer', [[sid], [other]]);
+      await peers[1].expect('disconnectFromPeer', [[sid], [other]], { within: 30_000 });
       const late = native();
       await everybodySees([peers[1], late]);
       const gone = await peers[1].sid();

@@ -144,7 +144,7 @@ for (const [what, ours] of Object.entries(OURS)) {
       const [peer, theirs] = [await ours.open(), aiortc()];
       await everybodySees([peer, theirs]);
       await theirs.kill();
-      await peer.expect('disconnectFromPeer', [[await theirs.sid()]]);
+      await peer.expect('disconnectFromPeer', [[await theirs.sid()]], { within: 30_000 });
     });
 
     it(`${what} leaves, and is missed by aiortc`, async () => {

@@ -29,8 +29,8 @@ The tasks of RTCCafe. They need Rust and Node.js, get everything else that is mi
   cargo xtask build                 build what `run` serves: target/release/rtc-cafe
                                     and packages/rtc-cafe-client/dist/
   cargo xtask setup                 only get what is missing: Rust's WebAssembly target, npm packages,
-                                    Chromium, Firefox, FFmpeg, coturn, a Python environment, cargo-deny
-  cargo xtask bench [NAME...]       measure; cargo xtask bench signaller, cargo xtask bench native
+                                    Chromium, Firefox, FFmpeg, coturn, iproute2, a Python environment, cargo-deny
+  cargo xtask bench [NAME...]       measure: cargo xtask bench signaller, native or connect
 
 What is used when it is there:
   CHROMIUM, FIREFOX     the browsers for the tests in browsers
@@ -68,7 +68,7 @@ fn task(mut arguments: Vec<OsString>) -> Result<bool> {
         "build" | "setup" if !arguments.is_empty() => bail!("`{name}` takes no arguments"),
         "build" => drop(serve::build(&Project::find()?)?),
         "setup" => {
-            let parts = [setup::BUILD, setup::CRATES, setup::BROWSER, setup::DENY].concat();
+            let parts = [setup::BUILD, setup::CRATES, setup::BROWSER, setup::NETWORK, setup::DENY].concat();
             setup::ensure_all(&Project::find()?, parts)?;
             say("everything is there");
         }

@@ -31,7 +31,7 @@ pub fn bench(project: &Project, arguments: &[OsString]) -> Result<()> {
     let mut bench = cargo(&project.root);
     bench.args(["run", "--release", "-p", "rtc-cafe-bench", "--"]).args(arguments);
     let name = arguments.iter().find(|argument| !argument.to_string_lossy().starts_with('-'));
-    if name.is_none_or(|name| name == "native") {
+    if name.is_none_or(|name| name == "native" || name == "connect") {
         match browser(project) {
             Ok(chromium) => drop(bench.env("CHROMIUM", chromium)),
             Err(error) => say(format!("Chromium will not be measured: {error:#}")),

@@ -30,6 +30,7 @@ pub enum Part {
     Python,
     CargoDeny,
     Ffmpeg,
+    Iproute,
 }
 
 /// A browser for the tests.
@@ -55,6 +56,8 @@ pub const FIREFOX: Browser =
 pub const BUILD: &[Part] = &[Part::WasmTarget, Part::ClientPackages, Part::WasmOpt];
 /// What the tests in browsers need beyond that.
 pub const BROWSER: &[Part] = &[Part::TestPackages, Part::Chromium, Part::Firefox, Part::Python, Part::Ffmpeg];
+/// What the tests in networks of their own need.
+pub const NETWORK: &[Part] = &[Part::TestPackages, Part::Chromium, Part::Python, Part::Iproute];
 /// What the tests of the crates need beyond that: a maker and judge of media files, and a TURN server.
 pub const CRATES: &[Part] = &[Part::Ffmpeg, Part::Coturn];
 /// What the check of the dependencies needs.
@@ -74,6 +77,7 @@ pub fn ensure_all(project: &Project, parts: impl IntoIterator<Item = Part>) -> R
             Part::Python => drop(python(project)?),
             Part::CargoDeny => drop(cargo_deny(project)?),
             Part::Ffmpeg => ffmpeg()?,
+            Part::Iproute => iproute()?,
         }
     }
     Ok(())
@@ -201,6 +205,15 @@ fn ffmpeg() -> Result<()> {
     if !is_there() {
         debian::install("FFmpeg", &["ffmpeg"])?;
         ensure!(is_there(), "FFmpeg is still missing after its installation");
+    }
+    Ok(())
+}
+
+/// `ip`, which sets up the hosts of networks; only Linux has them.
+fn iproute() -> Result<()> {
+    if cfg!(target_os = "linux") && on_path(&["ip"]).is_none() {
+        debian::install("iproute2", &["iproute2"])?;
+        on_path(&["ip"]).context("iproute2 is still missing after its installation")?;
     }
     Ok(())
 }

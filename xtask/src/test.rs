@@ -88,6 +88,13 @@ const STEPS: &[Step] = &[
         run: e2e,
     },
     Step {
+        name: "network",
+        about: "peers in network namespaces whose network or server fails",
+        needs: setup::NETWORK,
+        after_package: true,
+        run: network,
+    },
+    Step {
         name: "deny",
         about: "licences and sources of the dependencies",
         needs: setup::DENY,
@@ -286,18 +293,37 @@ fn npm_tests(project: &Project) -> Result<Report> {
 /// Everything in Chromium, then what is about browsers in Firefox. Uses the debug build, of which the crates' tests have
 /// compiled most already.
 fn e2e(project: &Project) -> Result<Report> {
+    let browsers = [&setup::CHROMIUM, &setup::FIREFOX];
+    let in_chromium = npm_script(project, "test", "chromium", &browsers)?;
+    Ok(in_chromium.and(npm_script(project, "test:browser", "firefox", &browsers)?))
+}
+
+/// Where there is no right to make networks, the tests that need them skip themselves and say why.
+fn network(project: &Project) -> Result<Report> {
+    let mut report = npm_script(project, "test:network", "chromium", &[&setup::CHROMIUM])?;
+    if let Some(reason) = report.output.iter().find_map(|line| skip_reason(line)) {
+        report.note = format!("skipped: {reason}");
+    }
+    Ok(report)
+}
+
+/// Why node skipped a test: `﹣ the title (0.2ms) # the reason`.
+fn skip_reason(line: &str) -> Option<&str> {
+    let (_, reason) = line.trim_start().strip_prefix('﹣')?.rsplit_once("# ")?;
+    Some(reason.trim_end())
+}
+
+/// Runs a script of the end-to-end tests with these browsers, of which one is that of the tests that name none.
+fn npm_script(project: &Project, script: &str, default: &str, browsers: &[&setup::Browser]) -> Result<Report> {
     process::run(cargo(&project.root).args(["build", "-p", "rtc-cafe"]))?;
     let binary = project.target.join("debug").join(format!("rtc-cafe{}", std::env::consts::EXE_SUFFIX));
-    let python = setup::python(project)?;
-    let browsers = [(&setup::CHROMIUM, setup::CHROMIUM.ensure()?), (&setup::FIREFOX, setup::FIREFOX.ensure()?)];
-    let in_browser = |browser: &str, script: &str| {
-        let mut tests = npm(&project.e2e());
-        tests.args(["run", script]).env("BROWSER", browser);
-        tests.env("RTC_CAFE_BIN", &binary).env("RTC_CAFE_PYTHON", &python);
-        tests.envs(browsers.iter().map(|(browser, program)| (browser.variable, program)));
-        Report::of_tests(&mut tests).map(Report::at_least_one)
-    };
-    Ok(in_browser("chromium", "test")?.and(in_browser("firefox", "test:browser")?))
+    let mut tests = npm(&project.e2e());
+    tests.args(["run", script]).env("BROWSER", default);
+    tests.env("RTC_CAFE_BIN", binary).env("RTC_CAFE_PYTHON", setup::python(project)?);
+    for browser in browsers {
+        tests.env(browser.variable, browser.ensure()?);
+    }
+    Report::of_tests(&mut tests).map(Report::at_least_one)
 }
 
 /// The advisories come from the network and change without us, so they are not part of the tests.

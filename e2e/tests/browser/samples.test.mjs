@@ -107,6 +107,59 @@ describe('the simple chat', () => {
     for (const page of [ana, bo, cy]) assert.deepEqual(page.requests.filter((url) => !own(url)), []);
   });
 
+  it('tells on demand how somebody is connected, on a phone as well', async () => {
+    const path = '/samples/simple-chat.html?room=details';
+    const ana = await enter(path, { name: 'Ana' });
+    const bo = await enter(path, { name: 'Bo', viewport: PHONE });
+    await sees(ana, { people: ['Bo connected'] });
+    await sees(bo, { people: ['Ana connected'] });
+    const card = (page) => page.$eval('#connection', (box) => ({
+      open: box.matches(':popover-open'),
+      name: box.querySelector('h2').textContent,
+      now: box.querySelector('.steps [data-state="now"]')?.dataset.phase,
+      facts: Object.fromEntries([...box.querySelectorAll('dt')].map((dt) => [dt.textContent, dt.nextElementSibling.textContent])),
+      fits: box.getBoundingClientRect().right <= innerWidth && box.getBoundingClientRect().bottom <= innerHeight + 1,
+    }));
+    await ana.click('#people .person');
+    await eventually(async () => {
+      const { facts, ...shown } = await card(ana);
+      assert.deepEqual(shown, { open: true, name: 'Bo', now: 'open', fits: true });
+      assert.equal(facts['Introduced by'], 'the server');
+      assert.match(facts['Round trip'], /^\d+ ms$/);
+    });
+    await picture(ana, 'simple-chat-connection');
+    await ana.keyboard.press('Escape');
+    assert.equal((await card(ana)).open, false);
+    await bo.tap('#people .person');
+    await eventually(async () => assert.deepEqual([(await card(bo)).name, (await card(bo)).fits], ['Ana', true]));
+    await picture(bo, 'simple-chat-connection-phone');
+    await ana.close();
+    await eventually(async () => assert.equal((await card(bo)).open, false));
+    assertClean(bo);
+  });
+
+  it('says below a message who did not get it', async () => {
+    const path = '/samples/simple-chat.html?room=fates';
+    const ana = await enter(path, { name: 'Ana' });
+    const cy = await enter(path, { name: 'Cy' });
+    const bo = await browser.open(`${server.url}${path}`);
+    await type(bo, '#name', 'Bo');
+    await bo.click('#join');
+    for (const page of [ana, cy]) await sees(page, { people: (all) => all.length === 2 && all.every((one) => /connected$/.test(one)) });
+    await sees(ana, { people: ['Bo connected', 'Cy connected'] });
+    // It loses its connections and does nothing more.
+    await bo.evaluate(() => {
+      kit.connections.forEach((connection) => connection.close());
+      setTimeout(() => { for (const until = Date.now() + 8000; Date.now() < until;); }, 100);
+    });
+    await sees(ana, { people: ['Bo recovering', 'Cy connected'] });
+    await say(ana, 'Is anybody there?');
+    await sees(cy, { messages: ['Ana: Is anybody there?'] });
+    await bo.close();
+    await eventually(async () => assert.match(await ana.$eval('#log .message.mine .fate', (fate) => fate.textContent), /^(Not|Perhaps not) delivered to Bo\.$/), { within: 20_000 });
+    await picture(ana, 'simple-chat-undelivered');
+  });
+
   it('a link with a room needs a name only, and strange names are shown as text', async () => {
     const room = '<i>ñ</i> & "room"';
     const path = `/samples/simple-chat.html?${new URLSearchParams({ room })}`;

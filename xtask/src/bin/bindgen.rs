@@ -3,7 +3,7 @@
 use std::env;
 
 use anyhow::{Context, Result};
-use wasm_bindgen_cli_support::Bindgen;
+use wasm_bindgen_cli_support::{Bindgen, EncodeInto};
 
 fn main() -> Result<()> {
     let mut arguments = env::args_os().skip(1);
@@ -15,5 +15,7 @@ fn main() -> Result<()> {
         .typescript(true)
         // The TypeScript above passes the bytes itself; a default URL would only confuse bundlers.
         .omit_default_module_path(true)
+        // Every browser with WebRTC's data channels as we use them has it.
+        .encode_into(EncodeInto::Always)
         .generate(&output)
 }

@@ -1,0 +1,151 @@
+// Hosts in network namespaces of their own, joined by a switch that delays, loses and cuts: ../network/switch.py.
+
+import { spawnSync } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+
+import { Program, within } from './process.mjs';
+
+const path = (relative) => fileURLToPath(new URL(relative, import.meta.url));
+const SWITCH = path('../network/switch.py');
+const INSIDE = path('../network/inside.sh');
+
+/** Why there can be no networks on this machine, or false: for the option `skip` of a test. */
+export function noNetworks() {
+  if (process.platform !== 'linux') return 'network namespaces are of Linux alone';
+  const { status, error, stderr } = spawnSync('python3', [SWITCH, '--check'], { encoding: 'utf8' });
+  if (error) return `python3: ${error.message}`;
+  return status === 0 ? false : stderr.trim().split('\n').at(-1);
+}
+
+/** A machine with an address of its own, on which programs run. */
+class Host {
+  #network;
+  #environment;
+
+  constructor(network, name, address, namespace) {
+    this.#network = network;
+    this.name = name;
+    this.address = address;
+    this.#environment = { ...process.env, RTC_CAFE_NAMESPACE: namespace };
+  }
+
+  /** Starts a program here. */
+  spawn(program, args, options = {}) {
+    return new Program(INSIDE, args, { env: this.#inside(program), ...options });
+  }
+
+  /** What puppeteer needs to start a browser here. */
+  launch(program) {
+    return { executablePath: INSIDE, env: this.#inside(program), pipe: true };
+  }
+
+  #inside(program) {
+    return { ...this.#environment, RTC_CAFE_INSIDE: program };
+  }
+
+  /** Pulls the cable out. */
+  linkDown() {
+    return this.#network.tell('link', { name: this.name, up: false });
+  }
+
+  /** Puts it back. */
+  linkUp() {
+    return this.#network.tell('link', { name: this.name, up: true });
+  }
+
+  /** Takes another address in place of the present one, as in another network. */
+  async changeAddress() {
+    const address = this.#network.freeAddress();
+    await this.#network.tell('address', { name: this.name, address });
+    this.address = address;
+  }
+}
+
+const names = (hosts) => [hosts].flat().map((host) => host.name);
+
+export class Network {
+  #program;
+  #answers = new Map();
+  #calls = 0;
+  #addresses = 0;
+
+  /** A network without hosts, delay or loss. */
+  static async create() {
+    const network = new Network();
+    network.#program = new Program('python3', [SWITCH]);
+    network.#program.onLine((line) => {
+      if (!line.startsWith('{')) return;
+      const { id, ...answer } = JSON.parse(line);
+      network.#answers.get(id)?.(answer);
+      network.#answers.delete(id);
+    });
+    return network;
+  }
+
+  get pid() {
+    return this.#program.pid;
+  }
+
+  /** Tells the switch something, and waits until it is done. */
+  async tell(op, fields = {}) {
+    const id = this.#calls += 1;
+    const answered = new Promise((resolve) => { this.#answers.set(id, resolve); });
+    this.#program.write(JSON.stringify({ id, op, ...fields }));
+    const ended = this.#program.exited.then(() => ({ error: `the switch has ended:\n${this.#program.output}` }));
+    const { error, ...answer } = await within(10_000, Promise.race([answered, ended]), `${op} of the switch`);
+    if (error) throw new Error(`${op}: ${error}`);
+    return answer;
+  }
+
+  /** One that no host has had yet. */
+  freeAddress() {
+    return `10.77.0.${this.#addresses += 1}`;
+  }
+
+  /** Adds a host. */
+  async host(name) {
+    const address = this.freeAddress();
+    const { namespace } = await this.tell('host', { name, address });
+    return new Host(this, name, address, namespace);
+  }
+
+  /** How long every frame is on its way, each way, in milliseconds. */
+  delay(milliseconds) {
+    return this.tell('path', { delay: milliseconds / 1000 });
+  }
+
+  /** The share of frames that get lost. */
+  loss(fraction) {
+    return this.tell('path', { loss: fraction });
+  }
+
+  /** Lets nothing more through between these and those hosts, without anybody noticing it but by the silence. */
+  cut(some, others) {
+    return this.#both(some, others, { cut: true });
+  }
+
+  /** Ends a cut between these and those hosts, or all cuts. */
+  heal(some, others) {
+    return some ? this.#both(some, others, { cut: false }) : this.tell('path', { cut: false });
+  }
+
+  /** Sets delay, loss or cut of one direction. */
+  oneWay(from, to, settings) {
+    return this.tell('path', { from: names(from), to: names(to), ...settings });
+  }
+
+  async #both(some, others, settings) {
+    await Promise.all([this.oneWay(some, others, settings), this.oneWay(others, some, settings)]);
+  }
+
+  /** Frames that have passed and that were lost. */
+  count() {
+    return this.tell('count');
+  }
+
+  /** Ends the switch; the namespaces go with it and with what runs in them. */
+  close() {
+    this.#program.closeInput();
+    return this.#program.stop();
+  }
+}
