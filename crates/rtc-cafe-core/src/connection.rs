@@ -277,7 +277,9 @@ impl Connection {
     pub(crate) fn handle_answer(&mut self, handshake: &Handshake, sdp: String, actions: &mut Vec<Action>) {
         let ours = handshake.peer_connection == Some(self.id) && handshake.negotiation == self.offers;
         let bound = self.remote.is_none_or(|remote| remote == handshake.connection);
-        if ours && bound && matches!(self.signalling, Signalling::Offered(_)) {
+        // What is negotiated over the channel is answered there.
+        let routed = !self.open || self.restarting;
+        if ours && bound && routed && matches!(self.signalling, Signalling::Offered(_)) {
             self.remote = Some(handshake.connection);
             self.answered = true;
             self.remote_offers = self.remote_offers.max(handshake.offers);

@@ -272,7 +272,7 @@ impl Mailbox {
         let known = received.is_some();
         let arrived = received.map_or(0, |received| received.saturating_sub(confirmed) as usize);
         let mut undelivered = Vec::new();
-        for _ in 0..arrived {
+        for _ in 0..arrived.min(ended.len()) {
             ended.pop_front();
         }
         while let Some(payload) = ended.pop_front() {

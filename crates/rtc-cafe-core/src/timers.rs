@@ -53,6 +53,13 @@ impl Timers {
         self.0.insert((peer, timer), at);
     }
 
+    /// Sets a timer, unless it is to come sooner already.
+    pub(crate) fn hasten(&mut self, peer: PeerKey, timer: Timer, at: Time) {
+        if self.0.get(&(peer, timer)).is_none_or(|&set| at < set) {
+            self.set(peer, timer, at);
+        }
+    }
+
     pub(crate) fn is_set(&self, peer: PeerKey, timer: Timer) -> bool {
         self.0.contains_key(&(peer, timer))
     }

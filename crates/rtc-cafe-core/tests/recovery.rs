@@ -67,6 +67,7 @@ fn a_path_that_comes_back_by_itself_is_nothing_to_tell_of() {
 fn a_channel_that_stands_still_though_its_path_is_back_is_replaced() {
     let mut client = joined(|_| ());
     let b = connect(&mut client, "B", "b");
+    client.send_message(seconds(10), "[1]", Recipients::All).unwrap();
     state(&mut client, seconds(10), b, ConnectionState::Disconnected);
     state(&mut client, seconds(11), b, ConnectionState::Connected);
     let replaced = pass(&mut client, seconds(17));
@@ -119,6 +120,17 @@ fn what_was_not_confirmed_is_sent_again_over_the_next_connection() {
     let rest = outputs(&mut client);
     assert_eq!(frames(&rest), ["{\"type\":\"message\"}\n[3]"]);
     assert_eq!(told(&rest), [], "it was never gone");
+}
+
+#[test]
+fn a_peer_cannot_keep_us_busy_with_what_it_claims_to_have_received() {
+    let mut client = joined(|_| ());
+    let b = connect(&mut client, "B", "b");
+    let hello = format!(r#"{{"type":"hello","version":1,"id":"b","stream":1,"heard":0,"received":{}}}"#, u32::MAX);
+    for _ in 0..1000 {
+        tell(&mut client, b, ConnectionEvent::ChannelMessage(hello.clone()));
+    }
+    assert_eq!(told(&outputs(&mut client)), []);
 }
 
 #[test]

@@ -125,6 +125,38 @@ fn a_connection_that_is_well_is_not_given_up_for_what_others_pass_on() {
 }
 
 #[test]
+fn what_is_made_up_does_not_keep_others_apart() {
+    let mut client = joined(|_| ());
+    let b = connect(&mut client, "B", "b");
+    let c = connect(&mut client, "C", "c");
+    let me = client.permanent_id().clone();
+    let forged = |number, body: &str| {
+        Frame::Relay { from: id("c"), sid: None, to: me.clone(), room: room(), number, hops: 1, body }.encode()
+    };
+    let answer = r#"{"answer":{"type":"answer","sdp":"forged"},"connection":4294967295,"negotiation":1}"#;
+    assert_eq!(commands(&say(&mut client, b, forged(1, answer))), []);
+    // Nor while something is negotiated over the channel.
+    tell(&mut client, c, ConnectionEvent::ChannelMessage(r#"{"type":"turn"}"#.into()));
+    client.add_track(rtc_cafe_core::TrackId::new("t").unwrap(), rtc_cafe_core::TrackKind::Audio, "1").unwrap();
+    let request = r#"{"type":"track-request","id":"t"}"#;
+    let offered = commands(&say(&mut client, c, request.into()));
+    assert!(offered.contains(&(c, Command::CreateOffer)), "{offered:?}");
+    tell(&mut client, c, ConnectionEvent::OfferCreated { sdp: "ours".into(), mids: vec![] });
+    outputs(&mut client);
+    let answer = format!(
+        r#"{{"answer":{{"type":"answer","sdp":"forged"}},"connection":1,"peerConnection":{c},"negotiation":2}}"#
+    );
+    assert_eq!(commands(&say(&mut client, b, forged(2, &answer))), []);
+    // C itself is heard as ever.
+    tell(&mut client, c, ConnectionEvent::ChannelClosed);
+    outputs(&mut client);
+    signal(&mut client, "offer", r#"{"id":"c","sid":"C","offer":{"sdp":"theirs"},"connection":2,"negotiation":1}"#);
+    assert!(
+        commands(&outputs(&mut client)).iter().any(|(_, command)| *command == Command::AcceptOffer("theirs".into()))
+    );
+}
+
+#[test]
 fn who_makes_up_others_does_not_make_us_busy() {
     let mut client = joined(|limits| limits.introductions = 4);
     let b = connect(&mut client, "B", "b");

@@ -220,16 +220,16 @@ export class RTCCafeSignallingClient extends EventEmitter<RTCCafeSignallingClien
       this.#doubt = undefined;
       engine.close();
     }, DOUBT_MS);
-    engine.once('packet', () => this.#trust());
-    engine.once('close', () => this.#trust());
+    engine.once('packet', this.#trust).once('close', this.#trust);
     // It is answered.
     this.#socket.emit('request-sid', { apiVersion: this.apiVersion });
   }
 
-  #trust(): void {
+  readonly #trust = () => {
     clearTimeout(this.#doubt);
     this.#doubt = undefined;
-  }
+    this.#socket.io.engine?.off('packet', this.#trust).off('close', this.#trust);
+  };
 
   /** The transport is there, and the namespace was asked for. */
   #opened(): void {

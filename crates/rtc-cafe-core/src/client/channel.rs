@@ -24,6 +24,9 @@ impl Client {
         let Some(peer) = self.roster.get_mut(key) else { return };
         let Some(connection) = peer.connection.as_mut().filter(|connection| !connection.is_open()) else { return };
         connection.set_open();
+        if let Some(remote) = connection.remote() {
+            peer.newest_remote = peer.newest_remote.max(remote);
+        }
         peer.failures = 0;
         peer.restarts = 0;
         peer.cut_off = false;
@@ -127,10 +130,14 @@ impl Client {
     /// Takes a message or a part of one.
     fn handle_message(&mut self, now: Time, key: PeerKey, more: bool, part: &str) {
         let Some(peer) = self.roster.get_mut(key) else { return };
-        let (sender, bytes) = (peer.sid.clone(), part.len());
+        let sender = peer.sid.clone();
         let received = peer.mailbox.receive(more, part, self.config.limits.message_bytes);
         // One that is too long counts with its first part that is too much; the rest is passed over.
-        let due = received != Received::Nothing && peer.mailbox.count(bytes);
+        let due = match &received {
+            Received::Nothing => false,
+            Received::Whole(payload) => peer.mailbox.count(payload.len()),
+            Received::TooLong => peer.mailbox.count(part.len()),
+        };
         match received {
             Received::Nothing => return,
             Received::Whole(payload) => self.event(Event::Message { sender, payload }),
@@ -221,8 +228,10 @@ impl Client {
         let Some(peer) = self.roster.get_mut(key) else { return };
         let drained = peer.mailbox.set_buffered(bytes);
         // The other side takes data, so it lives, though our question may wait behind that data.
-        if drained && self.timers.is_set(key, Timer::Pong) {
-            self.timers.set(key, Timer::Pong, now + self.config.timing.pong);
+        for timer in [Timer::Pong, Timer::Probe] {
+            if drained && self.timers.is_set(key, timer) {
+                self.timers.set(key, timer, now + self.config.timing.pong);
+            }
         }
         self.pump(key);
         self.watch_for_stall(now, key, drained);

@@ -126,20 +126,23 @@ impl Client {
 
     /// A peer has left a room of ours. If that was the last one, it is gone.
     pub(super) fn handle_leave(&mut self, now: Time, key: PeerKey, room: &RoomId) {
-        let Some(peer) = self.roster.get_mut(key) else { return };
-        if peer.rooms.remove(room).is_some() && peer.rooms.is_empty() {
+        let Some(peer) = self.roster.get_mut(key).filter(|peer| peer.rooms.contains_key(room)) else { return };
+        if peer.rooms.len() == 1 {
+            // The others hear of it in the room that it was in.
             peer.present = false;
             self.part(now, key);
+        } else {
+            peer.rooms.remove(room);
         }
     }
 
     /// Leaves a room: peers who share no other room with us are disconnected from. Returns whether we were in it.
     pub fn leave_room(&mut self, now: Time, room: &RoomId) -> bool {
         self.now = now;
-        if self.rooms.remove(room).is_none() {
-            return false;
+        let Some(joined) = self.rooms.remove(room) else { return false };
+        if joined {
+            self.outputs.push_back(Output::Signal(ClientSignal::Leave { room: room.clone() }));
         }
-        self.signal(ClientSignal::Leave { room: room.clone() });
         for key in self.roster.keys() {
             let Some(peer) = self.roster.get_mut(key) else { continue };
             let shared = peer.rooms.remove(room).is_some();

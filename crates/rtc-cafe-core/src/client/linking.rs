@@ -118,6 +118,9 @@ impl Client {
         let Some(key) = self.recognise(now, sid, id, None) else { return };
         if let Some(peer) = self.roster.get_mut(key) {
             peer.arrive();
+            if matches!(handshake.body, HandshakeBody::Offer(_)) && !handshake.restart {
+                peer.newest_remote = peer.newest_remote.max(handshake.connection);
+            }
         }
         self.handle_handshake(now, key, handshake);
     }
@@ -127,7 +130,9 @@ impl Client {
         let Some(peer) = self.roster.get_mut(key) else { return };
         let ours = peer.connection.as_ref().map(Connection::id);
         let from = handshake.connection;
-        let late = from < peer.newest_remote;
+        // What came over others counts only while its connection is there: anybody could have made it up.
+        let bound = peer.connection.as_ref().and_then(Connection::remote);
+        let late = from < peer.newest_remote || bound.is_some_and(|bound| from < bound);
         let astray = handshake.peer_connection.is_some() && handshake.peer_connection != ours;
         if late || astray {
             return;
@@ -141,7 +146,6 @@ impl Client {
                 }
             }
             HandshakeBody::Offer(sdp) => {
-                peer.newest_remote = from;
                 let replaced = peer.connection.as_ref().and_then(Connection::remote).is_some_and(|old| old != from);
                 if replaced {
                     self.unlink(key);
@@ -152,7 +156,6 @@ impl Client {
                 self.negotiate(key, |connection, actions| connection.handle_offer(&handshake, sdp, actions));
             }
             HandshakeBody::Answer(sdp) => {
-                peer.newest_remote = from;
                 self.negotiate(key, |connection, actions| connection.handle_answer(&handshake, sdp, actions));
             }
             HandshakeBody::Candidate(candidate) => peer.keep_early(from, candidate, self.config.limits.candidates),

@@ -50,7 +50,9 @@ impl Client {
 
     /// The ping over a path that is there again was not answered.
     pub(super) fn handle_stuck(&mut self, now: Time, key: PeerKey) {
-        let stuck = self.roster.get(key).is_some_and(|peer| peer.is_open() && peer.ping.is_some());
+        // If nothing waits to be confirmed, it may as well sleep.
+        let waits = |peer: &Peer| peer.ping.is_some() && peer.mailbox.waiting_bytes() > 0;
+        let stuck = self.roster.get(key).is_some_and(|peer| peer.is_open() && waits(peer));
         if stuck && self.is_reachable(key) {
             self.lose(now, key);
         }
@@ -145,9 +147,9 @@ impl Client {
         let Some(peer) = self.roster.get_mut(key) else { return };
         peer.failures = 0;
         if peer.is_open() {
-            if peer.path_lost {
+            if peer.path_lost && peer.restarts == 0 {
                 let patience = self.patience(key);
-                self.timers.set(key, Timer::Recover, now + patience);
+                self.timers.hasten(key, Timer::Recover, now + patience);
             }
         } else if peer.connection.is_some() {
             self.timers.set(key, Timer::Connect, now + self.config.timing.connect);
@@ -270,6 +272,7 @@ impl Client {
     /// The addresses of this machine, or the way to others, have changed: every connection looks for a new path. Who is
     /// polite leaves the others some time to do so, for they may have noticed as well.
     pub fn handle_network_change(&mut self, now: Time) {
+        self.now = now;
         for key in self.roster.keys() {
             if !self.is_polite(key) {
                 self.restart(now, key);
@@ -286,6 +289,7 @@ impl Client {
     /// This machine may have slept, or its page: whoever is connected is asked whether it is there, and what waits is
     /// tried at once.
     pub fn handle_wake(&mut self, now: Time) {
+        self.now = now;
         for key in self.roster.keys() {
             self.ping(now, key);
             self.hasten(now, key);

@@ -13,6 +13,7 @@ use super::Client;
 use crate::{
     connection::Connection,
     event::SignallerState,
+    peer::Peer,
     report::{Phase, Route},
     roster::PeerKey,
     time::Time,
@@ -64,11 +65,17 @@ impl Client {
         let Some(id) = id else { return mutual };
         for (other, peer) in self.roster.iter() {
             let knows = other != key && Some(other) != besides && peer.acquaintances.contains_key(id);
-            if knows && peer.is_well() && mutual.len() < max {
+            if knows && peer.is_well() && mutual.len() < max && self.shared_room(key, other).is_some() {
                 mutual.push(other);
             }
         }
         mutual
+    }
+
+    /// A room that two peers and we are in.
+    fn shared_room(&self, one: PeerKey, other: PeerKey) -> Option<RoomId> {
+        let (one, other) = (self.roster.get(one)?, self.roster.get(other)?);
+        one.rooms.keys().find(|room| other.rooms.contains_key(room) && self.rooms.contains_key(room)).cloned()
     }
 
     /// Sends a step of a handshake: over a mutual peer if there is one, or else over the server; by every way if the
@@ -94,13 +101,16 @@ impl Client {
 
     /// Sends a step of a handshake over these peers.
     fn relay_over(&mut self, key: PeerKey, ways: &[PeerKey], handshake: &Handshake) {
-        let Some(peer) = self.roster.get(key).filter(|_| !ways.is_empty()) else { return };
-        let (Some(to), Some(room)) = (peer.id.clone(), peer.rooms.keys().next().cloned()) else { return };
+        let Some(to) = self.roster.get(key).filter(|_| !ways.is_empty()).and_then(|peer| peer.id.clone()) else {
+            return;
+        };
         let (from, sid, body) = (self.permanent_id.clone(), self.sid.clone(), handshake.to_json());
         self.relayed = self.relayed.wrapping_add(1);
-        let relayed = Relayed { from, sid, to, room, number: self.relayed, hops: MAX_HOPS, body: &body };
-        for way in ways {
-            self.relay(*way, &relayed);
+        let number = self.relayed;
+        for &way in ways {
+            let Some(room) = self.shared_room(key, way) else { continue };
+            let (from, sid, to) = (from.clone(), sid.clone(), to.clone());
+            self.relay(way, &Relayed { from, sid, to, room, number, hops: MAX_HOPS, body: &body });
         }
     }
 
@@ -121,6 +131,7 @@ impl Client {
         let seen = relayed.hash();
         if !self.config.handshake_over_peers
             || !stamped
+            || relayed.hops > MAX_HOPS
             || !self.rooms.contains_key(&relayed.room)
             || peer.relayed.1 > self.config.limits.relayed
             || self.seen.contains(&seen)
@@ -144,10 +155,11 @@ impl Client {
         let Some(hops) = relayed.hops.checked_sub(1) else { return };
         let Some(to) = self.roster.by_id(&relayed.to) else { return };
         let direct = Some(to).filter(|to| self.roster.get(*to).is_some_and(|peer| peer.is_well()));
-        let Some(next) = direct.or_else(|| self.mutual_peers(to, Some(way), 1).pop()) else { return };
         // Rooms stay apart: only who could meet anyway is helped.
-        let inside = |key| self.roster.get(key).is_some_and(|peer| peer.rooms.contains_key(&relayed.room));
-        if next != way && inside(way) && inside(next) {
+        let inside = |key: &PeerKey| self.roster.get(*key).is_some_and(|peer| peer.rooms.contains_key(&relayed.room));
+        let others = || self.mutual_peers(to, Some(way), MAX_PEERS).into_iter().find(inside);
+        let Some(next) = direct.filter(inside).or_else(others) else { return };
+        if next != way && inside(&way) {
             self.relay(next, &Relayed { hops, ..relayed.clone() });
         }
     }
@@ -164,14 +176,16 @@ impl Client {
             self.meet_again(now, way, relayed, handshake);
             return;
         };
-        self.note_room(key, relayed.room.clone());
-        let well = self.roster.get(key).is_some_and(|peer| peer.is_well());
-        if well && matches!(handshake.body, HandshakeBody::Offer(_)) {
-            let same = self.roster.get(key).and_then(|peer| peer.connection.as_ref()).and_then(Connection::remote);
-            if handshake.restart || same != Some(handshake.connection) {
+        let Some(peer) = self.roster.get(key) else { return };
+        let same = peer.connection.as_ref().and_then(Connection::remote) == Some(handshake.connection);
+        if peer.is_well() {
+            if matches!(handshake.body, HandshakeBody::Offer(_)) && (handshake.restart || !same) {
                 self.ping(now, key);
-                return;
             }
+            return;
+        }
+        if !peer.connected {
+            self.note_room(key, relayed.room.clone());
         }
         self.handle_handshake(now, key, handshake);
     }
@@ -179,7 +193,8 @@ impl Client {
     /// Somebody whom we do not know, or not any more, offers over a peer.
     fn meet_again(&mut self, now: Time, way: PeerKey, relayed: &Relayed<'_>, handshake: Handshake) {
         let known = self.roster.get(way).and_then(|peer| peer.acquaintances.get(&relayed.from)).cloned();
-        let offers = matches!(handshake.body, HandshakeBody::Offer(_));
+        let begins = !handshake.restart && handshake.peer_connection.is_none();
+        let offers = begins && matches!(handshake.body, HandshakeBody::Offer(_));
         let Some(sid) = relayed.sid.clone().or(known).filter(|_| offers) else { return };
         if let Some(key) = self.introduce(sid, relayed.from.clone(), relayed.room.clone()) {
             self.handle_handshake(now, key, handshake);
@@ -207,7 +222,7 @@ impl Client {
             peer.acquaintances.remove(id);
         }
         for (id, sid) in &added {
-            if peer.acquaintances.len() < max {
+            if peer.acquaintances.len() < max || peer.acquaintances.contains_key(id) {
                 peer.acquaintances.insert(id.clone(), sid.clone());
             }
         }
@@ -230,7 +245,8 @@ impl Client {
 
     /// There is a new way to a peer; that is of interest if there was none.
     fn hasten_if_lost(&mut self, now: Time, key: PeerKey) {
-        let lost = self.roster.get(key).is_some_and(|peer| peer.connected && !peer.is_well());
+        let tried = |peer: &Peer| peer.connection.is_some() && !peer.is_open();
+        let lost = self.roster.get(key).is_some_and(|peer| peer.connected && !peer.is_well() && !tried(peer));
         let waits = self.timers.is_set(key, Timer::Offer);
         if lost && !waits {
             self.hasten(now, key);

@@ -54,6 +54,23 @@ fn a_slot_that_is_used_again_is_another_socket() {
 }
 
 #[test]
+fn who_leaves_a_room_is_gone_for_those_who_share_no_other() {
+    let mut hub = hub();
+    let [leaver, one, both] = [0; 3].map(|_| hub.connect(ApiVersion::V0_2));
+    for (socket, room) in [(leaver, 1), (leaver, 2), (one, 1), (both, 1), (both, 2)] {
+        hub.handle_event(NOW, socket, "join", &format!("{{\"room\":{room}}}"));
+    }
+    outputs(&mut hub);
+    let sid = hub.sid(leaver).unwrap().to_owned();
+    hub.handle_event(NOW, leaver, "leave", "{\"room\":1}");
+    assert_eq!(outputs(&mut hub), [(one, "peer-disconnection", format!("{{\"sid\":\"{sid}\"}}"))]);
+    hub.handle_event(NOW, leaver, "leave", "{\"room\":1}");
+    assert!(outputs(&mut hub)[0].2.contains("not-in-room"));
+    hub.handle_event(NOW, leaver, "join", "{\"room\":1}");
+    assert_eq!(outputs(&mut hub).len(), 2, "and may come back");
+}
+
+#[test]
 fn ended_sessions_are_forgotten_by_number_and_by_age() {
     let config = HubConfig { remembered_sessions: 3, ..HubConfig::default() };
     let mut hub = Hub::new(config, [7; 32]);
