@@ -100,12 +100,6 @@ impl Core {
         self.0.handle_signaller_state(time(now), signaller_state(state));
     }
 
-    /// There is a new connection to the signalling server, which takes signals already.
-    #[wasm_bindgen(js_name = handleSignallerOpened)]
-    pub fn handle_signaller_opened(&mut self, now: f64) {
-        self.0.handle_signaller_opened(time(now));
-    }
-
     /// A signal has arrived, with its payload in JSON. Throws `[code, message]` if it is not what it should be.
     #[wasm_bindgen(js_name = handleSignal)]
     pub fn handle_signal(&mut self, now: f64, name: &str, payload: &str) -> Result<(), JsValue> {
@@ -208,12 +202,6 @@ impl SignallerSession {
             Ok(version) => Ok(Self(Session::new(version))),
             Err(error) => Err(failure("UNKNOWN_API_VERSION", error.message())),
         }
-    }
-
-    /// The transport has connected, and the namespace was asked for.
-    #[wasm_bindgen(js_name = handleOpened)]
-    pub fn handle_opened(&mut self) {
-        self.0.handle_opened();
     }
 
     /// The transport has connected.

@@ -120,7 +120,6 @@ export class RTCCafeClient<Message = unknown> extends EventEmitter<RTCCafeClient
     this.#ownsSignaller = !signaller;
     this.signaller = signaller ?? new RTCCafeSignallingClient(apiVersion === undefined ? {} : { apiVersion });
     this.#detach = this.signaller.attach({
-      opened: () => this.#input(() => this.#core.handleSignallerOpened(performance.now())),
       state: (state) => this.#input(() => this.#core.handleSignallerState(performance.now(), state)),
       signal: (name, payload) => this.#input(() => this.#handleSignal(name, payload)),
       error: (error) => this.emitEvent('error', error),

@@ -56,5 +56,4 @@ export type CoreOutput =
 /** What `Session.poll` returns. */
 export type SessionOutput =
   | [kind: 'signal', name: string, payload: string]
-  | [kind: 'opened']
   | [kind: 'stateChanged', state: SignallerState];

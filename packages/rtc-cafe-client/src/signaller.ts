@@ -87,7 +87,6 @@ export interface RTCCafeSignallingClientEvents {
  * @internal
  */
 export interface SignallerTap {
-  opened(): void;
   state(state: SignallerState): void;
   signal(name: string, payload: string): void;
   error(error: RTCCafeError): void;
@@ -98,8 +97,6 @@ const RESERVED = ['connect', 'connect_error', 'disconnect', 'disconnecting', 'ne
 
 /** How long the server may take to show that it is there. */
 const DOUBT_MS = 3000;
-/** The type of an EVENT packet (Socket.IO protocol 5). */
-const EVENT = 2;
 
 /** On average, so that not everybody comes at once. */
 const RETRY_MS = 2000;
@@ -120,8 +117,6 @@ export class RTCCafeSignallingClient extends EventEmitter<RTCCafeSignallingClien
   #sending: Promise<void> | undefined;
   #retry: ReturnType<typeof setTimeout> | undefined;
   #troubled = false;
-  /** Signals may be sent, though the server has not confirmed the namespace yet. */
-  #ahead = false;
   #doubt: ReturnType<typeof setTimeout> | undefined;
 
   /**
@@ -144,8 +139,6 @@ export class RTCCafeSignallingClient extends EventEmitter<RTCCafeSignallingClien
     });
     this.#socket = manager.socket(this.#session.namespace, ioOptions);
     this.#listen();
-    // Behind what Socket.IO does then, which is to ask for the namespace; where it has to wait for that, so have we.
-    if (typeof ioOptions?.auth !== 'function') manager.on('open', () => queueMicrotask(() => this.#opened()));
   }
 
   /** The version of the signalling API: the one agreed on with the server; until then the one asked for. */
@@ -183,7 +176,6 @@ export class RTCCafeSignallingClient extends EventEmitter<RTCCafeSignallingClien
   /** Disconnects from the server, for good. */
   disconnect(): null {
     clearTimeout(this.#retry);
-    this.#ahead = false;
     this.#trust();
     globalThis.removeEventListener?.('pagehide', this.#onPageHide);
     globalThis.removeEventListener?.('pageshow', this.#onPageShow);
@@ -199,13 +191,7 @@ export class RTCCafeSignallingClient extends EventEmitter<RTCCafeSignallingClien
    * @internal
    */
   sendNow(name: string, payload: string): void {
-    if (this.#socket.connected) {
-      this.#send(name, JSON.parse(payload), this.#socket.id);
-    } else if (this.#ahead) {
-      // Socket.IO's own `emit` would wait for the server's word, which takes a round trip.
-      const socket = this.#socket as unknown as { packet(packet: { type: number; data: unknown[] }): void };
-      socket.packet({ type: EVENT, data: [name, JSON.parse(payload)] });
-    }
+    if (this.#socket.connected) this.#send(name, JSON.parse(payload), this.#socket.id);
   }
 
   /**
@@ -231,13 +217,6 @@ export class RTCCafeSignallingClient extends EventEmitter<RTCCafeSignallingClien
     this.#socket.io.engine?.off('packet', this.#trust).off('close', this.#trust);
   };
 
-  /** The transport is there, and the namespace was asked for. */
-  #opened(): void {
-    if (this.#socket.connected || this.signalModifier || this.state === 'closed') return;
-    this.#ahead = true;
-    this.#session.handleOpened();
-    this.#flush();
-  }
 
   /**
    * Lets a client follow what happens here; what has happened is told at once. Returns what ends it.
@@ -255,7 +234,6 @@ export class RTCCafeSignallingClient extends EventEmitter<RTCCafeSignallingClien
     const socket = this.#socket;
     socket.on('connect', () => this.#connected());
     socket.on('disconnect', (reason) => {
-      this.#ahead = false;
       this.#lastSid = undefined;
       this.#session.handleDisconnected();
       this.#flush();
@@ -263,7 +241,6 @@ export class RTCCafeSignallingClient extends EventEmitter<RTCCafeSignallingClien
       if (reason === 'io server disconnect') this.#connectLater();
     });
     socket.on('connect_error', (error) => {
-      this.#ahead = false;
       // One error for an outage, not one for each attempt.
       if (!this.#troubled) {
         this.#troubled = true;
@@ -278,7 +255,6 @@ export class RTCCafeSignallingClient extends EventEmitter<RTCCafeSignallingClien
   }
 
   #connected(): void {
-    this.#ahead = false;
     this.#troubled = false;
     this.#session.handleConnected();
     this.#flush();
@@ -312,8 +288,6 @@ export class RTCCafeSignallingClient extends EventEmitter<RTCCafeSignallingClien
     for (let output; (output = this.#session.poll() as SessionOutput | undefined); ) {
       if (output[0] === 'signal') {
         this.sendNow(output[1], output[2]);
-      } else if (output[0] === 'opened') {
-        for (const tap of [...this.#taps]) tap.opened();
       } else {
         const state = output[1];
         for (const tap of [...this.#taps]) tap.state(state);
