@@ -142,7 +142,7 @@ fn a_peer_that_is_silent_though_there_is_a_path_sleeps() {
     assert_eq!(sids(client.connected_peers()), ["B"]);
     // Without a path it is another matter.
     state(&mut client, seconds(600), b, ConnectionState::Disconnected);
-    assert_eq!(told(&pass(&mut client, seconds(601))), [Event::DisconnectFromPeer { sid: sid("B") }]);
+    assert_eq!(told(&pass(&mut client, seconds(604))), [Event::DisconnectFromPeer { sid: sid("B") }]);
 }
 
 #[test]

@@ -21,7 +21,7 @@ const AFTERMATH: u64 = 45_000;
 const RECKONING: u64 = 200_000;
 /// How long newcomers have to be connected, and members to miss one who is gone, in milliseconds.
 const WELCOME: u64 = 2500;
-const FAREWELL: u64 = 9000;
+const FAREWELL: u64 = 12_000;
 
 impl Scenario {
     /// The scenario of a seed.

@@ -110,6 +110,9 @@ impl Client {
         }
         let key = recognised?;
         self.roster.get_mut(key)?.arrive();
+        if self.timers.is_set(key, Timer::Farewell) {
+            self.timers.set(key, Timer::Farewell, now + self.config.timing.recovery);
+        }
         self.hasten(now, key);
         Some(key)
     }

@@ -83,9 +83,9 @@ impl Client {
             self.believe(key, claim);
         }
         let Some(peer) = self.roster.get(key) else { return };
-        // Who has left its session and has not answered since has most likely ended.
+        // Who has left its session and has not answered since has most likely ended, if it does not come again soon.
         let ended = peer.ping.is_some() && peer.left;
-        let recovery = if ended { Duration::ZERO } else { self.config.timing.recovery };
+        let recovery = if ended { self.config.timing.pong } else { self.config.timing.recovery };
         self.expect_farewell(now, key, recovery);
         self.timers.set(key, Timer::Recover, now + grace + patience);
     }
