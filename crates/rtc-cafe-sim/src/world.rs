@@ -56,7 +56,7 @@ pub struct World {
     pub(crate) queue: BTreeMap<(u64, u64), Happening>,
     order: u64,
     pub(crate) hub: Hub,
-    /// Since when the server is down, if it is.
+    /// Whether the server is away.
     pub(crate) server_down: bool,
     /// The node behind each socket of the server, with the number of its link and when the last signal reaches it.
     pub(crate) sockets: BTreeMap<SocketId, (NodeId, u64, u64)>,

@@ -145,9 +145,7 @@ fn join(room: &str, id: &str) -> ClientSignal {
     ClientSignal::Join { room: RoomId::named(room).unwrap(), id, prev_sid: None, prev_session: None }
 }
 
-fn candidate(recipient: &str, candidate: String) -> ClientSignal {
-    let candidate = IceCandidate { candidate, ..IceCandidate::default() };
-    let body = HandshakeBody::Candidate(Some(candidate));
+fn handshake(recipient: &str, body: HandshakeBody) -> ClientSignal {
     let handshake = Handshake {
         connection: ConnectionId(1),
         peer_connection: None,
@@ -157,21 +155,15 @@ fn candidate(recipient: &str, candidate: String) -> ClientSignal {
         mids: Vec::new(),
         body,
     };
-    let id = PermanentId::new("a").unwrap();
-    ClientSignal::Handshake { recipient: rtc_cafe_core::Sid::new(recipient).unwrap(), id, handshake }
+    let (recipient, id) = (rtc_cafe_core::Sid::new(recipient).unwrap(), PermanentId::new("a").unwrap());
+    ClientSignal::Handshake { recipient, id, handshake }
+}
+
+fn candidate(recipient: &str, candidate: String) -> ClientSignal {
+    let candidate = IceCandidate { candidate, ..IceCandidate::default() };
+    handshake(recipient, HandshakeBody::Candidate(Some(candidate)))
 }
 
 fn offer(bytes: usize) -> ClientSignal {
-    let body = HandshakeBody::Offer("x".repeat(bytes));
-    let handshake = Handshake {
-        connection: ConnectionId(1),
-        peer_connection: None,
-        negotiation: 1,
-        offers: 0,
-        restart: false,
-        mids: Vec::new(),
-        body,
-    };
-    let (recipient, id) = (rtc_cafe_core::Sid::new("B").unwrap(), PermanentId::new("a").unwrap());
-    ClientSignal::Handshake { recipient, id, handshake }
+    handshake("B", HandshakeBody::Offer("x".repeat(bytes)))
 }
