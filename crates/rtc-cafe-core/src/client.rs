@@ -349,7 +349,7 @@ impl Client {
             }
             ConnectionEvent::Failed(reason) => self.fail(now, key, reason),
             ConnectionEvent::StateChanged(state) => self.handle_connection_state(now, key, state),
-            ConnectionEvent::ChannelClosed => self.lose(now, key),
+            ConnectionEvent::ChannelClosed => self.hang_up(now, key),
             ConnectionEvent::TrackAdded(mid) => self.handle_track_added(key, mid),
             ConnectionEvent::ChannelOpen => self.handle_open(key),
             ConnectionEvent::ChannelMessage(frame) => self.handle_frame(now, key, &frame),

@@ -78,8 +78,8 @@ pub(crate) struct Connection {
     mids: Mids,
     /// The number of the other side's last offer that we took.
     remote_offers: u32,
-    /// Our answer to it, in case it has to be sent again.
-    answer: Option<String>,
+    /// Our answer to it, in case it has to be sent again, with the number that our offers had then.
+    answer: Option<(u32, String)>,
     /// Our candidates, for a peer whose signalling session changes before we are connected.
     local_candidates: Vec<Option<IceCandidate>>,
     /// How many of them were sent by way of others, and how many over the channel.
@@ -100,6 +100,8 @@ pub(crate) struct Connection {
     /// Whether our last offer restarts ICE, and whether one is to do so once the other side's offer is answered.
     restarting: bool,
     restart_due: bool,
+    /// Whether the other side's last offer restarted ICE. The answer is kept then: the channel may lose it.
+    restarted: bool,
     /// What has yet to come over the channel after a restart.
     awaited: Option<Mark>,
 }
@@ -130,6 +132,7 @@ impl Connection {
             offer_due: false,
             restarting: false,
             restart_due: false,
+            restarted: false,
             awaited: None,
         }
     }
@@ -188,7 +191,7 @@ impl Connection {
             let (negotiation, offers) = (self.remote_offers, self.offers);
             actions.push(Action::Answer { negotiation, offers, sdp: sdp.clone() });
         }
-        self.answer = self.is_routed().then_some(sdp);
+        self.answer = (self.is_routed() || self.restarted).then_some((self.offers, sdp));
         self.resend(actions);
         if std::mem::take(&mut self.restart_due) {
             self.restart(actions);
@@ -220,16 +223,28 @@ impl Connection {
         if self.is_routed() {
             match (&self.signalling, &self.answer) {
                 (Signalling::Offered(sdp), _) if !self.open || self.restarting => {
-                    actions.push(self.signal(self.offers, HandshakeBody::Offer(sdp.clone())));
+                    actions.push(self.signal(self.offers, self.offers, HandshakeBody::Offer(sdp.clone())));
                 }
-                (_, Some(sdp)) => {
-                    actions.push(self.signal(self.remote_offers, HandshakeBody::Answer(sdp.clone())));
-                }
-                _ => {}
+                _ => self.resend_answer(actions),
             }
             self.sent_candidates = 0;
         }
         self.send_candidates(actions);
+    }
+
+    /// The other side has sent an offer again, so our answer may be lost, whatever way it took.
+    fn repeat_answer(&mut self, actions: &mut Vec<Action>) {
+        if self.signalling != Signalling::Answering {
+            self.resend_answer(actions);
+            self.sent_candidates = 0;
+            self.signal_candidates(actions);
+        }
+    }
+
+    fn resend_answer(&self, actions: &mut Vec<Action>) {
+        if let Some((offers, sdp)) = &self.answer {
+            actions.push(self.signal(self.remote_offers, *offers, HandshakeBody::Answer(sdp.clone())));
+        }
     }
 
     /// The other side's offer, for this connection.
@@ -239,9 +254,8 @@ impl Connection {
             return;
         }
         if self.remote == Some(handshake.connection) && handshake.negotiation <= self.remote_offers {
-            // Sent again, so our answer may be lost.
-            if handshake.negotiation == self.remote_offers && self.signalling == Signalling::Stable {
-                self.resend(actions);
+            if handshake.negotiation == self.remote_offers {
+                self.repeat_answer(actions);
             }
             return;
         }
@@ -255,11 +269,12 @@ impl Connection {
             self.forget_candidates();
         }
         self.remote = Some(handshake.connection);
-        self.accept_offer(handshake.negotiation, sdp, actions);
+        self.accept_offer(handshake.negotiation, false, sdp, actions);
     }
 
-    fn accept_offer(&mut self, negotiation: u32, sdp: String, actions: &mut Vec<Action>) {
+    fn accept_offer(&mut self, negotiation: u32, restart: bool, sdp: String, actions: &mut Vec<Action>) {
         self.remote_offers = negotiation;
+        self.restarted = restart;
         self.remote_candidates = 0;
         self.answer = None;
         self.signalling = Signalling::Answering;
@@ -316,9 +331,8 @@ impl Connection {
     /// The other side's offer restarts ICE; returns whether it is taken.
     pub(crate) fn handle_restart(&mut self, negotiation: u32, sdp: String, actions: &mut Vec<Action>) -> bool {
         if negotiation <= self.remote_offers {
-            // Sent again, so our answer may be lost.
-            if negotiation == self.remote_offers && self.signalling == Signalling::Stable {
-                self.resend(actions);
+            if negotiation == self.remote_offers {
+                self.repeat_answer(actions);
             }
             return false;
         }
@@ -331,7 +345,7 @@ impl Connection {
         self.offer_due |= offering;
         self.restarting = false;
         self.begin_order(Mark::Offer(negotiation));
-        self.accept_offer(negotiation, sdp, actions);
+        self.accept_offer(negotiation, true, sdp, actions);
         true
     }
 
@@ -347,7 +361,6 @@ impl Connection {
     fn is_void(&mut self, mark: Option<Mark>) -> bool {
         if mark.is_some() && self.awaited == mark {
             self.awaited = None;
-            self.answer = None;
         }
         self.awaited.is_some()
     }
@@ -388,7 +401,7 @@ impl Connection {
         if self.turn || self.signalling != Signalling::Stable || negotiation <= self.remote_offers {
             return Err(OutOfTurn);
         }
-        self.accept_offer(negotiation, sdp, actions);
+        self.accept_offer(negotiation, false, sdp, actions);
         Ok(true)
     }
 
@@ -412,6 +425,7 @@ impl Connection {
         }
         self.remote_offers = self.remote_offers.max(offers);
         self.signalling = Signalling::Stable;
+        self.answer = None;
         self.remote_candidates = 0;
         actions.push(Action::Do(Command::AcceptAnswer(sdp)));
         self.advance(actions);
@@ -456,21 +470,25 @@ impl Connection {
             }
             self.framed_candidates = self.local_candidates.len();
         }
-        if !self.is_routed() {
+        if self.is_routed() {
+            self.signal_candidates(actions);
+        } else if self.answer.is_none() {
             // The channel loses nothing, so nothing is kept.
             self.forget_candidates();
-            return;
         }
+    }
+
+    fn signal_candidates(&mut self, actions: &mut Vec<Action>) {
         for candidate in self.local_candidates.iter().skip(self.sent_candidates) {
-            actions.push(self.signal(self.offers, HandshakeBody::Candidate(candidate.clone())));
+            actions.push(self.signal(self.offers, self.offers, HandshakeBody::Candidate(candidate.clone())));
         }
         self.sent_candidates = self.local_candidates.len();
     }
 
-    fn signal(&self, negotiation: u32, body: HandshakeBody) -> Action {
+    fn signal(&self, negotiation: u32, offers: u32, body: HandshakeBody) -> Action {
         let restart = self.restarting && matches!(body, HandshakeBody::Offer(_));
         let mids = if restart { self.mids.clone() } else { Mids::new() };
-        let (connection, peer_connection, offers) = (self.id, self.remote, self.offers);
+        let (connection, peer_connection) = (self.id, self.remote);
         Action::Signal(Handshake { connection, peer_connection, negotiation, offers, restart, mids, body })
     }
 }

@@ -32,7 +32,9 @@ pub(crate) struct Mailbox {
     buffered: usize,
     /// Bytes of frames for the data channel that have not been fetched yet.
     unfetched: usize,
-    incoming: Incoming,
+    /// What has come of a body, unless it has grown too long; then the rest of it is passed over.
+    incoming: String,
+    too_long: bool,
     heard: Heard,
 }
 
@@ -55,21 +57,12 @@ struct Heard {
     bytes: usize,
 }
 
-/// A body that comes in parts.
-#[derive(Debug, Default)]
-enum Incoming {
-    #[default]
-    Nothing,
-    Parts(String),
-    /// It grew too long; the rest of its parts is passed over.
-    TooLong,
-}
-
 /// What a part completes.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Received {
     Nothing,
     Whole(String),
+    /// It belongs to a body that is too long, of which nothing is kept.
     TooLong,
 }
 
@@ -209,29 +202,13 @@ impl Mailbox {
 
     /// Takes a part of a body. The parts of one follow each other, so one place is enough for them.
     pub(crate) fn receive(&mut self, more: bool, part: &str, max: usize) -> Received {
-        let mut message = match mem::take(&mut self.incoming) {
-            Incoming::TooLong => {
-                if more {
-                    self.incoming = Incoming::TooLong;
-                }
-                return Received::Nothing;
-            }
-            Incoming::Nothing => String::new(),
-            Incoming::Parts(message) => message,
-        };
-        if message.len() + part.len() > max {
-            if more {
-                self.incoming = Incoming::TooLong;
-            }
+        if self.too_long || self.incoming.len() + part.len() > max {
+            self.too_long = more;
+            self.incoming = String::new();
             return Received::TooLong;
         }
-        message.push_str(part);
-        if more {
-            self.incoming = Incoming::Parts(message);
-            Received::Nothing
-        } else {
-            Received::Whole(message)
-        }
+        self.incoming.push_str(part);
+        if more { Received::Nothing } else { Received::Whole(mem::take(&mut self.incoming)) }
     }
 
     /// Counts a message of the peer, which has ended; returns whether it is time to confirm.
@@ -300,7 +277,8 @@ impl Mailbox {
         self.overflowed = false;
         self.buffered = 0;
         self.unfetched = 0;
-        self.incoming = Incoming::Nothing;
+        self.incoming = String::new();
+        self.too_long = false;
         self.take_ack();
     }
 

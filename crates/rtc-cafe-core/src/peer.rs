@@ -18,7 +18,7 @@ pub(crate) struct Peer {
     pub(crate) id: Option<PermanentId>,
     /// Whether its signalling session is there, as far as we know, so that it can be reached over the server.
     pub(crate) present: bool,
-    /// The server said that its session has ended, and nobody has heard of it since.
+    /// Its session has ended, or it has closed the connection, and nobody has heard of it since.
     pub(crate) left: bool,
     /// It is gone, and only remembered: for what we wanted of it, and for what it has received of us.
     pub(crate) absent: bool,
@@ -89,12 +89,6 @@ impl Peer {
             by_every_way: false,
             history: History::default(),
         }
-    }
-
-    /// It can be reached over the server.
-    pub(crate) const fn arrive(&mut self) {
-        self.present = true;
-        self.left = false;
     }
 
     /// Whether frames can be sent.

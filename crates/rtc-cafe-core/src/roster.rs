@@ -143,14 +143,15 @@ impl Roster {
     pub(crate) fn name(&mut self, key: PeerKey, id: PermanentId) {
         let before = self.by_id(&id).filter(|&before| before != key).and_then(|before| {
             let peer = self.peers.get_mut(&before).filter(|peer| peer.absent)?;
-            let memory = (std::mem::take(&mut peer.mailbox), std::mem::take(&mut peer.tracks));
+            let memory = (std::mem::take(&mut peer.mailbox), std::mem::take(&mut peer.tracks), peer.newest_remote);
             self.forget(before);
             Some(memory)
         });
         if let Some(peer) = self.peers.get_mut(&key) {
-            if let Some((mailbox, tracks)) = before {
+            if let Some((mailbox, tracks, newest_remote)) = before {
                 peer.mailbox = mailbox;
                 peer.tracks = tracks;
+                peer.newest_remote = peer.newest_remote.max(newest_remote);
             }
             self.by_id.insert(id.clone(), key);
             peer.id = Some(id);

@@ -172,6 +172,21 @@ fn another_network_is_another_path_for_everybody() {
 }
 
 #[test]
+fn the_answer_to_a_restart_that_the_channel_lost_is_sent_by_other_ways() {
+    let mut client = joined(|_| ());
+    let b = connect(&mut client, "B", "b");
+    let offer = Frame::Offer { more: false, negotiation: 1, restart: true, mids: vec![], body: "again" }.encode();
+    tell(&mut client, b, ConnectionEvent::ChannelMessage(offer));
+    tell(&mut client, b, ConnectionEvent::AnswerCreated("found".into()));
+    let answered = outputs(&mut client);
+    assert!(frames(&answered)[0].starts_with(r#"{"type":"answer""#));
+    assert_eq!(signals(&answered), [""; 0], "the channel seems to be there");
+    let offered_again = r#"{"id":"b","sid":"B","offer":{"sdp":"again"},"connection":1,"peerConnection":1,"negotiation":1,"restart":true,"tracks":{}}"#;
+    signal(&mut client, "offer", offered_again);
+    assert_eq!(signals(&outputs(&mut client)), ["answer"], "it was not");
+}
+
+#[test]
 fn who_says_goodbye_is_not_waited_for() {
     let mut client = joined(|_| ());
     let b = connect(&mut client, "B", "b");
@@ -179,6 +194,17 @@ fn who_says_goodbye_is_not_waited_for() {
     let gone = outputs(&mut client);
     assert_eq!(told(&gone), [Event::DisconnectFromPeer { sid: sid("B") }]);
     assert_eq!(commands(&pass(&mut client, seconds(60))), []);
+}
+
+#[test]
+fn who_hangs_up_while_the_server_is_away_is_not_waited_for_long() {
+    let mut client = joined(|_| ());
+    let b = connect(&mut client, "B", "b");
+    client.handle_signaller_state(seconds(10), SignallerState::Reconnecting);
+    outputs(&mut client);
+    client.handle_connection(seconds(11), b, ConnectionEvent::ChannelClosed);
+    assert_eq!(told(&pass(&mut client, seconds(13))), [], "it may have closed it to open another");
+    assert_eq!(told(&pass(&mut client, seconds(14))), [Event::DisconnectFromPeer { sid: sid("B") }]);
 }
 
 #[test]
@@ -209,10 +235,10 @@ fn a_peer_outlives_the_server() {
     client.handle_signaller_state(NOW, SignallerState::Reconnecting);
     tell(&mut client, b, ConnectionEvent::ChannelClosed);
     assert_eq!(sids(client.connected_peers()), ["B"], "it may come back with the server");
-    client.handle_signaller_state(seconds(5), SignallerState::Connected);
+    client.handle_signaller_state(seconds(2), SignallerState::Connected);
     let rejoined = r#"{"id":"b","sid":"B2","prevSid":"B","room":"R"}"#;
     client.handle_signal(
-        seconds(5),
+        seconds(2),
         rtc_cafe_core::wire::signal::ServerSignal::decode("acquire-peers", rejoined).unwrap(),
     );
     let back = outputs(&mut client);

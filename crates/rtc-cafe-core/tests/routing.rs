@@ -172,3 +172,25 @@ fn who_makes_up_others_does_not_make_us_busy() {
     assert_eq!(relayed, 500);
     client.handle_timeout(Time::from_millis(11_000));
 }
+
+#[test]
+fn whom_we_are_connected_to_fits_into_frames_whatever_their_ids_are() {
+    let mut client = joined(|_| ());
+    for at in 10..50 {
+        // Escaped, a character takes six.
+        connect(&mut client, &format!("B{at}"), &format!("{}{at}", r"\u0001".repeat(120)));
+    }
+    signal(&mut client, "acquire-peers", r#"{"id":"c","sid":"C","prevSid":null,"room":"R"}"#);
+    let c = commands(&outputs(&mut client))[0].0;
+    tell(&mut client, c, ConnectionEvent::OfferCreated { sdp: "offer".into(), mids: vec![] });
+    answer(&mut client, "C", "c", c);
+    tell(&mut client, c, ConnectionEvent::ChannelOpen);
+    client.handle_timeout(NOW + Duration::from_millis(500));
+    let mut heard = 0;
+    for (_, frame) in passed(&outputs(&mut client)).into_iter().filter(|(to, _)| *to == c) {
+        if let Some(Frame::Peers { added, .. }) = Frame::decode(&frame).unwrap() {
+            heard += added.len();
+        }
+    }
+    assert_eq!(heard, 40);
+}

@@ -30,6 +30,7 @@ impl Client {
         peer.failures = 0;
         peer.restarts = 0;
         peer.cut_off = false;
+        peer.left = false;
         peer.by_every_way = false;
         let news = !std::mem::replace(&mut peer.connected, true);
         let sid = peer.sid.clone();
@@ -132,18 +133,14 @@ impl Client {
         let Some(peer) = self.roster.get_mut(key) else { return };
         let sender = peer.sid.clone();
         let received = peer.mailbox.receive(more, part, self.config.limits.message_bytes);
-        // One that is too long counts with its first part that is too much; the rest is passed over.
-        let due = match &received {
-            Received::Nothing => false,
-            Received::Whole(payload) => peer.mailbox.count(payload.len()),
-            Received::TooLong => peer.mailbox.count(part.len()),
-        };
+        if more {
+            return;
+        }
+        // One that is too long counts as well.
+        let due = peer.mailbox.count(if let Received::Whole(payload) = &received { payload.len() } else { part.len() });
         match received {
-            Received::Nothing => return,
             Received::Whole(payload) => self.event(Event::Message { sender, payload }),
-            Received::TooLong => {
-                self.complain(key, String::from("a message of the peer is too long and was dropped"));
-            }
+            _ => self.complain(key, String::from("a message of the peer is too long and was dropped")),
         }
         if due {
             self.acknowledge(now, key);
@@ -298,7 +295,8 @@ impl Client {
         self.lose(now, key);
     }
 
-    fn pump(&mut self, key: PeerKey) {
+    /// Hands to the data channel what it takes of what waits.
+    pub(super) fn pump(&mut self, key: PeerKey) {
         let Some(peer) = self.roster.get_mut(key) else { return };
         let Some(id) = peer.connection.as_ref().filter(|c| c.is_open()).map(Connection::id) else { return };
         while let Some(frame) = peer.mailbox.pop(&self.config.limits) {

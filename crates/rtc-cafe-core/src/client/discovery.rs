@@ -64,6 +64,22 @@ impl Client {
         }
     }
 
+    /// A peer can be reached over the server.
+    pub(super) fn arrive(&mut self, key: PeerKey) {
+        if let Some(peer) = self.roster.get_mut(key) {
+            peer.present = true;
+            self.hear_of(key);
+        }
+    }
+
+    /// A peer is heard of. If it seemed to have ended, it has time to come back after all.
+    pub(super) fn hear_of(&mut self, key: PeerKey) {
+        let Some(peer) = self.roster.get_mut(key) else { return };
+        if std::mem::take(&mut peer.left) && self.timers.is_set(key, Timer::Farewell) {
+            self.timers.set(key, Timer::Farewell, self.now + self.config.timing.recovery);
+        }
+    }
+
     /// A session has ended. That says nothing about a connection, but is a reason to ask whether the peer is alive.
     pub(super) fn handle_peer_disconnection(&mut self, now: Time, sid: &Sid) {
         let Some(key) = self.roster.by_sid(sid) else { return };
@@ -109,10 +125,7 @@ impl Client {
             self.note_room(key, room);
         }
         let key = recognised?;
-        self.roster.get_mut(key)?.arrive();
-        if self.timers.is_set(key, Timer::Farewell) {
-            self.timers.set(key, Timer::Farewell, now + self.config.timing.recovery);
-        }
+        self.arrive(key);
         self.hasten(now, key);
         Some(key)
     }
@@ -222,18 +235,18 @@ impl Client {
         let Some(old_sid) = self.roster.rename(key, sid.clone()) else { return };
         if let Some(peer) = self.roster.get_mut(key) {
             peer.claim = None;
-            peer.arrive();
             if peer.connected {
                 self.event(Event::ReassignPeerSid { old_sid, sid });
             }
         }
+        self.arrive(key);
     }
 
     /// Learns the permanent id of a peer that was known by its session only. If it is somebody we know already, the
     /// one of the two that is connected stays.
     fn adopt(&mut self, now: Time, key: PeerKey, id: PermanentId, other: Option<PeerKey>) -> Option<PeerKey> {
         let Some(other) = other.filter(|&other| other != key) else {
-            self.roster.name(key, id);
+            self.name(now, key, id);
             return Some(key);
         };
         let sid = self.roster.get(key)?.sid.clone();
@@ -244,8 +257,15 @@ impl Client {
             return None;
         }
         self.part(now, other);
-        self.roster.name(key, id);
+        self.name(now, key, id);
         Some(key)
+    }
+
+    fn name(&mut self, now: Time, key: PeerKey, id: PermanentId) {
+        self.roster.name(key, id);
+        if self.roster.get(key).is_some_and(|peer| peer.mailbox.is_in_doubt()) {
+            self.timers.set(key, Timer::Doubt, now + self.config.timing.doubt);
+        }
     }
 
     /// A connected peer says over its connection which session it has.

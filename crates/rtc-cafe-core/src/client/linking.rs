@@ -116,11 +116,12 @@ impl Client {
     /// A step of the handshake from a peer, by way of the server.
     pub(super) fn handle_signalled(&mut self, now: Time, sid: &Sid, id: Option<PermanentId>, handshake: Handshake) {
         let Some(key) = self.recognise(now, sid, id, None) else { return };
-        if let Some(peer) = self.roster.get_mut(key) {
-            peer.arrive();
-            if matches!(handshake.body, HandshakeBody::Offer(_)) && !handshake.restart {
-                peer.newest_remote = peer.newest_remote.max(handshake.connection);
-            }
+        self.arrive(key);
+        if let Some(peer) = self.roster.get_mut(key)
+            && matches!(handshake.body, HandshakeBody::Offer(_))
+            && !handshake.restart
+        {
+            peer.newest_remote = peer.newest_remote.max(handshake.connection);
         }
         self.handle_handshake(now, key, handshake);
     }
@@ -137,6 +138,8 @@ impl Client {
         if late || astray {
             return;
         }
+        self.hear_of(key);
+        let Some(peer) = self.roster.get_mut(key) else { return };
         match handshake.body.clone() {
             HandshakeBody::Offer(sdp) if handshake.restart => {
                 if peer.is_open() && peer.connection.as_ref().and_then(Connection::remote) == Some(from) {

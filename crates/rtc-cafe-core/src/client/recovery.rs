@@ -28,7 +28,7 @@ impl Client {
         let open = self.roster.get(key).is_some_and(|peer| peer.is_open());
         match state {
             ConnectionState::Failed if !open => self.fail(now, key, String::from("no path to the peer was found")),
-            ConnectionState::Closed => self.lose(now, key),
+            ConnectionState::Closed => self.hang_up(now, key),
             ConnectionState::Connected if open => self.probe(now, key),
             ConnectionState::Disconnected | ConnectionState::Failed if open => {
                 let grace = if state == ConnectionState::Failed { Duration::ZERO } else { self.config.timing.grace };
@@ -177,23 +177,35 @@ impl Client {
         if self.is_reachable(key) {
             let after = Duration::from_millis(500 << peer.failures.min(6)).min(self.config.timing.backoff);
             self.offer_later(now, key, after);
-        } else if !self.may_return(key) {
-            self.part(now, key);
+        } else {
+            self.miss(now, key);
         }
     }
 
-    /// Whether a peer that cannot be reached may come back by itself, so that it is waited for: because it is cut off, or
-    /// because we are.
-    fn may_return(&self, key: PeerKey) -> bool {
-        let waited_for = |peer: &Peer| peer.connected && (peer.cut_off || self.state != SignallerState::Connected);
-        self.roster.get(key).is_some_and(waited_for)
+    /// The other end has closed the connection.
+    pub(super) fn hang_up(&mut self, now: Time, key: PeerKey) {
+        if let Some(peer) = self.roster.get_mut(key) {
+            peer.left |= !peer.path_lost;
+        }
+        self.lose(now, key);
+    }
+
+    /// A peer without a connection cannot be reached. It may come back by itself, and is waited for, because it is cut off
+    /// or because we are; but not for long if it seems to have ended.
+    fn miss(&mut self, now: Time, key: PeerKey) {
+        let waited_for = |peer: &&Peer| peer.connected && (peer.cut_off || self.state != SignallerState::Connected);
+        match self.roster.get(key).filter(waited_for) {
+            Some(peer) if peer.left => self.timers.hasten(key, Timer::Farewell, now + self.config.timing.pong),
+            Some(_) => {}
+            None => self.part(now, key),
+        }
     }
 
     /// A peer that was only reachable by a way that is not there any more, and has no connection nor answers, is gone.
     pub(super) fn reconsider(&mut self, now: Time, key: PeerKey) {
         let unanswered = self.roster.get(key).is_some_and(|peer| !peer.is_open() && !peer.is_bound());
-        if unanswered && !self.is_reachable(key) && !self.may_return(key) {
-            self.part(now, key);
+        if unanswered && !self.is_reachable(key) {
+            self.miss(now, key);
         }
     }
 
@@ -254,6 +266,7 @@ impl Client {
         self.timers.cancel(key, Timer::Doubt);
         let undelivered = self.roster.get_mut(key).map(|peer| peer.mailbox.give_up()).unwrap_or_default();
         self.tell_undelivered(key, undelivered);
+        self.pump(key);
     }
 
     /// A peer did not answer. If there is a path, its page sleeps: browsers keep paths alive for pages that do not run.

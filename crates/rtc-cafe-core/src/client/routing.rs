@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use rtc_cafe_wire::{
-    PermanentId, RoomId, Sid,
-    limits::{MAX_HOPS, MAX_PART, MAX_PEERS},
+    PermanentId, RoomId, Sid, json,
+    limits::{MAX_HEADER, MAX_HOPS, MAX_PART, MAX_PEERS},
     peer::Frame,
     signal::{ClientSignal, Handshake, HandshakeBody},
 };
@@ -26,6 +26,9 @@ const GOSSIP: Duration = Duration::from_millis(500);
 const MAX_SEEN: usize = 1024;
 /// The time in which no more than [`Limits::relayed`](crate::Limits::relayed) is passed on for a peer.
 const RELAY_SPAN: Duration = Duration::from_secs(10);
+
+/// What the ids in a frame may take, escaped as JSON; the rest of its header is for the room and the names of fields.
+const MAX_PEERS_BYTES: usize = MAX_HEADER - 2048;
 
 /// A step of a handshake on its way over others.
 #[derive(Debug, Clone)]
@@ -338,16 +341,19 @@ impl Client {
 
     fn tell_peers(&mut self, key: PeerKey, room: &RoomId, added: Vec<(PermanentId, Sid)>, removed: Vec<PermanentId>) {
         let (mut some_added, mut some_removed) = (Vec::new(), Vec::new());
-        for peer in added {
-            some_added.push(peer);
-            if some_added.len() == MAX_PEERS {
+        let length = |text: &str| json::string(text).len() + 1;
+        let news = added.into_iter().map(|(id, sid)| (id, Some(sid))).chain(removed.into_iter().map(|id| (id, None)));
+        let mut space = MAX_PEERS_BYTES;
+        for (id, sid) in news {
+            let bytes = length(id.as_str()) + sid.as_ref().map_or(0, |sid| length(sid.as_str()));
+            if bytes > space || some_added.len() + some_removed.len() == MAX_PEERS {
                 self.tell_some_peers(key, room, &mut some_added, &mut some_removed);
+                space = MAX_PEERS_BYTES;
             }
-        }
-        for id in removed {
-            some_removed.push(id);
-            if some_added.len() + some_removed.len() == MAX_PEERS {
-                self.tell_some_peers(key, room, &mut some_added, &mut some_removed);
+            space = space.saturating_sub(bytes);
+            match sid {
+                Some(sid) => some_added.push((id, sid)),
+                None => some_removed.push(id),
             }
         }
         self.tell_some_peers(key, room, &mut some_added, &mut some_removed);

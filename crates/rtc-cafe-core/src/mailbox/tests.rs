@@ -176,12 +176,12 @@ fn nothing_follows_what_did_not_fit() {
 }
 
 #[test]
-fn a_message_without_end_is_dropped_once() {
+fn all_that_belongs_to_a_message_that_is_too_long_is_dropped() {
     let limits = Limits { message_bytes: 10, ..Limits::default() };
     let mut mailbox = Mailbox::default();
     assert_eq!(mailbox.receive(true, "123456", limits.message_bytes), Received::Nothing);
     assert_eq!(mailbox.receive(true, "123456", limits.message_bytes), Received::TooLong);
-    assert_eq!(mailbox.receive(true, "123456", limits.message_bytes), Received::Nothing);
-    assert_eq!(mailbox.receive(false, "1", limits.message_bytes), Received::Nothing);
+    assert_eq!(mailbox.receive(true, "1", limits.message_bytes), Received::TooLong);
+    assert_eq!(mailbox.receive(false, "1", limits.message_bytes), Received::TooLong);
     assert_eq!(mailbox.receive(false, "12", limits.message_bytes), Received::Whole("12".into()));
 }
