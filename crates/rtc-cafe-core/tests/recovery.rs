@@ -187,6 +187,20 @@ fn the_answer_to_a_restart_that_the_channel_lost_is_sent_by_other_ways() {
 }
 
 #[test]
+fn a_connection_that_is_not_open_yet_is_begun_anew_in_another_network() {
+    let mut client = joined(|_| ());
+    signal(&mut client, "acquire-peers", r#"{"id":"b","sid":"B","prevSid":null,"room":"R"}"#);
+    outputs(&mut client);
+    client.handle_network_change(seconds(1));
+    let anew = [
+        (ConnectionId(1), Command::Close),
+        (ConnectionId(2), Command::Open),
+        (ConnectionId(2), Command::CreateOffer),
+    ];
+    assert_eq!(commands(&pass(&mut client, seconds(3))), anew);
+}
+
+#[test]
 fn who_says_goodbye_is_not_waited_for() {
     let mut client = joined(|_| ());
     let b = connect(&mut client, "B", "b");

@@ -287,14 +287,18 @@ impl Client {
     pub fn handle_network_change(&mut self, now: Time) {
         self.now = now;
         for key in self.roster.keys() {
-            if !self.is_polite(key) {
-                self.restart(now, key);
-            } else if self.roster.get(key).is_some_and(|peer| peer.is_open()) {
-                let patience = self.patience(key);
+            let polite = self.is_polite(key);
+            let patience = self.patience(key);
+            let Some(peer) = self.roster.get_mut(key).filter(|peer| peer.connection.is_some()) else { continue };
+            if !peer.is_open() {
+                // Its candidates are those of the network that was.
+                self.unlink(key);
+                self.timers.set(key, Timer::Offer, now + patience);
+            } else if polite {
+                peer.restart_due = true;
                 self.timers.set(key, Timer::Recover, now + patience);
-                if let Some(peer) = self.roster.get_mut(key) {
-                    peer.restart_due = true;
-                }
+            } else {
+                self.restart(now, key);
             }
         }
     }
