@@ -149,7 +149,7 @@ const seconds = (milliseconds) => `${(milliseconds / 1000).toFixed(1)} s`;
 
 /** A test in a room of its own; skipped where there can be no networks. */
 export function scenario(title, settings, act) {
-  it(title, { skip: noNetworks(), todo: settings.todo, timeout: 300_000 }, async (t) => {
+  it(title, { skip: noNetworks(), timeout: 300_000 }, async (t) => {
     const cafe = new Cafe((note) => t.diagnostic(note));
     try {
       await cafe.open(settings);
