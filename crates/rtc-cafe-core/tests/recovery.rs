@@ -192,11 +192,8 @@ fn a_connection_that_is_not_open_yet_is_begun_anew_in_another_network() {
     signal(&mut client, "acquire-peers", r#"{"id":"b","sid":"B","prevSid":null,"room":"R"}"#);
     outputs(&mut client);
     client.handle_network_change(seconds(1));
-    let anew = [
-        (ConnectionId(1), Command::Close),
-        (ConnectionId(2), Command::Open),
-        (ConnectionId(2), Command::CreateOffer),
-    ];
+    let anew =
+        [(ConnectionId(1), Command::Close), (ConnectionId(2), Command::Open), (ConnectionId(2), Command::CreateOffer)];
     assert_eq!(commands(&pass(&mut client, seconds(3))), anew);
 }
 

@@ -4,12 +4,9 @@ use std::{process::ExitCode, time::Duration};
 
 use anyhow::Context;
 use indicatif::ProgressBar;
-use rtc_cafe_client::{
-    IceServer,
-    diagnose::{Diagnosis, Examination},
-};
+use rtc_cafe_client::diagnose::{Diagnosis, Examination};
 
-use crate::{ice, listed::Listed, peer::DEFAULT_SERVER, stop::StopSignals, text::clean_line};
+use crate::{peer::ServerOptions, stop::StopSignals, text::clean_line};
 
 mod report;
 
@@ -46,23 +43,8 @@ How to read it:
 
 Exits with 0 when peers can connect, with 1 when they cannot, and with 2 when the arguments are wrong.")]
 pub(crate) struct Options {
-    /// URL of the signalling server
-    #[arg(long, env = "RTC_CAFE_SERVER", value_name = "URL", default_value = DEFAULT_SERVER)]
-    server: String,
-
-    /// STUN or TURN server to look at; repeat it, or separate several by commas
-    ///
-    /// Without any, those that the signalling server names are looked at. It is `stun:HOST[:PORT]` or
-    /// `turn:USER:PASSWORD@HOST[:PORT][?transport=udp|tcp]`, or the same with `stuns:` or `turns:`.
-    #[arg(
-        long,
-        env = "RTC_CAFE_ICE_SERVER",
-        hide_env_values = true,
-        value_name = "URL",
-        value_delimiter = ',',
-        value_parser = ice::parse_listed
-    )]
-    ice_server: Vec<Listed<ice::Server>>,
+    #[command(flatten)]
+    servers: ServerOptions,
 
     /// The diagnosis as one JSON object
     #[arg(long, env = "RTC_CAFE_JSON", value_parser = clap::builder::FalseyValueParser::new())]
@@ -109,9 +91,8 @@ pub(crate) fn run(options: Options) -> anyhow::Result<()> {
 
 async fn examine(options: Options) -> anyhow::Result<Diagnosis> {
     let mut stop = StopSignals::new()?;
-    let server = Some(options.server.trim()).filter(|server| !server.is_empty()).unwrap_or(DEFAULT_SERVER);
-    let servers = options.ice_server.into_iter().flatten().map(IceServer::from);
-    let examination = Examination::new(server).ice_servers(servers);
+    let server = options.servers.server();
+    let examination = Examination::new(server).ice_servers(options.servers.ice_servers());
     // It is seen on a terminal only.
     let spinner =
         ProgressBar::new_spinner().with_message(format!("Trying the network and {}", clean_line(server, 100)));

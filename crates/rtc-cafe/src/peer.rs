@@ -10,15 +10,11 @@ use crate::{
 };
 
 /// Where this machine's own server is.
-pub(crate) const DEFAULT_SERVER: &str = "http://127.0.0.1:8080";
+const DEFAULT_SERVER: &str = "http://127.0.0.1:8080";
 
-/// Where the others are, and the way to them.
+/// The server to meet at, and those that help to connect.
 #[derive(Debug, clap::Args)]
-pub(crate) struct PeerOptions {
-    /// The room to meet in, any text
-    #[arg(value_name = "ROOM", value_parser = room)]
-    pub(crate) room: RoomId,
-
+pub(crate) struct ServerOptions {
     /// URL of the signalling server
     #[arg(long, env = "RTC_CAFE_SERVER", value_name = "URL", default_value = DEFAULT_SERVER)]
     server: String,
@@ -36,6 +32,17 @@ pub(crate) struct PeerOptions {
         value_parser = ice::parse_listed
     )]
     ice_server: Vec<Listed<ice::Server>>,
+}
+
+/// Where the others are, and the way to them.
+#[derive(Debug, clap::Args)]
+pub(crate) struct PeerOptions {
+    /// The room to meet in, any text
+    #[arg(value_name = "ROOM", value_parser = room)]
+    pub(crate) room: RoomId,
+
+    #[command(flatten)]
+    servers: ServerOptions,
 
     /// Connects over TURN servers only, so that the others do not see this machine's addresses
     #[arg(long, env = "RTC_CAFE_RELAY_ONLY", value_parser = clap::builder::FalseyValueParser::new())]
@@ -55,11 +62,22 @@ impl From<ice::Server> for IceServer {
     }
 }
 
+impl ServerOptions {
+    /// URL of the signalling server.
+    pub(crate) fn server(&self) -> &str {
+        Some(self.server.trim()).filter(|server| !server.is_empty()).unwrap_or(DEFAULT_SERVER)
+    }
+
+    pub(crate) fn ice_servers(&self) -> impl Iterator<Item = IceServer> {
+        self.ice_server.iter().flatten().cloned().map(IceServer::from)
+    }
+}
+
 impl PeerOptions {
     /// Begins to connect, and joins the room.
     pub(crate) fn connect(&self) -> anyhow::Result<(Client, Events)> {
-        let server = Some(self.server.trim()).filter(|server| !server.is_empty()).unwrap_or(DEFAULT_SERVER);
-        let mut config = RtcConfig::new(self.ice_server.iter().flatten().cloned().map(IceServer::from));
+        let server = self.servers.server();
+        let mut config = RtcConfig::new(self.servers.ice_servers());
         config.relay_only = self.relay_only;
         let client = Client::builder(server).rtc_config(config).connect();
         let (client, events) = client.with_context(|| format!("cannot use the server {server:?}"))?;
