@@ -11,7 +11,7 @@ process.on('exit', () => {
 });
 
 /** Tries again until `check` returns without throwing; its last error is the failure, or the first that is `fatal`. */
-export async function eventually(check, { within = 10_000, every = 40 } = {}) {
+export async function eventually(check, { within = 20_000, every = 40 } = {}) {
   const deadline = Date.now() + within;
   for (;;) {
     try {

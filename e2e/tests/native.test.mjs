@@ -98,7 +98,7 @@ for (const kind of BROWSERS) {
       await everybodySees(peers);
       const [sid, , other] = await Promise.all(peers.map((peer) => peer.sid()));
       assert.deepEqual(await peers[0].leave(), { code: 0, signal: null });
-      for (const peer of peers.slice(1)) await peer.expect('disconnectFromPeer', [[sid]], { within: 5000 });
+      for (const peer of peers.slice(1)) await peer.expect('disconnectFromPeer', [[sid]], { within: 15_000 });
       await peers[2].kill();
       await peers[1].expect('disconnectFromPeer', [[sid], [other]], { within: 30_000 });
       const late = native();

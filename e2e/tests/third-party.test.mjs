@@ -136,7 +136,7 @@ for (const [what, ours] of Object.entries(OURS)) {
       const [peer, theirs] = [await ours.open(), aiortc()];
       await everybodySees([peer, theirs]);
       assert.deepEqual(await theirs.leave(), { code: 0, signal: null });
-      await peer.expect('disconnectFromPeer', [[await theirs.sid()]], { within: 5000 });
+      await peer.expect('disconnectFromPeer', [[await theirs.sid()]], { within: 15_000 });
       await everybodySees([peer]);
     });
 

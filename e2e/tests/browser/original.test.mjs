@@ -24,7 +24,7 @@ it('three pages meet, talk, and hear one leave', async () => {
   await b.expect('message', [[await a.sid(), { hello: '☕' }], [await a.sid(), 'only you']]);
   assert.equal((await c.told('message')).length, 2);
   await c.page.close();
-  for (const peer of [a, b]) await peer.expect('disconnectFromPeer', [[gone]], { within: 5000 });
+  for (const peer of [a, b]) await peer.expect('disconnectFromPeer', [[gone]], { within: 15_000 });
   assertClean(a, b, c);
 });
 

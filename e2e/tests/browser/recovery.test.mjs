@@ -49,8 +49,8 @@ describe('a room', () => {
     const before = await a.connections();
 
     await a.run((client) => { client.leaveRoom('kitchen'); });
-    await cook.expect('disconnectFromPeer', [[sid]], { within: 5000 });
-    await a.expect('disconnectFromPeer', [[cookSid]], { within: 5000 });
+    await cook.expect('disconnectFromPeer', [[sid]], { within: 15_000 });
+    await a.expect('disconnectFromPeer', [[cookSid]], { within: 15_000 });
     await cook.sees(b);
     await a.sees(b);
     await b.sees(a, cook);
@@ -58,7 +58,7 @@ describe('a room', () => {
     assert.deepEqual([await disconnected(b), await a.connections()], [[], before - 1]);
 
     await a.run((client) => { client.leaveRoom('garden'); });
-    await b.expect('disconnectFromPeer', [[sid]], { within: 5000 });
+    await b.expect('disconnectFromPeer', [[sid]], { within: 15_000 });
     await a.sees();
     assert.equal((await a.look()).state, 'connected');
 
@@ -74,7 +74,7 @@ describe('a room', () => {
     await server.kill();
     for (const peer of [a, b]) await eventually(async () => assert.equal((await peer.look()).state, 'reconnecting'));
     await a.run((client) => { client.leaveRoom('table'); });
-    await b.expect('disconnectFromPeer', [[sid]], { within: 5000 });
+    await b.expect('disconnectFromPeer', [[sid]], { within: 15_000 });
     await server.restart();
     for (const peer of [a, b]) await eventually(async () => assert.equal((await peer.look()).state, 'connected'));
     await a.sees();
@@ -165,7 +165,7 @@ describe('the report', () => {
     const [a, b] = await table(browser, server.url, 2);
     const sid = await b.sid();
     await b.page.close();
-    await a.expect('disconnectFromPeer', [[sid]], { within: 5000 });
+    await a.expect('disconnectFromPeer', [[sid]], { within: 15_000 });
     const refusal = (sid) => a.run((client, sid) => client.getConnectionReport(sid).then(() => null, ({ name, code, sid }) => ({ name, code, sid })), sid);
     await eventually(async () => assert.deepEqual(await refusal(sid), { name: 'RTCCafeError', code: 'UNKNOWN_PEER', sid }));
     assert.equal((await refusal('nobody')).code, 'UNKNOWN_PEER');

@@ -58,7 +58,7 @@ describe('leaving', () => {
     for (const peer of peers) {
       await peer.expect('disconnectFromPeer', [[sid]], { within });
       assert.equal((await peer.look()).connectedPeers.includes(sid), false);
-      await eventually(async () => assert.equal((await peer.look()).discoveredPeers.includes(sid), false), { within: 5000 });
+      await eventually(async () => assert.equal((await peer.look()).discoveredPeers.includes(sid), false), { within: 15_000 });
     }
   };
 
@@ -110,7 +110,7 @@ describe('leaving', () => {
     const b = await Peer.open(browser, server.url, { rooms: ['table'], rtcConfig: { iceTransportPolicy: 'relay' } });
     await eventually(async () => assert.ok(await a.run(() => kit.connections.length)));
     await b.page.close();
-    await eventually(async () => assert.deepEqual((await a.look()).discoveredPeers, []), { within: 5000 });
+    await eventually(async () => assert.deepEqual((await a.look()).discoveredPeers, []), { within: 15_000 });
     assert.deepEqual(await a.told('error'), []);
   });
 
@@ -119,7 +119,7 @@ describe('leaving', () => {
     const b = await Peer.open(browser, server.url, { rooms: ['table'], signaller: {} });
     await everybodySees([a, b]);
     await b.run((client) => { client.close(); });
-    await eventually(async () => assert.deepEqual((await a.look()).discoveredPeers, []), { within: 5000 });
+    await eventually(async () => assert.deepEqual((await a.look()).discoveredPeers, []), { within: 15_000 });
     assert.deepEqual(await a.told('error'), []);
   });
 
