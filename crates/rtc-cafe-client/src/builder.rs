@@ -1,6 +1,6 @@
 //! How a client is set up.
 
-use std::{net::IpAddr, sync::Arc};
+use std::{net::IpAddr, sync::Arc, time::SystemTime};
 
 use rtc_cafe_core::{ApiVersion, Client as Core, Config, Limits, Timing};
 use tokio::runtime::Handle;
@@ -70,10 +70,13 @@ impl std::fmt::Debug for Builder {
 
 impl Builder {
     pub(crate) fn new(server: String) -> Self {
+        let mut config = Config::default();
+        let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        config.incarnation = u32::try_from(since_1970.as_secs()).unwrap_or_default();
         Self {
             server,
             rtc: RtcConfig::default(),
-            config: Config::default(),
+            config,
             seed: None,
             api_version: ApiVersion::LATEST,
             path: "/socket.io/".to_owned(),
@@ -115,7 +118,7 @@ impl Builder {
     }
 
     /// Where the permanent id and all jitter come from, so that a program that keeps it is the same peer after it was
-    /// started again. Whoever knows it can claim to be this client. Default: from the system's random numbers.
+    /// started again. That takes a clock that does not go back between the two. Whoever knows it can claim to be this client. Default: from the system's random numbers.
     pub fn seed(mut self, seed: [u8; 32]) -> Self {
         self.seed = Some(seed);
         self

@@ -87,7 +87,7 @@ pub(crate) struct Driver {
     routes: HashMap<(SocketAddr, SocketAddr), ConnectionId>,
     /// Connections with something to poll.
     dirty: BTreeSet<ConnectionId>,
-    /// A peer may have confirmed messages, or is gone.
+    /// A peer may have confirmed messages, or is gone, or is not waited for any longer.
     room_made: bool,
     /// When connections are to look for better paths, because addresses have come or gone.
     restart_at: Option<Instant>,
@@ -178,6 +178,8 @@ impl Driver {
         let mut state = self.shared.lock();
         let time = state.time(now);
         state.core.handle_timeout(time);
+        drop(state);
+        self.room_made = true;
     }
 
     /// Takes in what the network has, as far as it is there already.
@@ -427,7 +429,7 @@ impl Driver {
                     self.endpoint.send(transmit.source, transmit.destination, &transmit.contents);
                 }
                 rtc::Output::Event(event) => {
-                    self.room_made |= matches!(event, ConnectionEvent::ChannelMessage(_));
+                    self.room_made = true;
                     let mut state = self.shared.lock();
                     let now = state.time(Instant::now());
                     state.core.handle_connection(now, id, event);

@@ -15,8 +15,10 @@ use crate::{
     config::Config,
     connection::Connection,
     event::{Definition, ErrorCode, Event, SignallerState},
+    mailbox::Undelivered,
     map::Map,
     output::{Command, ConnectionEvent, Output},
+    peer::Peer,
     report::ConnectionReport,
     rng::Rng,
     roster::{PeerKey, Roster},
@@ -124,8 +126,10 @@ pub struct Client {
     now: Time,
     /// Timers that came late were given some more time.
     overslept: bool,
-    /// Whom we are connected to or not any more, with their rooms, since peers were told last.
-    news: Vec<(PermanentId, Vec<RoomId>, Option<Sid>)>,
+    /// Whom we are connected to in a room or not any more, since peers were told last.
+    news: Vec<(PermanentId, RoomId, Option<Sid>)>,
+    /// Whether peers have told us of somebody for whom there was no room.
+    unmet: bool,
     /// Numbers what we send over mutual peers.
     relayed: u32,
     /// What was passed on or taken last, in a ring, and where the next is put.
@@ -149,6 +153,7 @@ impl Client {
         let Some(permanent_id) = PermanentId::new(rng.hex(32)) else {
             unreachable!("32 digits are neither none nor too many");
         };
+        let first = config.incarnation.saturating_add(1);
         Self {
             config,
             rng,
@@ -160,14 +165,15 @@ impl Client {
             rooms: Map::default(),
             ahead: false,
             tracks: Map::default(),
-            roster: Roster::default(),
+            roster: Roster::new(first),
             timers: Timers::default(),
-            next_connection: 1,
+            next_connection: first,
             closed: false,
             now: Time::default(),
             overslept: false,
             news: Vec::new(),
-            relayed: 0,
+            unmet: false,
+            relayed: first,
             seen: Vec::new(),
             next_seen: 0,
             outputs: VecDeque::new(),
@@ -193,8 +199,10 @@ impl Client {
     }
 
     /// Sends a message, which is JSON text, to connected peers; in order, and once, over however many connections it
-    /// takes. If a peer is gone before it has confirmed it, [`Event::MessageUndelivered`] tells.
-    pub fn send_message(&mut self, _now: Time, payload: &str, recipients: Recipients) -> Result<(), SendError> {
+    /// takes. If a peer is gone before it has confirmed it, [`Event::MessageUndelivered`] tells; so it does at once if
+    /// there is no room for it because the peer sleeps or cannot be reached.
+    pub fn send_message(&mut self, now: Time, payload: &str, recipients: Recipients) -> Result<(), SendError> {
+        self.now = now;
         let max = self.config.limits.message_bytes;
         if payload.len() > max {
             return Err(SendError::TooLong { bytes: payload.len(), max });
@@ -202,15 +210,21 @@ impl Client {
         let keys = self.recipients(&recipients)?;
         let mut full = Vec::new();
         for key in keys {
-            if !self.push_message(key, payload) {
+            if self.push_message(key, payload) {
+                continue;
+            }
+            if self.roster.get(key).is_some_and(Peer::is_responsive) {
                 full.extend(self.roster.get(key).map(|peer| peer.sid.clone()));
+            } else {
+                self.tell_undelivered(key, vec![Undelivered { payload: payload.to_owned(), may_have_arrived: false }]);
             }
         }
         if full.is_empty() { Ok(()) } else { Err(SendError::QueueFull(full)) }
     }
 
-    /// Whether a message of this length is taken for all of the recipients at present. What makes room for it is
-    /// a peer's confirmation, which is a [`ConnectionEvent::ChannelMessage`].
+    /// Whether a message of this length can be sent to the recipients at present, without one that takes messages slower
+    /// than they are sent. What makes room for it is a peer's confirmation, which is a
+    /// [`ConnectionEvent::ChannelMessage`], or the time after which nobody waits for one.
     ///
     /// # Errors
     /// Those of [`Client::send_message`] that waiting does not mend.
@@ -220,7 +234,8 @@ impl Client {
             return Err(SendError::TooLong { bytes, max: limits.message_bytes });
         }
         let keys = self.recipients(recipients)?;
-        Ok(keys.iter().all(|key| self.roster.get(*key).is_none_or(|peer| peer.mailbox.has_room(bytes, limits))))
+        let takes = |peer: &Peer| peer.mailbox.has_room(bytes, limits) || !peer.is_responsive();
+        Ok(keys.iter().all(|key| self.roster.get(*key).is_none_or(takes)))
     }
 
     fn recipients(&self, recipients: &Recipients) -> Result<Vec<PeerKey>, SendError> {
@@ -379,6 +394,7 @@ impl Client {
                 Timer::Ack => self.acknowledge(now, key),
                 Timer::Doubt => self.end_doubt(key),
                 Timer::Gossip => self.tell_news(),
+                Timer::Stuck => self.set_stuck(key),
                 Timer::Stall | Timer::Overflow => self.overflow(now, key),
             }
         }

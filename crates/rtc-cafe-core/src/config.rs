@@ -9,6 +9,10 @@ pub struct Config {
     /// Whether handshakes may go over peers that both sides are connected to (the README's `enableWebRTCHandshake`), and
     /// this client passes on those of others. Default yes.
     pub handshake_over_peers: bool,
+    /// A number that has grown whenever a client is made with a seed that was used before, such as the seconds since 1970.
+    /// Connections, messages and handshakes are numbered from it, so that peers can tell the new ones from those that they
+    /// remember. Default 0, for seeds that are used once.
+    pub incarnation: u32,
     /// Bounds on what the client keeps.
     pub limits: Limits,
     /// How long it waits for what.
@@ -17,7 +21,7 @@ pub struct Config {
 
 impl Default for Config {
     fn default() -> Self {
-        Self { handshake_over_peers: true, limits: Limits::default(), timing: Timing::default() }
+        Self { handshake_over_peers: true, incarnation: 0, limits: Limits::default(), timing: Timing::default() }
     }
 }
 
@@ -36,7 +40,8 @@ pub struct Limits {
     pub control_bytes: usize,
     /// Bytes of one message, in either direction. Default 16 MiB.
     pub message_bytes: usize,
-    /// Peers known only from other peers, with whom there has been no connection yet. Default 32.
+    /// Peers known only from other peers, with whom there has been no connection yet; a quarter of them from one peer.
+    /// Further ones have to wait. Default 32.
     pub introductions: usize,
     /// Steps of handshakes that are passed on for one peer within ten seconds. Default 500.
     pub relayed: u32,
@@ -78,6 +83,9 @@ pub struct Timing {
     /// For a peer to take something of what waits for it, before its connection is replaced. Default 120 s: a slow one may
     /// take as long for what its data channel holds already.
     pub stall: Duration,
+    /// For a peer to confirm some of what waits for it, before the others are sent messages for which it has no room.
+    /// Default 10 s.
+    pub stuck: Duration,
     /// For a handshake to lead to something, before it is sent again, by every way. Default 1.5 s.
     pub resend: Duration,
     /// For a path that was lost to come back by itself, before another one is looked for. Default 2 s.
@@ -101,6 +109,7 @@ impl Default for Timing {
             connect: Duration::from_secs(15),
             pong: Duration::from_secs(3),
             stall: Duration::from_secs(120),
+            stuck: Duration::from_secs(10),
             resend: Duration::from_millis(1500),
             grace: Duration::from_secs(2),
             restart: Duration::from_secs(4),

@@ -297,13 +297,18 @@ impl Connection {
         if ours && bound && routed && matches!(self.signalling, Signalling::Offered(_)) {
             self.remote = Some(handshake.connection);
             self.answered = true;
-            self.remote_offers = self.remote_offers.max(handshake.offers);
-            self.signalling = Signalling::Stable;
-            self.answer = None;
-            self.remote_candidates = 0;
-            actions.push(Action::Do(Command::AcceptAnswer(sdp)));
-            self.advance(actions);
+            self.accept_answer(handshake.offers, sdp, actions);
         }
+    }
+
+    /// Offers of the other side up to this number were void when it answered.
+    fn accept_answer(&mut self, offers: u32, sdp: String, actions: &mut Vec<Action>) {
+        self.remote_offers = self.remote_offers.max(offers);
+        self.signalling = Signalling::Stable;
+        self.answer = None;
+        self.remote_candidates = 0;
+        actions.push(Action::Do(Command::AcceptAnswer(sdp)));
+        self.advance(actions);
     }
 
     /// Something has changed that needs an offer; it is made as soon as it is our turn.
@@ -423,12 +428,7 @@ impl Connection {
         if !waits {
             return Err(OutOfTurn);
         }
-        self.remote_offers = self.remote_offers.max(offers);
-        self.signalling = Signalling::Stable;
-        self.answer = None;
-        self.remote_candidates = 0;
-        actions.push(Action::Do(Command::AcceptAnswer(sdp)));
-        self.advance(actions);
+        self.accept_answer(offers, sdp, actions);
         Ok(())
     }
 

@@ -110,6 +110,12 @@ impl Queue {
 }
 
 impl Mailbox {
+    /// A mailbox for somebody who has received nothing of a stream with this number or a higher one.
+    pub(crate) fn new(first_stream: u32) -> Self {
+        let messages = Outgoing { first: first_stream, stream: first_stream, ..Outgoing::default() };
+        Self { messages, ..Self::default() }
+    }
+
     /// Whether a message of this length may be queued.
     pub(crate) fn has_room(&self, bytes: usize, limits: &Limits) -> bool {
         self.messages.bytes.saturating_add(bytes) <= limits.outgoing_bytes
@@ -282,11 +288,18 @@ impl Mailbox {
         self.take_ack();
     }
 
+    /// The peer says that it has received nothing more, and will not.
+    pub(crate) fn refuse(&mut self) {
+        self.messages.rewind();
+        self.messages.in_doubt = 0;
+    }
+
     /// The application is told that the peer is gone. Returns the messages that are lost; of those that it may have, the
     /// peer's next hello tells.
     pub(crate) fn end(&mut self) -> Vec<Undelivered> {
         self.messages.rewind();
-        let Outgoing { stream, confirmed, mut kept, in_doubt, ended, .. } = mem::take(&mut self.messages);
+        let Outgoing { first, stream, confirmed, mut kept, in_doubt, ended, .. } = mem::take(&mut self.messages);
+        self.messages.first = first;
         let mut lost = Vec::new();
         while kept.len() > in_doubt {
             lost.extend(kept.pop_back());
@@ -314,7 +327,7 @@ impl Mailbox {
 
     /// Whether something was said that has to be remembered.
     pub(crate) fn is_used(&self) -> bool {
-        self.messages.stream > 1 || self.heard.stream > 0
+        self.messages.stream > self.messages.first || self.heard.stream > 0
     }
 
     /// Whether there are messages of which only the peer can tell whether it has them.

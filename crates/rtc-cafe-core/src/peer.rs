@@ -7,7 +7,10 @@ use rtc_cafe_wire::{
     signal::{ConnectionId, IceCandidate},
 };
 
-use crate::{connection::Connection, mailbox::Mailbox, map::Map, report::History, time::Time, tracks::PeerTracks};
+use crate::{
+    connection::Connection, mailbox::Mailbox, map::Map, report::History, roster::PeerKey, time::Time,
+    tracks::PeerTracks,
+};
 
 /// One peer: somebody with one permanent id, whatever its signalling session is.
 #[derive(Debug)]
@@ -28,8 +31,10 @@ pub(crate) struct Peer {
     pub(crate) rooms: Map<RoomId, ()>,
     /// It was told whom we are connected to, and is told of every change.
     pub(crate) informed: bool,
-    /// Whom it says it is connected to, with their sessions.
-    pub(crate) acquaintances: Map<PermanentId, Sid>,
+    /// Who has told us of it, if it is known only from there.
+    pub(crate) introduced_by: Option<PeerKey>,
+    /// Whom it says it is connected to.
+    pub(crate) acquaintances: Map<PermanentId, Acquaintance>,
     /// What it has had us pass on: since when, and how much.
     pub(crate) relayed: (Time, u32),
     pub(crate) connection: Option<Connection>,
@@ -47,6 +52,8 @@ pub(crate) struct Peer {
     pub(crate) ping: Option<u32>,
     /// It did not answer in time.
     pub(crate) silent: bool,
+    /// It has confirmed nothing for a while, though there is something to confirm.
+    pub(crate) stuck: bool,
     /// Its connection says that there is no path to it.
     pub(crate) path_lost: bool,
     /// Its last connection was given up because there was no path; then its session may have ended for the same reason.
@@ -55,13 +62,23 @@ pub(crate) struct Peer {
     pub(crate) restarts: u32,
     /// Another path is to be looked for, though this one may be there.
     pub(crate) restart_due: bool,
+    /// How often the present handshake was sent again.
+    pub(crate) resent: u32,
     /// What it has to know goes by every way at once.
     pub(crate) by_every_way: bool,
     pub(crate) history: History,
 }
 
+/// Somebody whom a peer says it is connected to.
+#[derive(Debug)]
+pub(crate) struct Acquaintance {
+    pub(crate) sid: Sid,
+    /// The rooms of ours in which both are.
+    pub(crate) rooms: Map<RoomId, ()>,
+}
+
 impl Peer {
-    pub(crate) fn new(sid: Sid, id: Option<PermanentId>) -> Self {
+    pub(crate) fn new(sid: Sid, id: Option<PermanentId>, mailbox: Mailbox) -> Self {
         Self {
             sid,
             id,
@@ -71,10 +88,11 @@ impl Peer {
             connected: false,
             rooms: Map::default(),
             informed: false,
+            introduced_by: None,
             acquaintances: Map::default(),
             relayed: (Time::default(), 0),
             connection: None,
-            mailbox: Mailbox::default(),
+            mailbox,
             tracks: PeerTracks::default(),
             newest_remote: ConnectionId(0),
             early: VecDeque::new(),
@@ -82,12 +100,31 @@ impl Peer {
             claim: None,
             ping: None,
             silent: false,
+            stuck: false,
             path_lost: false,
             cut_off: false,
             restarts: 0,
             restart_due: false,
+            resent: 0,
             by_every_way: false,
             history: History::default(),
+        }
+    }
+
+    /// It says that it is connected to somebody in a room.
+    pub(crate) fn note_acquaintance(&mut self, id: &PermanentId, sid: &Sid, room: &RoomId) {
+        let known = self.acquaintances.remove(id).map(|known| known.rooms);
+        let mut rooms = known.unwrap_or_default();
+        rooms.insert(room.clone(), ());
+        self.acquaintances.insert(id.clone(), Acquaintance { sid: sid.clone(), rooms });
+    }
+
+    /// It says that it is not, or not any more.
+    pub(crate) fn forget_acquaintance(&mut self, id: &PermanentId, room: &RoomId) {
+        let Some(known) = self.acquaintances.get_mut(id) else { return };
+        known.rooms.remove(room);
+        if known.rooms.is_empty() {
+            self.acquaintances.remove(id);
         }
     }
 
@@ -99,6 +136,11 @@ impl Peer {
     /// Whether frames can be sent and there is no reason to believe that they do not arrive.
     pub(crate) fn is_well(&self) -> bool {
         self.is_open() && !self.path_lost && !self.silent
+    }
+
+    /// Whether what waits for it will make room before long.
+    pub(crate) fn is_responsive(&self) -> bool {
+        self.is_well() && !self.stuck
     }
 
     /// Whether both sides have each other's description, so that they can connect without signalling.

@@ -2,7 +2,7 @@
 
 use rtc_cafe_wire::{PermanentId, Sid, signal::ConnectionId};
 
-use crate::{connection::Connection, map::Map, peer::Peer, tracks::PeerTracks};
+use crate::{connection::Connection, mailbox::Mailbox, map::Map, peer::Peer, tracks::PeerTracks};
 
 /// Names a peer inside the client, whatever its session is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -20,6 +20,8 @@ pub(crate) struct Roster {
     /// How many of the peers are absent.
     absent: usize,
     next: u64,
+    /// The number of the first stream of messages to each.
+    first_stream: u32,
 }
 
 impl PeerKey {
@@ -28,6 +30,10 @@ impl PeerKey {
 }
 
 impl Roster {
+    pub(crate) fn new(first_stream: u32) -> Self {
+        Self { first_stream, ..Self::default() }
+    }
+
     /// How many peers there are.
     pub(crate) fn len(&self) -> usize {
         self.peers.len() - self.absent
@@ -73,7 +79,7 @@ impl Roster {
         let key = PeerKey(self.next);
         self.next += 1;
         self.by_sid.insert(sid.clone(), key);
-        self.peers.insert(key, Peer::new(sid, None));
+        self.peers.insert(key, Peer::new(sid, None, Mailbox::new(self.first_stream)));
         if let Some(id) = id {
             self.name(key, id);
         }
@@ -89,11 +95,10 @@ impl Roster {
             self.peers.remove(&key);
             return;
         };
-        let mut remembered = Peer::new(sid.clone(), Some(id.clone()));
+        let mut remembered = Peer::new(sid.clone(), Some(id.clone()), std::mem::take(&mut peer.mailbox));
         remembered.absent = true;
         remembered.present = false;
         remembered.newest_remote = peer.newest_remote;
-        remembered.mailbox = std::mem::take(&mut peer.mailbox);
         remembered.tracks = std::mem::take(&mut peer.tracks);
         if remembered.mailbox.is_used() || remembered.tracks.wanted().next().is_some() {
             *peer = remembered;

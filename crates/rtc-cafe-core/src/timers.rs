@@ -21,6 +21,8 @@ pub(crate) enum Timer {
     Ack,
     /// The data channel to take some of what waits.
     Stall,
+    /// The peer to confirm some of what was sent to it.
+    Stuck,
     /// Nothing: more had to be told than may wait, so the connection is to be replaced at once.
     Overflow,
     /// A peer that was connected to be so again.

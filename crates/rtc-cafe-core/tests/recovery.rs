@@ -6,8 +6,8 @@ mod common;
 use std::time::Duration;
 
 use rtc_cafe_core::{
-    Client, Command, ConnectionEvent, ConnectionId, ConnectionState, Event, Output, Recipients, RoomId, Sid,
-    SignallerState, Time, wire::peer::Frame,
+    Client, Command, Config, ConnectionEvent, ConnectionId, ConnectionState, Event, Output, PermanentId, Recipients,
+    RoomId, Sid, SignallerState, Time, wire::peer::Frame,
 };
 
 use common::*;
@@ -205,6 +205,98 @@ fn who_says_goodbye_is_not_waited_for() {
     let gone = outputs(&mut client);
     assert_eq!(told(&gone), [Event::DisconnectFromPeer { sid: sid("B") }]);
     assert_eq!(commands(&pass(&mut client, seconds(60))), []);
+}
+
+#[test]
+fn messages_that_come_after_a_goodbye_have_certainly_not_arrived() {
+    let mut client = joined(|_| ());
+    let b = connect(&mut client, "B", "b");
+    for message in ["[1]", "[2]"] {
+        client.send_message(NOW, message, Recipients::All).unwrap();
+    }
+    outputs(&mut client);
+    for last in [Frame::Ack { received: 1 }, Frame::Bye] {
+        tell(&mut client, b, ConnectionEvent::ChannelMessage(last.encode()));
+    }
+    let lost = Event::MessageUndelivered { sid: sid("B"), payload: "[2]".into(), may_have_arrived: false };
+    assert_eq!(told(&outputs(&mut client)), [lost, Event::DisconnectFromPeer { sid: sid("B") }]);
+    assert_eq!(told(&pass(&mut client, seconds(600))), []);
+}
+
+#[test]
+fn a_goodbye_says_first_what_has_come() {
+    let mut client = joined(|_| ());
+    let b = connect(&mut client, "B", "b");
+    let message = Frame::Message { more: false, body: "1" }.encode();
+    tell(&mut client, b, ConnectionEvent::ChannelMessage(message));
+    outputs(&mut client);
+    client.close(NOW);
+    let last = frames(&outputs(&mut client));
+    assert_eq!(last, [Frame::Ack { received: 1 }.encode(), Frame::Bye.encode()]);
+}
+
+#[test]
+fn nobody_waits_long_for_a_peer_that_confirms_nothing() {
+    let mut client = joined(|limits| limits.outgoing_bytes = 100);
+    connect(&mut client, "B", "b");
+    let c = connect(&mut client, "C", "c");
+    let message = format!("\"{}\"", "x".repeat(38));
+    client.send_message(seconds(1), &message, Recipients::All).unwrap();
+    outputs(&mut client);
+    client.handle_connection(seconds(1), c, ConnectionEvent::ChannelMessage(Frame::Ack { received: 1 }.encode()));
+    assert_eq!(client.has_room(40, &Recipients::All), Ok(false), "B may just be slow");
+    assert_eq!(told(&pass(&mut client, seconds(11))), []);
+    assert_eq!(client.has_room(40, &Recipients::All), Ok(true), "it is not");
+    client.send_message(seconds(11), &message, Recipients::All).unwrap();
+    let left_out = Event::MessageUndelivered { sid: sid("B"), payload: message.clone(), may_have_arrived: false };
+    let sent = outputs(&mut client);
+    assert_eq!(told(&sent), [left_out]);
+    assert_eq!(commands(&sent).len(), 1, "C has got it");
+}
+
+#[test]
+fn a_client_that_was_started_again_with_its_seed_is_heard() {
+    let client = |incarnation| {
+        let mut config = Config::default();
+        config.incarnation = incarnation;
+        Client::new(config, [7; 32])
+    };
+    let first_connection = |mut client: Client| {
+        client.join_room(NOW, RoomId::named("R").unwrap()).unwrap();
+        client.handle_signaller_state(NOW, SignallerState::Connected);
+        signal(&mut client, "sid", r#"{"sid":"me","apiVersion":"1.0","session":"secret","iceServers":[]}"#);
+        signal(&mut client, "acquire-peers", r#"{"id":"b","sid":"B","prevSid":null,"room":"R"}"#);
+        commands(&outputs(&mut client))[0].0
+    };
+    let (before, after) = (client(0), client(1000));
+    assert_eq!(before.permanent_id(), after.permanent_id());
+    assert!(first_connection(before) < first_connection(after), "older ones are taken for late ones");
+
+    // And this is how it looks to a peer that has received 17 messages of the one before.
+    let mut peer = joined(|_| ());
+    let b = connect(&mut peer, "B", "b");
+    let hello = |stream| {
+        let (heard, received, before) = (0, 0, 0);
+        Frame::Hello {
+            version: 1,
+            id: PermanentId::new("b").unwrap(),
+            sid: None,
+            stream,
+            heard,
+            received,
+            before,
+            tracks: vec![],
+        }
+    };
+    let message = Frame::Message { more: false, body: "1" };
+    tell(&mut peer, b, ConnectionEvent::ChannelMessage(hello(1).encode()));
+    for _ in 0..17 {
+        tell(&mut peer, b, ConnectionEvent::ChannelMessage(message.encode()));
+    }
+    tell(&mut peer, b, ConnectionEvent::ChannelMessage(hello(1001).encode()));
+    tell(&mut peer, b, ConnectionEvent::ChannelMessage(message.encode()));
+    let confirmed = frames(&pass(&mut peer, seconds(1)));
+    assert_eq!(confirmed.last(), Some(&Frame::Ack { received: 1 }.encode()));
 }
 
 #[test]

@@ -163,7 +163,7 @@ fn who_makes_up_others_does_not_make_us_busy() {
     for number in 0..50 {
         acquainted(&mut client, b, &format!("ghost{number}"), room());
     }
-    assert_eq!(client.discovered_peers().count(), 5);
+    assert_eq!(client.discovered_peers().count(), 2, "a quarter of the room is for those whom B knows");
     let mut relayed = 0;
     let c = connect(&mut client, "C", "c");
     for number in 0..2000 {
@@ -193,4 +193,71 @@ fn whom_we_are_connected_to_fits_into_frames_whatever_their_ids_are() {
         }
     }
     assert_eq!(heard, 40);
+}
+
+#[test]
+fn nobody_uses_up_the_numbers_of_what_others_send() {
+    let mut client = joined(|_| ());
+    let b = connect(&mut client, "B", "b");
+    let c = connect(&mut client, "C", "c");
+    connect(&mut client, "D", "d");
+    // B claims to pass on steps of X for nobody, which would come over C.
+    for number in 1..100 {
+        say(&mut client, b, relay("x", "nobody", number, 1));
+    }
+    assert_eq!(passed(&say(&mut client, c, relay("x", "d", 7, 1))).len(), 1);
+}
+
+#[test]
+fn who_leaves_one_room_of_several_is_no_longer_reached_in_it() {
+    let mut client = joined(|_| ());
+    let other = RoomId::named("S").unwrap();
+    client.join_room(NOW, other).unwrap();
+    let b = connect(&mut client, "B", "b");
+    let c = connect(&mut client, "C", "c");
+    for id in ["b", "c"] {
+        let sid = id.to_uppercase();
+        signal(&mut client, "acquire-peers", &format!(r#"{{"id":"{id}","sid":"{sid}","prevSid":null,"room":"S"}}"#));
+    }
+    client.handle_timeout(NOW + Duration::from_secs(1));
+    outputs(&mut client);
+    say(&mut client, b, Frame::Leave { room: room() }.encode());
+    client.handle_timeout(NOW + Duration::from_secs(2));
+    let gone = Frame::Peers { room: room(), added: vec![], removed: vec![id("b")] }.encode();
+    assert_eq!(passed(&outputs(&mut client)), [(c, gone)]);
+
+    // And this is how C takes it.
+    let mut c = joined(|_| ());
+    let a = connect(&mut c, "A", "a");
+    acquainted(&mut c, a, "b", room());
+    assert_eq!(sids(c.discovered_peers()), ["A", "b-sid"]);
+    say(&mut c, a, Frame::Peers { room: room(), added: vec![], removed: vec![id("b")] }.encode());
+    assert_eq!(sids(c.discovered_peers()), ["A"]);
+}
+
+#[test]
+fn who_takes_no_handshakes_over_others_meets_nobody_by_them() {
+    let mut config = rtc_cafe_core::Config::default();
+    config.handshake_over_peers = false;
+    let mut client = joined_with(config);
+    let a = connect(&mut client, "A", "a");
+    acquainted(&mut client, a, "b", room());
+    assert_eq!(sids(client.discovered_peers()), ["A"]);
+}
+
+#[test]
+fn nobody_has_all_the_room_for_strangers() {
+    let mut client = joined(|limits| limits.introductions = 4);
+    let a = connect(&mut client, "A", "a");
+    let b = connect(&mut client, "B", "b");
+    for stranger in ["c", "d"] {
+        acquainted(&mut client, a, stranger, room());
+    }
+    assert_eq!(sids(client.discovered_peers()), ["A", "B", "c-sid"]);
+    acquainted(&mut client, b, "e", room());
+    assert_eq!(sids(client.discovered_peers()), ["A", "B", "c-sid", "e-sid"]);
+    // As soon as there is room for the next one, it is met.
+    say(&mut client, a, Frame::Peers { room: room(), added: vec![], removed: vec![id("c")] }.encode());
+    client.handle_timeout(NOW + Duration::from_secs(1));
+    assert_eq!(sids(client.discovered_peers()), ["A", "B", "e-sid", "d-sid"]);
 }

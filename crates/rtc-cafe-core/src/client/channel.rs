@@ -41,6 +41,7 @@ impl Client {
             self.event(Event::ConnectToPeer { sid });
         }
         self.gossip(key, true);
+        self.make_room();
         self.say_hello(key);
         self.introduce_tracks(key);
     }
@@ -88,7 +89,7 @@ impl Client {
                 self.handle_relay(now, key, &Relayed { from, sid, to, room, number, hops, body });
             }
             Frame::Leave { room } => self.handle_leave(now, key, &room),
-            Frame::Bye => self.part(now, key),
+            Frame::Bye => self.handle_bye(now, key),
             Frame::Sid { sid } => self.confirm_sid(now, key, sid),
             Frame::Ping { nonce } => self.answer(key, &Frame::Pong { nonce }),
             Frame::Pong { nonce } => {
@@ -109,6 +110,7 @@ impl Client {
                 if let Some(sdp) = self.receive_description(now, key, more, body) {
                     let mut taken = Ok(false);
                     self.negotiate(key, |c, actions| taken = c.handle_frame_offer(negotiation, restart, sdp, actions));
+                    self.take_restart(key, restart && taken == Ok(true));
                     self.take_mids(key, taken == Ok(true), mids);
                     self.check_turn(now, key, taken.map(drop));
                 }
@@ -151,19 +153,47 @@ impl Client {
 
     /// Confirms the messages that have come.
     pub(super) fn acknowledge(&mut self, now: Time, key: PeerKey) {
-        self.timers.cancel(key, Timer::Ack);
-        let Some(peer) = self.roster.get_mut(key) else { return };
-        if !peer.mailbox.has_room_for_answer(&self.config.limits) {
+        let Some(peer) = self.roster.get(key) else { return };
+        if peer.mailbox.has_room_for_answer(&self.config.limits) {
+            self.acknowledge_all(key);
+        } else {
             self.timers.set(key, Timer::Ack, now + self.config.timing.ack);
-        } else if let Some(received) = peer.mailbox.take_ack() {
+        }
+    }
+
+    /// Confirms the messages that have come, be there room for it or not.
+    pub(super) fn acknowledge_all(&mut self, key: PeerKey) {
+        self.timers.cancel(key, Timer::Ack);
+        if let Some(received) = self.roster.get_mut(key).and_then(|peer| peer.mailbox.take_ack()) {
             self.push(key, &Frame::Ack { received });
         }
     }
 
     /// The peer has received so many of our messages.
     fn confirm(&mut self, key: PeerKey, received: u32) {
+        let Some(peer) = self.roster.get_mut(key) else { return };
+        let before = peer.mailbox.waiting_bytes();
+        peer.mailbox.confirm(received);
+        if peer.mailbox.waiting_bytes() < before {
+            self.expect_progress(key);
+        }
+    }
+
+    /// The peer has taken something, or there is something for it to take again.
+    fn expect_progress(&mut self, key: PeerKey) {
+        let Some(peer) = self.roster.get_mut(key) else { return };
+        peer.stuck = false;
+        if peer.mailbox.waiting_bytes() > 0 {
+            self.timers.set(key, Timer::Stuck, self.now + self.config.timing.stuck);
+        } else {
+            self.timers.cancel(key, Timer::Stuck);
+        }
+    }
+
+    /// The peer has taken nothing for a while: nobody else waits for it any longer.
+    pub(super) fn set_stuck(&mut self, key: PeerKey) {
         if let Some(peer) = self.roster.get_mut(key) {
-            peer.mailbox.confirm(received);
+            peer.stuck = true;
         }
     }
 
@@ -171,6 +201,7 @@ impl Client {
     fn handle_progress(&mut self, key: PeerKey, progress: Progress) {
         let Some(peer) = self.roster.get_mut(key) else { return };
         let undelivered = peer.mailbox.handle_progress(progress);
+        self.expect_progress(key);
         self.timers.cancel(key, Timer::Doubt);
         self.tell_undelivered(key, undelivered);
         self.pump(key);
@@ -251,7 +282,11 @@ impl Client {
         if !peer.mailbox.has_room(payload.len(), &self.config.limits) {
             return false;
         }
+        let first = peer.mailbox.waiting_bytes() == 0;
         peer.mailbox.push_message(payload);
+        if first {
+            self.expect_progress(key);
+        }
         self.pump(key);
         true
     }

@@ -146,9 +146,11 @@ impl Client {
         if peer.rooms.len() == 1 {
             // The others hear of it in the room that it was in.
             peer.present = false;
-            self.part(now, key);
+            self.handle_bye(now, key);
         } else {
             peer.rooms.remove(room);
+            let id = peer.id.clone();
+            id.into_iter().for_each(|id| self.announce(id, room.clone(), None));
         }
     }
 
@@ -163,6 +165,9 @@ impl Client {
             let Some(peer) = self.roster.get_mut(key) else { continue };
             let shared = peer.rooms.remove(room).is_some();
             let last = peer.rooms.is_empty() && (shared || self.rooms.is_empty());
+            if last {
+                self.acknowledge_all(key);
+            }
             if shared || last {
                 self.push(key, &Frame::Leave { room: room.clone() });
             }

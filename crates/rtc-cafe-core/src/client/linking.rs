@@ -19,6 +19,9 @@ use crate::{
     timers::Timer,
 };
 
+/// How often a handshake is sent again, after ever longer times.
+const MAX_RESENT: u32 = 5;
+
 impl Client {
     /// Opens a connection and offers it, unless there is one.
     pub(super) fn offer(&mut self, now: Time, key: PeerKey) {
@@ -52,6 +55,7 @@ impl Client {
         self.command(id, Command::Open);
         if let Some(peer) = self.roster.get_mut(key) {
             peer.history.attempts += 1;
+            peer.resent = 0;
         }
         self.reach(key, Phase::Signalling);
     }
@@ -108,8 +112,11 @@ impl Client {
             return;
         }
         peer.by_every_way = true;
-        let after = self.config.timing.resend * 2;
-        self.timers.set(key, Timer::Resend, now + after);
+        if peer.resent < MAX_RESENT {
+            peer.resent += 1;
+            let after = self.config.timing.resend * (1 << peer.resent);
+            self.timers.set(key, Timer::Resend, now + after);
+        }
         self.negotiate(key, Connection::resend);
     }
 
@@ -145,6 +152,7 @@ impl Client {
                 if peer.is_open() && peer.connection.as_ref().and_then(Connection::remote) == Some(from) {
                     let mut taken = false;
                     self.negotiate(key, |c, actions| taken = c.handle_restart(handshake.negotiation, sdp, actions));
+                    self.take_restart(key, taken);
                     self.take_mids(key, taken, handshake.mids);
                 }
             }
@@ -164,6 +172,13 @@ impl Client {
             HandshakeBody::Candidate(candidate) => peer.keep_early(from, candidate, self.config.limits.candidates),
         }
         self.add_candidates(key);
+    }
+
+    /// The peer looks for another path, so we need not.
+    pub(super) fn take_restart(&mut self, key: PeerKey, taken: bool) {
+        if let Some(peer) = self.roster.get_mut(key) {
+            peer.restart_due &= !taken;
+        }
     }
 
     /// An offer over the channel or beside it sends these tracks.

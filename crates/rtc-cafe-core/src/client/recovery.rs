@@ -137,6 +137,7 @@ impl Client {
         if let Some(peer) = self.roster.get_mut(key).filter(|peer| peer.is_open()) {
             peer.by_every_way = true;
             peer.history.restarts += 1;
+            peer.resent = 0;
             self.timers.set(key, Timer::Resend, now + self.config.timing.resend);
             self.negotiate(key, Connection::restart);
         }
@@ -230,6 +231,7 @@ impl Client {
             self.end_doubt(key);
         }
         self.roster.retire(key);
+        self.make_room();
         while let Some(surplus) = self.roster.surplus() {
             self.end_doubt(surplus);
             self.roster.forget(surplus);
@@ -239,8 +241,10 @@ impl Client {
     /// Tells the application that a peer is gone, if it believes that it is there.
     fn tell_farewell(&mut self, now: Time, key: PeerKey) {
         self.timers.cancel(key, Timer::Farewell);
+        self.timers.cancel(key, Timer::Stuck);
         let Some(peer) = self.roster.get_mut(key).filter(|peer| peer.connected) else { return };
         peer.connected = false;
+        peer.stuck = false;
         peer.cut_off = false;
         peer.restarts = 0;
         let sid = peer.sid.clone();
@@ -286,6 +290,7 @@ impl Client {
     /// polite leaves the others some time to do so, for they may have noticed as well.
     pub fn handle_network_change(&mut self, now: Time) {
         self.now = now;
+        self.outputs.push_back(Output::CheckSignaller);
         for key in self.roster.keys() {
             let polite = self.is_polite(key);
             let patience = self.patience(key);
@@ -307,6 +312,7 @@ impl Client {
     /// tried at once.
     pub fn handle_wake(&mut self, now: Time) {
         self.now = now;
+        self.outputs.push_back(Output::CheckSignaller);
         for key in self.roster.keys() {
             self.ping(now, key);
             self.hasten(now, key);
@@ -331,9 +337,19 @@ impl Client {
         }
     }
 
-    /// Says goodbye to a peer, as far as it can still hear it, and ends the connection.
+    /// Says goodbye to a peer, as far as it can still hear it, and ends the connection. It hears first which messages have
+    /// come, for no more will.
     pub(super) fn leave(&mut self, now: Time, key: PeerKey) {
+        self.acknowledge_all(key);
         self.push(key, &Frame::Bye);
+        self.part(now, key);
+    }
+
+    /// A peer has said goodbye, and before that which messages have come: the others have not.
+    pub(super) fn handle_bye(&mut self, now: Time, key: PeerKey) {
+        if let Some(peer) = self.roster.get_mut(key) {
+            peer.mailbox.refuse();
+        }
         self.part(now, key);
     }
 }

@@ -47,8 +47,10 @@ impl Relayed<'_> {
     fn hash(&self) -> u64 {
         let step = |hash: u64, next: u64| (hash ^ next).wrapping_mul(0x0100_0000_01b3);
         let mut hash = step(0xcbf2_9ce4_8422_2325, u64::from(self.number));
-        for byte in self.from.as_str().bytes() {
-            hash = step(hash, u64::from(byte));
+        for text in [self.from.as_str(), self.to.as_str(), self.body] {
+            for byte in text.bytes() {
+                hash = step(hash, u64::from(byte));
+            }
         }
         hash
     }
@@ -75,10 +77,12 @@ impl Client {
         mutual
     }
 
-    /// A room that two peers and we are in.
+    /// A room of ours in which a peer says that it is connected to another one, who is there as far as we know.
     fn shared_room(&self, one: PeerKey, other: PeerKey) -> Option<RoomId> {
         let (one, other) = (self.roster.get(one)?, self.roster.get(other)?);
-        one.rooms.keys().find(|room| other.rooms.contains_key(room) && self.rooms.contains_key(room)).cloned()
+        let acquaintance = other.acquaintances.get(one.id.as_ref()?)?;
+        let shared = |room: &&RoomId| one.rooms.contains_key(room) && self.rooms.contains_key(room);
+        acquaintance.rooms.keys().find(shared).cloned()
     }
 
     /// Sends a step of a handshake: over a mutual peer if there is one, or else over the server; by every way if the
@@ -195,11 +199,18 @@ impl Client {
 
     /// Somebody whom we do not know, or not any more, offers over a peer.
     fn meet_again(&mut self, now: Time, way: PeerKey, relayed: &Relayed<'_>, handshake: Handshake) {
-        let known = self.roster.get(way).and_then(|peer| peer.acquaintances.get(&relayed.from)).cloned();
+        let known =
+            self.roster.get(way).and_then(|peer| peer.acquaintances.get(&relayed.from)).map(|known| known.sid.clone());
         let begins = !handshake.restart && handshake.peer_connection.is_none();
         let offers = begins && matches!(handshake.body, HandshakeBody::Offer(_));
         let Some(sid) = relayed.sid.clone().or(known).filter(|_| offers) else { return };
-        if let Some(key) = self.introduce(sid, relayed.from.clone(), relayed.room.clone()) {
+        // Whoever offers has more right to a session than somebody of whom nothing was ever heard.
+        if let Some(namesake) = self.roster.by_sid(&sid)
+            && self.roster.get(namesake).is_some_and(|peer| !peer.present && !peer.connected && !peer.is_bound())
+        {
+            self.part(now, namesake);
+        }
+        if let Some(key) = self.introduce(way, sid, relayed.from.clone(), relayed.room.clone()) {
             self.handle_handshake(now, key, handshake);
         }
     }
@@ -213,8 +224,12 @@ impl Client {
         added: Vec<(PermanentId, Sid)>,
         removed: Vec<PermanentId>,
     ) {
+        if !self.config.handshake_over_peers {
+            return self.note_room(key, room);
+        }
         if !self.rooms.contains_key(&room) {
             // It has yet to hear that we have left, if we were there.
+            self.acknowledge_all(key);
             self.answer(key, &Frame::Leave { room });
             return;
         }
@@ -222,11 +237,11 @@ impl Client {
         let Some(peer) = self.roster.get_mut(key) else { return };
         peer.rooms.insert(room.clone(), ());
         for id in &removed {
-            peer.acquaintances.remove(id);
+            peer.forget_acquaintance(id, &room);
         }
         for (id, sid) in &added {
             if peer.acquaintances.len() < max || peer.acquaintances.contains_key(id) {
-                peer.acquaintances.insert(id.clone(), sid.clone());
+                peer.note_acquaintance(id, sid, &room);
             }
         }
         for id in removed {
@@ -237,12 +252,33 @@ impl Client {
         for (id, sid) in added {
             match self.roster.by_id(&id).filter(|other| self.roster.get(*other).is_some_and(|peer| !peer.absent)) {
                 Some(other) => self.hasten_if_lost(now, other),
-                None => {
-                    if let Some(other) = self.introduce(sid, id, room.clone()) {
-                        self.offer_later(now, other, self.config.timing.offer);
-                    }
+                None => self.get_to_know(now, key, sid, id, room.clone()),
+            }
+        }
+    }
+
+    /// Connects to somebody whom a peer is connected to, as soon as there is room for more strangers.
+    fn get_to_know(&mut self, now: Time, way: PeerKey, sid: Sid, id: PermanentId, room: RoomId) {
+        match self.introduce(way, sid, id, room) {
+            Some(key) => self.offer_later(now, key, self.config.timing.offer),
+            None => self.unmet = true,
+        }
+    }
+
+    /// Looks again at those for whom there was no room.
+    fn meet_more(&mut self) {
+        let mut strangers = Vec::new();
+        for (way, peer) in self.roster.iter().filter(|(_, peer)| peer.is_well()) {
+            for (id, acquaintance) in peer.acquaintances.iter() {
+                let known = self.roster.by_id(id).and_then(|key| self.roster.get(key));
+                let room = acquaintance.rooms.keys().find(|room| self.rooms.contains_key(room));
+                if let Some(room) = room.filter(|_| known.is_none_or(|peer| peer.absent)) {
+                    strangers.push((way, acquaintance.sid.clone(), id.clone(), room.clone()));
                 }
             }
+        }
+        for (way, sid, id, room) in strangers {
+            self.get_to_know(self.now, way, sid, id, room);
         }
     }
 
@@ -257,13 +293,18 @@ impl Client {
     }
 
     /// Makes the acquaintance of somebody over a peer, if there is room for it.
-    fn introduce(&mut self, sid: Sid, id: PermanentId, room: RoomId) -> Option<PeerKey> {
-        let strangers = self.roster.iter().filter(|(_, peer)| !peer.present && !peer.connected).count();
+    fn introduce(&mut self, way: PeerKey, sid: Sid, id: PermanentId, room: RoomId) -> Option<PeerKey> {
+        let (mut strangers, mut of_this_way) = (0, 0);
+        for (_, peer) in self.roster.iter().filter(|(_, peer)| !peer.present && !peer.connected) {
+            strangers += 1;
+            of_this_way += usize::from(peer.introduced_by == Some(way));
+        }
         let limits = &self.config.limits;
         if id == self.permanent_id
             || self.sid.as_ref() == Some(&sid)
             || self.roster.by_sid(&sid).is_some()
             || strangers >= limits.introductions
+            || of_this_way * 4 >= limits.introductions
             || self.roster.len() >= limits.peers
         {
             return None;
@@ -277,6 +318,7 @@ impl Client {
         };
         let peer = self.roster.get_mut(key)?;
         peer.present = false;
+        peer.introduced_by = Some(way);
         peer.rooms.insert(room, ());
         self.reach(key, Phase::Discovered);
         Some(key)
@@ -284,21 +326,44 @@ impl Client {
 
     /// We are connected to a peer from now on, or no longer: all others are to know, those whom it shares a room with.
     pub(super) fn gossip(&mut self, key: PeerKey, connected: bool) {
-        let Some(peer) = self.roster.get(key).filter(|_| self.config.handshake_over_peers) else { return };
+        let Some(peer) = self.roster.get(key) else { return };
         let Some(id) = peer.id.clone() else { return };
-        let rooms = peer.rooms.keys().cloned().collect();
         let sid = connected.then(|| peer.sid.clone());
-        match self.news.iter_mut().find(|(other, ..)| *other == id) {
-            Some(news) => *news = (id, rooms, sid),
-            None => self.news.push((id, rooms, sid)),
+        for room in peer.rooms.keys().cloned().collect::<Vec<_>>() {
+            self.announce(id.clone(), room, sid.clone());
         }
+    }
+
+    /// We are connected to somebody in a room, or not any more.
+    pub(super) fn announce(&mut self, id: PermanentId, room: RoomId, sid: Option<Sid>) {
+        if !self.config.handshake_over_peers {
+            return;
+        }
+        match self.news.iter_mut().find(|(other, place, _)| *other == id && *place == room) {
+            Some(news) => news.2 = sid,
+            None => self.news.push((id, room, sid)),
+        }
+        self.gossip_soon();
+    }
+
+    fn gossip_soon(&mut self) {
         if !self.timers.is_set(PeerKey::NOBODY, Timer::Gossip) {
             self.timers.set(PeerKey::NOBODY, Timer::Gossip, self.now + GOSSIP);
         }
     }
 
+    /// There is room for another stranger, perhaps.
+    pub(super) fn make_room(&mut self) {
+        if self.unmet {
+            self.gossip_soon();
+        }
+    }
+
     /// Tells all peers what has changed since the last time.
     pub(super) fn tell_news(&mut self) {
+        if std::mem::take(&mut self.unmet) {
+            self.meet_more();
+        }
         let news = std::mem::take(&mut self.news);
         for key in self.roster.keys() {
             let Some(peer) = self.roster.get_mut(key).filter(|peer| peer.is_open()) else { continue };
@@ -311,8 +376,8 @@ impl Client {
                 }
                 let mut added = Vec::new();
                 let mut removed = Vec::new();
-                for (other, rooms, sid) in &news {
-                    let shared = Some(other) != id.as_ref() && rooms.contains(&room);
+                for (other, place, sid) in &news {
+                    let shared = Some(other) != id.as_ref() && *place == room;
                     match sid {
                         Some(sid) if shared => added.push((other.clone(), sid.clone())),
                         None if shared => removed.push(other.clone()),

@@ -12,6 +12,8 @@ pub(super) const OVERHEAD: usize = 48;
 pub(super) struct Outgoing {
     /// Numbers the streams; a new one begins when the application was told that the peer is gone.
     pub(super) stream: u32,
+    /// The first one of all.
+    pub(super) first: u32,
     /// Messages of the stream that the peer has confirmed.
     pub(super) confirmed: u32,
     /// Those behind them.
@@ -29,7 +31,17 @@ pub(super) struct Outgoing {
 impl Default for Outgoing {
     fn default() -> Self {
         let ended = (0, 0, VecDeque::new());
-        Self { stream: 1, confirmed: 0, kept: VecDeque::new(), bytes: 0, handed: 0, offset: 0, in_doubt: 0, ended }
+        Self {
+            stream: 1,
+            first: 1,
+            confirmed: 0,
+            kept: VecDeque::new(),
+            bytes: 0,
+            handed: 0,
+            offset: 0,
+            in_doubt: 0,
+            ended,
+        }
     }
 }
 

@@ -14,6 +14,10 @@ pub(crate) const NOW: Time = Time::from_millis(0);
 pub(crate) fn joined(configure: impl FnOnce(&mut Limits)) -> Client {
     let mut config = Config::default();
     configure(&mut config.limits);
+    joined_with(config)
+}
+
+pub(crate) fn joined_with(config: Config) -> Client {
     // The seed makes the permanent id; tests choose ids of peers above or below it.
     let mut client = Client::new(config, [7; 32]);
     client.join_room(NOW, RoomId::named("R").unwrap()).unwrap();
