@@ -77,9 +77,10 @@ fn who_does_not_get_a_message_is_told_and_how_peers_are_reached() {
     a.event("connectToPeer");
     b.event("connectToPeer");
     let report = a.value(json!({ "op": "getConnectionReport", "sid": sid_b }));
-    assert_eq!((&report["phase"], &report["attempts"], &report["relayed"]), (&"open".into(), &1.into(), &false.into()));
-    assert_eq!((&report["protocol"], &report["failedServers"]), (&"udp".into(), &json!([])));
-    assert_eq!((&report["pairs"][0]["local"]["type"], &report["pairs"][0]["selected"]), (&"host".into(), &true.into()));
+    assert_eq!((&report["phase"], &report["attempts"], &report["path"]), (&"open".into(), &1.into(), &"direct".into()));
+    assert_eq!((&report["protocol"], &report["iceServerFailures"]), (&"udp".into(), &json!([])));
+    assert_eq!(&report["selectedPair"]["local"]["type"], "host");
+    assert_eq!(report["candidatePairs"][0], report["selectedPair"]);
     assert!(report["roundTripTime"].as_f64().is_some_and(|seconds| seconds > 0.0), "{report:#}");
     assert_eq!(report["phases"].as_array().unwrap().last().unwrap()["phase"], "open");
     assert_eq!(a.value(json!({ "op": "getConnectionReport", "sid": "nobody" })), Value::Null);

@@ -201,6 +201,16 @@ export class RTCCafeClient<Message = unknown> extends EventEmitter<RTCCafeClient
   }
 
   /**
+   * Has every connection look for another path, because the network has changed. Browsers that notice it themselves need
+   * not be told.
+   */
+  networkChanged(): null {
+    this.#iceFailures.forget();
+    this.#input(() => this.#core.handleNetworkChange(performance.now()));
+    return null;
+  }
+
+  /**
    * Sends a message to connected peers: once, and in order, over however many connections it takes. If a peer is gone
    * before the message has come to it, the event `messageUndelivered` tells.
    *
@@ -504,7 +514,7 @@ export class RTCCafeClient<Message = unknown> extends EventEmitter<RTCCafeClient
       // A page that is left leaves its rooms, so that peers hear of it at once; the back-forward cache may bring it back.
       ['pagehide', () => this.#leaveRooms()],
       ['pageshow', ({ persisted }) => persisted && this.#rejoinRooms()],
-      ['online', () => this.#changeNetwork()],
+      ['online', () => this.networkChanged()],
       ['resume', () => this.#wake()],
       ['visibilitychange', () => document.visibilityState === 'visible' && this.#wake()],
     ];
@@ -516,7 +526,7 @@ export class RTCCafeClient<Message = unknown> extends EventEmitter<RTCCafeClient
       // It also tells new estimates of the speed.
       const before = this.#network;
       this.#network = networkType();
-      if (this.#network !== before && this.#network !== 'none') this.#changeNetwork();
+      if (this.#network !== before && this.#network !== 'none') this.networkChanged();
     }, options);
   }
 
@@ -526,12 +536,6 @@ export class RTCCafeClient<Message = unknown> extends EventEmitter<RTCCafeClient
 
   #rejoinRooms(): void {
     for (const room of this.#rooms) this.#input(() => this.#core.joinRoom(performance.now(), room));
-  }
-
-  /** What was connected before may have a path no longer. */
-  #changeNetwork(): void {
-    this.#iceFailures.forget();
-    this.#input(() => this.#core.handleNetworkChange(performance.now()));
   }
 
   #wake(): void {

@@ -1,6 +1,6 @@
-//! The report on a connection as JSON, with the names that W3C's statistics have for the same.
+//! The report on a connection as JSON, with the names that the JavaScript client has for the same.
 
-use rtc_cafe_client::{CandidateEnd, CandidatePair, Client, ConnectionReport, Sid};
+use rtc_cafe_client::{CandidateEnd, CandidateKind, CandidatePair, Client, ConnectionReport, Sid};
 use rtc_cafe_wire::json::{Writer, string};
 
 /// `null` for a peer that is not discovered.
@@ -13,11 +13,11 @@ pub(crate) fn json(report: &ConnectionReport) -> String {
     let phases = report.phases.iter().map(|(phase, spent)| {
         Writer::new().string("phase", phase.as_str()).raw("milliseconds", &spent.as_millis().to_string()).finish()
     });
-    let servers = report
-        .failed_servers
-        .iter()
-        .map(|server| Writer::new().string("url", &server.url).string("reason", &server.reason).finish());
+    let servers = report.failed_servers.iter().map(|server| {
+        Writer::new().string("url", &server.url).raw("errorCode", "null").string("errorText", &server.reason).finish()
+    });
     let selected = report.selected();
+    let path = selected.map(|pair| if pair.is_relayed() { "relayed" } else { "direct" });
     Writer::new()
         .string("phase", report.phase.as_str())
         .raw("phases", &array(phases))
@@ -25,27 +25,34 @@ pub(crate) fn json(report: &ConnectionReport) -> String {
         .raw("attempts", &report.attempts.to_string())
         .raw("restarts", &report.restarts.to_string())
         .raw("failure", &text(report.failure.as_deref()))
-        .raw("relayed", selected.map_or("null", |pair| if pair.is_relayed() { "true" } else { "false" }))
-        .raw("relay", &text(report.relay.as_deref()))
+        .raw("path", &text(path))
         .raw("protocol", &text(report.protocol()))
         .raw("roundTripTime", &seconds(selected))
-        .raw("pairs", &array(report.pairs.iter().map(pair)))
-        .raw("failedServers", &array(servers))
+        .raw("selectedPair", &selected.map_or_else(|| "null".to_owned(), |selected| pair(report, selected)))
+        .raw("candidatePairs", &array(report.pairs.iter().map(|tried| pair(report, tried))))
+        .raw("iceServerFailures", &array(servers))
         .finish()
 }
 
-fn pair(pair: &CandidatePair) -> String {
+fn pair(report: &ConnectionReport, pair: &CandidatePair) -> String {
+    let over = report.relay.as_deref().filter(|_| pair.selected && pair.local.kind == CandidateKind::Relayed);
+    let protocol = over.and(report.protocol()).unwrap_or("udp");
     Writer::new()
-        .raw("local", &end(&pair.local))
-        .raw("remote", &end(&pair.remote))
         .string("state", pair.state.as_str())
-        .raw("selected", if pair.selected { "true" } else { "false" })
+        .raw("local", &end(&pair.local, protocol, over))
+        .raw("remote", &end(&pair.remote, "udp", None))
         .raw("roundTripTime", &seconds(Some(pair)))
         .finish()
 }
 
-fn end(end: &CandidateEnd) -> String {
-    Writer::new().string("address", &end.address.to_string()).string("type", end.kind.as_str()).finish()
+fn end(end: &CandidateEnd, protocol: &str, url: Option<&str>) -> String {
+    Writer::new()
+        .string("type", end.kind.as_str())
+        .string("protocol", protocol)
+        .string("address", &end.address.ip().to_string())
+        .raw("port", &end.address.port().to_string())
+        .raw("url", &text(url))
+        .finish()
 }
 
 fn seconds(pair: Option<&CandidatePair>) -> String {
