@@ -63,8 +63,11 @@ impl Check {
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct Diagnosis {
-    /// Whether peers can connect: two clients on this machine have met in a room of the server.
+    /// Whether peers can connect: two clients on this machine have met in a room of the server, and of the STUN and TURN
+    /// servers, if there are any, at least one answers.
     pub ok: bool,
+    /// How far away peers may be.
+    pub reach: Reach,
     /// The signalling server.
     pub server: ServerReport,
     /// The addresses of this machine, but for loopback.
@@ -79,6 +82,35 @@ pub struct Diagnosis {
     pub peers: PeersReport,
     /// What to do about it, in sentences; nothing if all is well.
     pub advice: Vec<String>,
+}
+
+/// How far away peers may be, as far as can be seen from here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub enum Reach {
+    /// Peers are not reached at all.
+    Nowhere,
+    /// In the same network: there is nothing that leads out of it.
+    Network,
+    /// Anywhere, as far as NATs allow: a STUN server answers.
+    Internet,
+    /// Anywhere: a TURN server answers.
+    Everywhere,
+}
+
+impl Reach {
+    fn of(peers: &PeersReport, stun: &[StunReport], turn: &[TurnReport]) -> Self {
+        if !peers.check.ok {
+            Self::Nowhere
+        } else if turn.iter().any(|turn| turn.check.ok) {
+            Self::Everywhere
+        } else if stun.iter().any(|stun| stun.check.ok) {
+            Self::Internet
+        } else {
+            Self::Network
+        }
+    }
 }
 
 /// What is to be looked at.
@@ -128,8 +160,9 @@ impl Examination {
         );
         let (stun, mapping) = stun_and_mapping;
         let addresses = net::usable().unwrap_or_default();
-        let mut diagnosis =
-            Diagnosis { ok: peers.check.ok, server, addresses, stun, mapping, turn, peers, advice: Vec::new() };
+        let reach = Reach::of(&peers, &stun, &turn);
+        let ok = reach > Reach::Network || (reach == Reach::Network && entries.is_empty());
+        let mut diagnosis = Diagnosis { ok, reach, server, addresses, stun, mapping, turn, peers, advice: Vec::new() };
         diagnosis.advice = advice::of(&diagnosis);
         Ok(diagnosis)
     }

@@ -41,7 +41,8 @@ How to read it:
   TURN        passes everything on where nothing else works: an address was asked for, with the credentials.
   peers       two peers on this machine have met through the server, and said something both ways.
 
-Exits with 0 when peers can connect, with 1 when they cannot, and with 2 when the arguments are wrong.")]
+Exits with 0 when peers can connect, with 1 when they cannot, or in the same network only though there are servers to lead
+out of it, and with 2 when the arguments are wrong.")]
 pub(crate) struct Options {
     #[command(flatten)]
     servers: ServerOptions,
@@ -55,7 +56,7 @@ pub(crate) struct Options {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Failure {
     /// Peers cannot connect; that was told in full.
-    #[error("peers cannot connect from here")]
+    #[error("peers cannot connect from here, or not everywhere")]
     Unwell,
     /// An argument is wrong.
     #[error("{0:#}")]

@@ -99,7 +99,7 @@ fn a_healthy_network_is_said_to_be() {
     );
     let (code, diagnosis) = diagnosis(&server.url, &["--ice-server", &servers]);
     assert_eq!(code, Some(0), "{diagnosis:#}");
-    assert_eq!(diagnosis["ok"], true);
+    assert_eq!((&diagnosis["ok"], &diagnosis["reach"]), (&true.into(), &"everywhere".into()));
     let found = &diagnosis["server"];
     assert_eq!((&found["http"]["ok"], &found["websocket"]["ok"]), (&Value::from(true), &Value::from(true)));
     assert_eq!(found["software"], format!("rtc-cafe/{}", env!("CARGO_PKG_VERSION")));
@@ -125,7 +125,8 @@ fn what_is_amiss_is_named_with_what_to_do() {
     );
     let output = doctor(&server.url, &["--ice-server", &servers]);
     let text = String::from_utf8(output.stdout).unwrap();
-    assert_eq!(output.status.code(), Some(0), "peers connect all the same: {text}");
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(text.contains("Peers can connect in the same network only."), "{text}");
     assert!(!text.contains('\u{1b}'), "a pipe has no colours: {text}");
     for (line, says) in [
         (format!("NO  stun:127.0.0.1:{dead}"), "it does not answer"),

@@ -5,7 +5,7 @@ use std::{
     net::{IpAddr, SocketAddr},
 };
 
-use rtc_cafe_client::diagnose::{Check, Diagnosis, Mapping, ServerReport, StunReport, TurnReport};
+use rtc_cafe_client::diagnose::{Check, Diagnosis, Mapping, Reach, ServerReport, StunReport, TurnReport};
 
 use super::shown;
 use crate::join::Look;
@@ -36,10 +36,12 @@ pub(super) fn text(diagnosis: &Diagnosis, look: Look) -> String {
     lines.peers(diagnosis);
     let mut text = lines.finish();
     text += "\n";
-    text += &match (diagnosis.ok, diagnosis.advice.is_empty()) {
-        (true, true) => look.good("Peers can connect, and nothing is amiss."),
-        (true, false) => look.good("Peers can connect."),
-        (false, _) => look.bad("Peers cannot connect."),
+    text += &match (diagnosis.ok, diagnosis.reach, diagnosis.advice.is_empty()) {
+        (true, Reach::Network, _) => look.good("Peers in the same network can connect."),
+        (true, _, true) => look.good("Peers can connect, and nothing is amiss."),
+        (true, _, false) => look.good("Peers can connect."),
+        (false, Reach::Network, _) => look.bad("Peers can connect in the same network only."),
+        (false, ..) => look.bad("Peers cannot connect."),
     };
     text += "\n";
     for advice in &diagnosis.advice {
