@@ -1,13 +1,18 @@
 //! What the client knows of one peer.
 
-use std::collections::VecDeque;
-
 use rtc_cafe_wire::{
     PermanentId, RoomId, Sid,
     signal::{ConnectionId, IceCandidate},
 };
 
-use crate::{connection::Connection, mailbox::Mailbox, map::Map, report::History, time::Time, tracks::PeerTracks};
+use crate::{
+    connection::Connection,
+    mailbox::Mailbox,
+    map::{Map, take},
+    report::History,
+    time::Time,
+    tracks::PeerTracks,
+};
 
 /// One peer: somebody with one permanent id, whatever its signalling session is.
 #[derive(Debug)]
@@ -38,7 +43,7 @@ pub(crate) struct Peer {
     /// The newest of its connections that we have heard of.
     pub(crate) newest_remote: ConnectionId,
     /// Candidates that came before the description of their connection.
-    early: VecDeque<(ConnectionId, Option<IceCandidate>)>,
+    early: Vec<(ConnectionId, Option<IceCandidate>)>,
     /// Connections that failed in a row.
     pub(crate) failures: u32,
     /// Another session that says it is this peer. While we are connected, only the peer itself can confirm it.
@@ -61,6 +66,8 @@ pub(crate) struct Peer {
 }
 
 impl Peer {
+    // Out of line it is smaller: docs/decisions/004-browser-backend.md.
+    #[inline(never)]
     pub(crate) fn new(sid: Sid, id: Option<PermanentId>) -> Self {
         Self {
             sid,
@@ -77,7 +84,7 @@ impl Peer {
             mailbox: Mailbox::default(),
             tracks: PeerTracks::default(),
             newest_remote: ConnectionId(0),
-            early: VecDeque::new(),
+            early: Vec::new(),
             failures: 0,
             claim: None,
             ping: None,
@@ -115,9 +122,9 @@ impl Peer {
     /// Keeps a candidate until the description of its connection is there.
     pub(crate) fn keep_early(&mut self, of: ConnectionId, candidate: Option<IceCandidate>, bound: usize) {
         if self.early.len() >= bound {
-            self.early.pop_front();
+            take(&mut self.early, 0);
         }
-        self.early.push_back((of, candidate));
+        self.early.push((of, candidate));
     }
 
     /// Takes the candidates that came early for a connection; older ones are forgotten.
@@ -127,7 +134,7 @@ impl Peer {
             if connection == of {
                 taken.push(candidate);
             } else if connection > of {
-                self.early.push_back((connection, candidate));
+                self.early.push((connection, candidate));
             }
         }
         taken

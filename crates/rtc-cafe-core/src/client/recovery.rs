@@ -71,7 +71,7 @@ impl Client {
         self.reach(key, Phase::Open);
         self.gossip(key, true);
         if self.state != SignallerState::Connected {
-            self.outputs.push_back(Output::CheckSignaller);
+            self.outputs.push(Output::CheckSignaller);
         }
     }
 
@@ -96,7 +96,7 @@ impl Client {
         {
             self.reach(key, Phase::Recovering);
             self.gossip(key, false);
-            self.outputs.push_back(Output::CheckSignaller);
+            self.outputs.push(Output::CheckSignaller);
         }
     }
 
