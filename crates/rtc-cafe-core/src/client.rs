@@ -3,7 +3,7 @@
 //! What it does with peers is in [`discovery`] (who is there), [`linking`] (connections and handshakes), [`recovery`]
 //! (when they are lost), [`routing`] (handshakes over mutual peers), [`channel`] (frames) and [`media`] (tracks).
 
-use std::{collections::VecDeque, fmt};
+use std::fmt;
 
 use rtc_cafe_wire::{
     PermanentId, RoomId, Sid, TrackId,
@@ -19,6 +19,7 @@ use crate::{
     map::Map,
     output::{Command, ConnectionEvent, Output},
     peer::Peer,
+    queue::Queue,
     report::ConnectionReport,
     rng::Rng,
     roster::{PeerKey, Roster},
@@ -135,7 +136,7 @@ pub struct Client {
     /// What was passed on or taken last, in a ring, and where the next is put.
     seen: Vec<u64>,
     next_seen: usize,
-    outputs: VecDeque<Output>,
+    outputs: Queue<Output>,
 }
 
 /// Neither secrets nor what people say to each other.
@@ -176,7 +177,7 @@ impl Client {
             relayed: first,
             seen: Vec::new(),
             next_seen: 0,
-            outputs: VecDeque::new(),
+            outputs: Queue::default(),
         }
     }
 
@@ -402,7 +403,7 @@ impl Client {
 
     /// What to do next; to be called until it returns `None`, after every other call.
     pub fn poll(&mut self) -> Option<Output> {
-        let output = self.outputs.pop_front()?;
+        let output = self.outputs.pop()?;
         if let Output::Connection(id, Command::Send(frame)) = &output
             && let Some(peer) = self.roster.by_connection(*id).and_then(|key| self.roster.get_mut(key))
         {
@@ -471,22 +472,22 @@ impl Client {
         let (prev_sid, prev_session) = self.previous.clone().unzip();
         let id = self.permanent_id.clone();
         let join = ClientSignal::Join { room, id, prev_sid, prev_session: prev_session.flatten() };
-        self.outputs.push_back(Output::Signal(join));
+        self.outputs.push(Output::Signal(join));
     }
 
     /// Sends a signal; without a connection to the server it is dropped, and what matters is sent again afterwards.
     fn signal(&mut self, signal: ClientSignal) {
         if self.state == SignallerState::Connected {
-            self.outputs.push_back(Output::Signal(signal));
+            self.outputs.push(Output::Signal(signal));
         }
     }
 
     fn command(&mut self, id: ConnectionId, command: Command) {
-        self.outputs.push_back(Output::Connection(id, command));
+        self.outputs.push(Output::Connection(id, command));
     }
 
     fn event(&mut self, event: Event) {
-        self.outputs.push_back(Output::Event(event));
+        self.outputs.push(Output::Event(event));
     }
 
     fn error(&mut self, code: ErrorCode, message: String, sid: Option<Sid>) {

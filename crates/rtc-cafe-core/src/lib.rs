@@ -18,6 +18,7 @@ mod mailbox;
 mod map;
 mod output;
 mod peer;
+mod queue;
 mod report;
 mod rng;
 mod roster;

@@ -1,10 +1,10 @@
 //! What waits for one peer's data channel and what it has confirmed, and the parts of what it is sending us.
 
-use std::{collections::VecDeque, mem};
+use std::mem;
 
 use rtc_cafe_wire::{limits::MAX_PART, peer::Frame};
 
-use crate::config::Limits;
+use crate::{config::Limits, queue::Queue};
 
 mod outgoing;
 #[cfg(test)]
@@ -22,7 +22,7 @@ const ACK_BYTES: usize = 256 << 10;
 /// connection; a message is kept until the peer has confirmed it.
 #[derive(Debug, Default)]
 pub(crate) struct Mailbox {
-    control: Queue,
+    control: Control,
     messages: Outgoing,
     /// Parts of a message were handed over, and not the last one: no other body may come between them.
     unfinished: bool,
@@ -40,8 +40,8 @@ pub(crate) struct Mailbox {
 
 /// Frames that wait, each with a mark if it has a body.
 #[derive(Debug, Default)]
-struct Queue {
-    frames: VecDeque<(bool, String)>,
+struct Control {
+    frames: Queue<(bool, String)>,
     bytes: usize,
 }
 
@@ -96,14 +96,14 @@ impl Progress {
     }
 }
 
-impl Queue {
+impl Control {
     fn push(&mut self, body: bool, frame: String) {
         self.bytes += frame.len();
-        self.frames.push_back((body, frame));
+        self.frames.push((body, frame));
     }
 
     fn pop(&mut self) -> Option<String> {
-        let (_, frame) = self.frames.pop_front()?;
+        let (_, frame) = self.frames.pop()?;
         self.bytes -= frame.len();
         Some(frame)
     }
@@ -152,7 +152,7 @@ impl Mailbox {
     /// Queues a message.
     pub(crate) fn push_message(&mut self, payload: &str) {
         self.messages.bytes += payload.len() + OVERHEAD;
-        self.messages.kept.push_back(payload.to_owned());
+        self.messages.kept.push(payload.to_owned());
     }
 
     /// Queues a body that the peer has to be told in frames that it fits into; `frame` makes one of whether more follow
@@ -179,7 +179,7 @@ impl Mailbox {
         if self.buffered.saturating_add(self.unfetched) >= limits.high_water {
             return None;
         }
-        let overtakes = self.control.frames.front().is_some_and(|(body, _)| !(*body && self.unfinished));
+        let overtakes = self.control.frames.get(0).is_some_and(|(body, _)| !(*body && self.unfinished));
         let frame = if overtakes {
             self.control.pop()?
         } else if self.messages.in_doubt > 0 || self.is_in_doubt() {
@@ -254,13 +254,10 @@ impl Mailbox {
         let received = theirs.received_of(stream, confirmed);
         let known = received.is_some();
         let arrived = received.map_or(0, |received| received.saturating_sub(confirmed) as usize);
-        let mut undelivered = Vec::new();
         for _ in 0..arrived.min(ended.len()) {
-            ended.pop_front();
+            ended.pop();
         }
-        while let Some(payload) = ended.pop_front() {
-            undelivered.push(Undelivered { payload, may_have_arrived: !known });
-        }
+        let mut undelivered = undelivered(ended, !known);
         if let Some(received) = theirs.received_of(self.messages.stream, self.messages.confirmed) {
             self.messages.confirm(received);
         } else {
@@ -278,7 +275,7 @@ impl Mailbox {
     /// The connection is gone, and another one may follow.
     pub(crate) fn rewind(&mut self) {
         self.messages.rewind();
-        self.control = Queue::default();
+        self.control = Control::default();
         self.unfinished = false;
         self.overflowed = false;
         self.buffered = 0;
@@ -300,29 +297,25 @@ impl Mailbox {
         self.messages.rewind();
         let Outgoing { first, stream, confirmed, mut kept, in_doubt, ended, .. } = mem::take(&mut self.messages);
         self.messages.first = first;
-        let mut lost = Vec::new();
-        while kept.len() > in_doubt {
-            lost.extend(kept.pop_back());
+        let mut unknown = Queue::default();
+        for _ in 0..in_doubt {
+            kept.pop().into_iter().for_each(|payload| unknown.push(payload));
         }
         if ended.2.is_empty() {
             self.messages.stream = stream + 1;
-            self.messages.ended = (stream, confirmed, kept);
+            self.messages.ended = (stream, confirmed, unknown);
         } else {
             // Nothing of this stream was handed over, for the peer has yet to tell of the one before.
             self.messages.stream = stream;
             self.messages.ended = ended;
         }
-        lost.into_iter().rev().map(|payload| Undelivered { payload, may_have_arrived: false }).collect()
+        undelivered(kept, false)
     }
 
     /// Nobody waits any longer for the peer to tell what it has received of a stream that has ended.
     pub(crate) fn give_up(&mut self) -> Vec<Undelivered> {
-        let (_, _, mut ended) = mem::take(&mut self.messages.ended);
-        let mut undelivered = Vec::new();
-        while let Some(payload) = ended.pop_front() {
-            undelivered.push(Undelivered { payload, may_have_arrived: true });
-        }
-        undelivered
+        let (.., ended) = mem::take(&mut self.messages.ended);
+        undelivered(ended, true)
     }
 
     /// Whether something was said that has to be remembered.
@@ -334,4 +327,12 @@ impl Mailbox {
     pub(crate) fn is_in_doubt(&self) -> bool {
         !self.messages.ended.2.is_empty()
     }
+}
+
+fn undelivered(mut payloads: Queue<String>, may_have_arrived: bool) -> Vec<Undelivered> {
+    let mut undelivered = Vec::new();
+    while let Some(payload) = payloads.pop() {
+        undelivered.push(Undelivered { payload, may_have_arrived });
+    }
+    undelivered
 }

@@ -1,14 +1,17 @@
 //! What the client knows of one peer.
 
-use std::collections::VecDeque;
-
 use rtc_cafe_wire::{
     PermanentId, RoomId, Sid,
     signal::{ConnectionId, IceCandidate},
 };
 
 use crate::{
-    connection::Connection, mailbox::Mailbox, map::Map, report::History, roster::PeerKey, time::Time,
+    connection::Connection,
+    mailbox::Mailbox,
+    map::{Map, take},
+    report::History,
+    roster::PeerKey,
+    time::Time,
     tracks::PeerTracks,
 };
 
@@ -43,7 +46,7 @@ pub(crate) struct Peer {
     /// The newest of its connections that we have heard of.
     pub(crate) newest_remote: ConnectionId,
     /// Candidates that came before the description of their connection.
-    early: VecDeque<(ConnectionId, Option<IceCandidate>)>,
+    early: Vec<(ConnectionId, Option<IceCandidate>)>,
     /// Connections that failed in a row.
     pub(crate) failures: u32,
     /// Another session that says it is this peer. While we are connected, only the peer itself can confirm it.
@@ -78,6 +81,8 @@ pub(crate) struct Acquaintance {
 }
 
 impl Peer {
+    // Out of line it is smaller: docs/decisions/004-browser-backend.md.
+    #[inline(never)]
     pub(crate) fn new(sid: Sid, id: Option<PermanentId>, mailbox: Mailbox) -> Self {
         Self {
             sid,
@@ -95,7 +100,7 @@ impl Peer {
             mailbox,
             tracks: PeerTracks::default(),
             newest_remote: ConnectionId(0),
-            early: VecDeque::new(),
+            early: Vec::new(),
             failures: 0,
             claim: None,
             ping: None,
@@ -151,9 +156,9 @@ impl Peer {
     /// Keeps a candidate until the description of its connection is there.
     pub(crate) fn keep_early(&mut self, of: ConnectionId, candidate: Option<IceCandidate>, bound: usize) {
         if self.early.len() >= bound {
-            self.early.pop_front();
+            take(&mut self.early, 0);
         }
-        self.early.push_back((of, candidate));
+        self.early.push((of, candidate));
     }
 
     /// Takes the candidates that came early for a connection; older ones are forgotten.
@@ -163,7 +168,7 @@ impl Peer {
             if connection == of {
                 taken.push(candidate);
             } else if connection > of {
-                self.early.push_back((connection, candidate));
+                self.early.push((connection, candidate));
             }
         }
         taken

@@ -1,12 +1,14 @@
 //! All peers, and the names by which they are found: session, permanent id, connection.
 
+use std::num::NonZeroU64;
+
 use rtc_cafe_wire::{PermanentId, Sid, signal::ConnectionId};
 
 use crate::{connection::Connection, mailbox::Mailbox, map::Map, peer::Peer, tracks::PeerTracks};
 
 /// Names a peer inside the client, whatever its session is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct PeerKey(u64);
+pub(crate) struct PeerKey(NonZeroU64);
 
 /// Peers who are gone and remembered, at most.
 const MAX_ABSENT: usize = 1000;
@@ -19,14 +21,15 @@ pub(crate) struct Roster {
     by_connection: Map<ConnectionId, PeerKey>,
     /// How many of the peers are absent.
     absent: usize,
-    next: u64,
+    /// The key that was given last.
+    last: Option<PeerKey>,
     /// The number of the first stream of messages to each.
     first_stream: u32,
 }
 
 impl PeerKey {
     /// For what concerns no peer in particular.
-    pub(crate) const NOBODY: Self = Self(u64::MAX);
+    pub(crate) const NOBODY: Self = Self(NonZeroU64::MAX);
 }
 
 impl Roster {
@@ -76,8 +79,8 @@ impl Roster {
     }
 
     pub(crate) fn insert(&mut self, sid: Sid, id: Option<PermanentId>) -> PeerKey {
-        let key = PeerKey(self.next);
-        self.next += 1;
+        let key = PeerKey(self.last.map_or(NonZeroU64::MIN, |PeerKey(last)| last.saturating_add(1)));
+        self.last = Some(key);
         self.by_sid.insert(sid.clone(), key);
         self.peers.insert(key, Peer::new(sid, None, Mailbox::new(self.first_stream)));
         if let Some(id) = id {

@@ -1,13 +1,11 @@
 //! The connection to the signalling server: its state, the session's id and the version that both sides speak.
 
-use std::collections::VecDeque;
-
 use rtc_cafe_wire::{
     ApiVersion, Sid,
     signal::{ClientSignal, ServerSignal},
 };
 
-use crate::event::SignallerState;
+use crate::{event::SignallerState, queue::Queue};
 
 /// What the driver of a [`Session`] has to do next.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,13 +30,13 @@ pub struct Session {
     state: SignallerState,
     /// The sid of this connection is asked for.
     asked: bool,
-    outputs: VecDeque<SessionOutput>,
+    outputs: Queue<SessionOutput>,
 }
 
 impl Session {
     /// A session that has not begun, for a client that speaks versions up to this one.
     pub fn new(api_version: ApiVersion) -> Self {
-        let (state, outputs) = (SignallerState::Setup, VecDeque::new());
+        let (state, outputs) = (SignallerState::Setup, Queue::default());
         Self { offered: api_version, agreed: None, sid: None, state, asked: false, outputs }
     }
 
@@ -47,7 +45,7 @@ impl Session {
     pub fn handle_opened(&mut self) {
         if matches!(self.state, SignallerState::Setup | SignallerState::Reconnecting) {
             self.ask();
-            self.outputs.push_back(SessionOutput::Opened);
+            self.outputs.push(SessionOutput::Opened);
         }
     }
 
@@ -87,7 +85,7 @@ impl Session {
 
     /// What to do next; to be called until it returns `None`.
     pub fn poll(&mut self) -> Option<SessionOutput> {
-        self.outputs.pop_front()
+        self.outputs.pop()
     }
 
     /// The state of the connection.
@@ -113,13 +111,13 @@ impl Session {
     fn ask(&mut self) {
         if self.offered > ApiVersion::V0_0 && !self.asked {
             self.asked = true;
-            self.outputs.push_back(SessionOutput::Signal(ClientSignal::RequestSid { api_version: self.offered }));
+            self.outputs.push(SessionOutput::Signal(ClientSignal::RequestSid { api_version: self.offered }));
         }
     }
 
     fn change(&mut self, state: SignallerState) {
         self.state = state;
-        self.outputs.push_back(SessionOutput::StateChanged(state));
+        self.outputs.push(SessionOutput::StateChanged(state));
     }
 }
 

@@ -21,7 +21,11 @@ impl Time {
 impl Add<Duration> for Time {
     type Output = Self;
 
+    // Out of line it is smaller: docs/decisions/004-browser-backend.md.
+    #[inline(never)]
     fn add(self, duration: Duration) -> Self {
-        Self(self.0.saturating_add(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)))
+        // `Duration::as_millis` has 128 bits, whose arithmetic the browser would have to load.
+        let millis = duration.as_secs().saturating_mul(1000).saturating_add(u64::from(duration.subsec_millis()));
+        Self(self.0.saturating_add(millis))
     }
 }

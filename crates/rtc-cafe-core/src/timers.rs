@@ -87,7 +87,13 @@ impl Timers {
 
     /// Few peers wait for anything at a time, so looking at all of them is quick.
     fn first(&self) -> Option<(Time, PeerKey, Timer)> {
-        self.0.iter().map(|(&(peer, timer), &at)| (at, peer, timer)).min()
+        let mut first: Option<(Time, PeerKey, Timer)> = None;
+        for (&(peer, timer), &at) in self.0.iter() {
+            if first.is_none_or(|(least, ..)| at < least) {
+                first = Some((at, peer, timer));
+            }
+        }
+        first
     }
 
     pub(crate) fn next(&self) -> Option<Time> {

@@ -41,12 +41,12 @@ impl IceServer {
     }
 
     fn to_json(&self) -> String {
-        let writer = Writer::new().string("urls", &self.url);
-        match &self.credentials {
-            Some((username, credential)) => writer.string("username", username).string("credential", credential),
-            None => writer,
+        let mut writer = Writer::new();
+        writer.string("urls", &self.url);
+        if let Some((username, credential)) = &self.credentials {
+            writer.string("username", username).string("credential", credential);
         }
-        .finish()
+        writer.finish()
     }
 }
 

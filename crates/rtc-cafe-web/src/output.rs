@@ -1,95 +1,97 @@
-//! What `poll` returns: an array that begins with the kind of the output.
+//! What `poll` returns: a line that begins with the kind of the output.
 
 use rtc_cafe_core::{
     Command, Definition, Event, Output, SessionOutput, Sid, TrackId,
-    wire::signal::{ClientSignal, IceCandidate},
+    wire::signal::{ClientSignal, ConnectionId, IceCandidate},
 };
-use wasm_bindgen::JsValue;
 
-/// `["signal", name, payload]`, `["connection", id, command, detail?]`, `["iceServers", servers]` or
-/// `["event", name, ...arguments]`, with payload, servers, candidates, messages and descriptions in JSON.
-pub(crate) fn client(output: Output) -> Vec<JsValue> {
+use crate::line::Line;
+
+/// `["signal", name]` with the payload, `["connection", id, command]` with its detail, `["iceServers"]` with the servers,
+/// `["checkSignaller"]`, or `["event", name, ...arguments]`.
+pub(crate) fn client(output: Output) -> String {
     match output {
         Output::Signal(signal) => self::signal(&signal),
-        Output::Connection(id, command) => {
-            let (name, detail) = self::command(command);
-            let mut values = vec!["connection".into(), id.0.into(), name.into()];
-            values.extend(detail.map(JsValue::from));
-            values
-        }
-        Output::IceServers(json) => vec!["iceServers".into(), json.into()],
-        Output::CheckSignaller => strings(&["checkSignaller"]),
+        Output::Connection(id, command) => self::command(id, &command),
+        Output::IceServers(json) => Line::of(&["iceServers"]).body(&json),
+        Output::CheckSignaller => Line::of(&["checkSignaller"]).end(),
         Output::Event(event) => self::event(&event),
     }
 }
 
-/// `["signal", name, payload]` or `["stateChanged", state]`.
-pub(crate) fn session(output: SessionOutput) -> Vec<JsValue> {
+/// `["signal", name]` with the payload, `["opened"]` or `["stateChanged", state]`.
+pub(crate) fn session(output: SessionOutput) -> String {
     match output {
         SessionOutput::Signal(signal) => self::signal(&signal),
-        SessionOutput::Opened => strings(&["opened"]),
-        SessionOutput::StateChanged(state) => strings(&["stateChanged", state.as_str()]),
+        SessionOutput::Opened => Line::of(&["opened"]).end(),
+        SessionOutput::StateChanged(state) => Line::of(&["stateChanged", state.as_str()]).end(),
     }
 }
 
-fn strings(texts: &[&str]) -> Vec<JsValue> {
-    texts.iter().map(|&text| text.into()).collect()
+fn signal(signal: &ClientSignal) -> String {
+    Line::of(&["signal", signal.name()]).body(&signal.payload())
 }
 
-fn signal(signal: &ClientSignal) -> Vec<JsValue> {
-    strings(&["signal", signal.name(), &signal.payload()])
-}
-
-fn command(command: Command) -> (&'static str, Option<String>) {
-    match command {
-        Command::Open => ("open", None),
-        Command::CreateOffer => ("createOffer", None),
-        Command::AcceptOffer(sdp) => ("acceptOffer", Some(sdp)),
-        Command::AcceptAnswer(sdp) => ("acceptAnswer", Some(sdp)),
-        Command::AddCandidate(candidate) => ("addCandidate", candidate.as_ref().map(IceCandidate::to_json)),
-        Command::AddTrack(id) => ("addTrack", Some(id.as_str().to_owned())),
-        Command::RemoveTrack(id) => ("removeTrack", Some(id.as_str().to_owned())),
-        Command::RestartIce => ("restartIce", None),
-        Command::Send(frame) => ("send", Some(frame)),
-        Command::Close => ("close", None),
-    }
-}
-
-fn event(event: &Event) -> Vec<JsValue> {
-    match event {
-        Event::AcquireSid { sid } => strings(&["event", "acquireSid", sid.as_str()]),
-        Event::SignallerStateChanged { state } => strings(&["event", "signallerStateChanged", state.as_str()]),
-        Event::ConnectToPeer { sid } => strings(&["event", "connectToPeer", sid.as_str()]),
-        Event::DisconnectFromPeer { sid } => strings(&["event", "disconnectFromPeer", sid.as_str()]),
-        Event::ReassignPeerSid { old_sid, sid } => {
-            strings(&["event", "reassignPeerSid", old_sid.as_str(), sid.as_str()])
+fn command(id: ConnectionId, command: &Command) -> String {
+    let candidate;
+    let (name, detail) = match command {
+        Command::Open => ("\"open\"", None),
+        Command::CreateOffer => ("\"createOffer\"", None),
+        Command::AcceptOffer(sdp) => ("\"acceptOffer\"", Some(sdp.as_str())),
+        Command::AcceptAnswer(sdp) => ("\"acceptAnswer\"", Some(sdp.as_str())),
+        Command::AddCandidate(found) => {
+            candidate = found.as_ref().map(IceCandidate::to_json);
+            ("\"addCandidate\"", candidate.as_deref())
         }
-        Event::Message { sender, payload } => strings(&["event", "message", sender.as_str(), payload]),
+        Command::AddTrack(id) => ("\"addTrack\"", Some(id.as_str())),
+        Command::RemoveTrack(id) => ("\"removeTrack\"", Some(id.as_str())),
+        Command::RestartIce => ("\"restartIce\"", None),
+        Command::Send(frame) => ("\"send\"", Some(frame.as_str())),
+        Command::Close => ("\"close\"", None),
+    };
+    let mut line = Line::of(&["connection"]);
+    line.number(id.0).value(name);
+    match detail {
+        Some(detail) => line.body(detail),
+        None => line.end(),
+    }
+}
+
+fn event(event: &Event) -> String {
+    match event {
+        Event::AcquireSid { sid } => Line::of(&["event", "acquireSid", sid.as_str()]).end(),
+        Event::SignallerStateChanged { state } => Line::of(&["event", "signallerStateChanged", state.as_str()]).end(),
+        Event::ConnectToPeer { sid } => Line::of(&["event", "connectToPeer", sid.as_str()]).end(),
+        Event::DisconnectFromPeer { sid } => Line::of(&["event", "disconnectFromPeer", sid.as_str()]).end(),
+        Event::ReassignPeerSid { old_sid, sid } => {
+            Line::of(&["event", "reassignPeerSid", old_sid.as_str(), sid.as_str()]).end()
+        }
+        Event::Message { sender, payload } => Line::of(&["event", "message", sender.as_str()]).body(payload),
         Event::MessageUndelivered { sid, payload, may_have_arrived } => {
-            let mut values = strings(&["event", "messageUndelivered", sid.as_str(), payload]);
-            values.push((*may_have_arrived).into());
-            values
+            let may_have_arrived = if *may_have_arrived { "true" } else { "false" };
+            Line::of(&["event", "messageUndelivered", sid.as_str()]).value(may_have_arrived).body(payload)
         }
         Event::PeerTrackDefined { sid, id, definition } => definition_of("peerTrackDefined", sid, id, definition),
         Event::PeerTrackIdentified { sid, id, source } => {
-            let mut values = strings(&["event", "peerTrackIdentified", sid.as_str(), id.as_str(), &source.mid]);
-            values.push(source.connection.0.into());
-            values
+            let texts = ["event", "peerTrackIdentified", sid.as_str(), id.as_str(), &source.mid];
+            Line::of(&texts).number(source.connection.0).end()
         }
-        Event::PeerTrackRemoved { sid, id } => strings(&["event", "peerTrackRemoved", sid.as_str(), id.as_str()]),
+        Event::PeerTrackRemoved { sid, id } => {
+            Line::of(&["event", "peerTrackRemoved", sid.as_str(), id.as_str()]).end()
+        }
         Event::PeerTrackDefinitionRemoved { sid, id, definition } => {
             definition_of("peerTrackDefinitionRemoved", sid, id, definition)
         }
         Event::Error { code, message, sid } => {
-            let mut values = strings(&["event", "error", code.as_str(), message]);
-            values.extend(sid.as_ref().map(|sid| Sid::as_str(sid).into()));
-            values
+            let sid = sid.as_ref().map_or("", Sid::as_str);
+            Line::of(&["event", "error", code.as_str(), message, sid]).end()
         }
         // The enum may grow; TypeScript passes over what it does not know.
-        _ => strings(&["event"]),
+        _ => Line::of(&["event"]).end(),
     }
 }
 
-fn definition_of(event: &str, sid: &Sid, id: &TrackId, definition: &Definition) -> Vec<JsValue> {
-    strings(&["event", event, sid.as_str(), id.as_str(), definition.kind.as_str(), &definition.description])
+fn definition_of(event: &str, sid: &Sid, id: &TrackId, definition: &Definition) -> String {
+    let texts = ["event", event, sid.as_str(), id.as_str(), definition.kind.as_str()];
+    Line::of(&texts).body(&definition.description)
 }

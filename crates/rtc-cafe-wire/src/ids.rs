@@ -3,6 +3,7 @@
 use std::{borrow::Borrow, fmt};
 
 use crate::{
+    fields::Fields,
     json::{self, Value},
     limits::{MAX_ID, MAX_ROOM_ID},
 };
@@ -27,6 +28,11 @@ macro_rules! text_id {
 
             pub(crate) fn read(value: Option<Value<'_>>) -> Option<Self> {
                 Self::new(value?.as_string()?)
+            }
+
+            /// Reads it from a field that is needed; where that is missing it is none, and of no use.
+            pub(crate) fn need(fields: &mut Fields<'_>, key: &'static str) -> Self {
+                Self(fields.id(key))
             }
         }
 
@@ -108,6 +114,12 @@ impl RoomId {
             return Err(RoomIdError::WrongType);
         }
         plain_number(value.text()).map(Self).ok_or(RoomIdError::TooLong)
+    }
+
+    /// Reads it from the field `room`, which is needed; where that is missing it is none, and of no use.
+    pub(crate) fn need(fields: &mut Fields<'_>) -> Self {
+        let room = fields.get("room").and_then(|room| Self::from_json(room).ok());
+        fields.need("room", room).unwrap_or_else(|| Self(String::new()))
     }
 
     fn checked(name: &str, json: String) -> Result<Self, RoomIdError> {

@@ -4,7 +4,7 @@
 //! nothing; a value is decoded when it is asked for. So a server relays a payload by its envelope, a client hands a
 //! message's payload on untouched, and the browser module stays small: numbers are never converted to floating point.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, mem};
 
 use crate::limits::MAX_DEPTH;
 
@@ -347,8 +347,16 @@ pub(crate) fn part(text: &str, start: usize, end: usize) -> &str {
     text.get(start..end).unwrap_or_default()
 }
 
+/// The first line of a text, and what is behind its line feed, if there is one.
+pub fn split_line(text: &str) -> (&str, Option<&str>) {
+    match find(text, b'\n') {
+        Some(end) => (part(text, 0, end), Some(part(text, end + 1, text.len()))),
+        None => (text, None),
+    }
+}
+
 /// Where an ASCII character is first. The searches of the standard library bring panics and a table along.
-pub(crate) fn find(text: &str, byte: u8) -> Option<usize> {
+fn find(text: &str, byte: u8) -> Option<usize> {
     text.bytes().position(|other| other == byte)
 }
 
@@ -443,6 +451,19 @@ pub fn string(text: &str) -> String {
     out
 }
 
+/// Writes an array of texts.
+pub fn list(texts: &mut dyn Iterator<Item = &str>) -> String {
+    let mut out = String::from("[");
+    for text in texts {
+        if out.len() > 1 {
+            out.push(',');
+        }
+        push_string(&mut out, text);
+    }
+    out.push(']');
+    out
+}
+
 /// Writes an object, key by key.
 #[derive(Debug)]
 pub struct Writer {
@@ -473,37 +494,44 @@ impl Writer {
     }
 
     /// Adds a value that is JSON text already.
-    pub fn raw(mut self, key: &str, json: &str) -> Self {
+    pub fn raw(&mut self, key: &str, json: &str) -> &mut Self {
         self.key(key);
         self.out.push_str(json);
         self
     }
 
     /// Adds a string.
-    pub fn string(mut self, key: &str, text: &str) -> Self {
+    pub fn string(&mut self, key: &str, text: &str) -> &mut Self {
         self.key(key);
         push_string(&mut self.out, text);
         self
     }
 
     /// Adds a string, or nothing.
-    pub fn optional(self, key: &str, text: Option<&str>) -> Self {
-        match text {
-            Some(text) => self.string(key, text),
-            None => self,
+    pub fn optional(&mut self, key: &str, text: Option<&str>) -> &mut Self {
+        if let Some(text) = text {
+            self.string(key, text);
         }
+        self
     }
 
     /// Adds a whole number.
-    pub fn number(self, key: &str, number: u32) -> Self {
-        let text = decimal(number as usize);
-        self.raw(key, &text)
+    pub fn number(&mut self, key: &str, number: u32) -> &mut Self {
+        self.raw(key, &decimal(number as usize))
     }
 
-    /// Ends the object.
-    pub fn finish(mut self) -> String {
+    /// Adds `true`, or nothing.
+    pub fn flag(&mut self, key: &str, is_set: bool) -> &mut Self {
+        if is_set {
+            self.raw(key, "true");
+        }
+        self
+    }
+
+    /// Ends the object, and takes its text.
+    pub fn finish(&mut self) -> String {
         self.out.push('}');
-        self.out
+        mem::take(&mut self.out)
     }
 }
 

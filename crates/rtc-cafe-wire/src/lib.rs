@@ -14,6 +14,7 @@ pub mod packet;
 pub mod peer;
 pub mod signal;
 
+mod fields;
 mod ids;
 mod version;
 

@@ -5,6 +5,7 @@
 
 use crate::{
     PermanentId, RoomId, Sid, TrackId,
+    fields::Fields,
     json::{self, JsonError, Object, Value, Writer},
     limits::{MAX_DESCRIPTION, MAX_FRAME, MAX_HEADER, MAX_ID, MAX_PEERS, MAX_TRACKS},
     signal::IceCandidate,
@@ -207,161 +208,197 @@ impl FrameError {
 }
 
 impl<'a> Frame<'a> {
+    /// The frame's type, as its header names it.
+    const fn kind(&self) -> &'static str {
+        match self {
+            Self::Hello { .. } => "hello",
+            Self::Ack { .. } => "ack",
+            Self::Peers { .. } => "peers",
+            Self::Relay { .. } => "relay",
+            Self::Leave { .. } => "leave",
+            Self::Bye => "bye",
+            Self::Message { .. } => "message",
+            Self::Sid { .. } => "sid",
+            Self::Track { .. } => "track",
+            Self::TrackRemoved { .. } => "track-removed",
+            Self::TrackRequest { .. } => "track-request",
+            Self::TrackCancel { .. } => "track-cancel",
+            Self::TurnRequest => "turn-request",
+            Self::Turn => "turn",
+            Self::Offer { .. } => "offer",
+            Self::Answer { .. } => "answer",
+            Self::Candidate(_) => "candidate",
+            Self::Ping { .. } => "ping",
+            Self::Pong { .. } => "pong",
+        }
+    }
+
     /// Writes the frame.
     pub fn encode(&self) -> String {
-        let header = |kind: &str| Writer::new().string("type", kind);
-        let parted = |kind: &str, more: bool| if more { header(kind).raw("more", "true") } else { header(kind) };
-        let with_body = |header: Writer, body: &str| json::concat(&[&header.finish(), "\n", body]);
+        let mut header = Writer::new();
+        header.string("type", self.kind());
+        let body = self.write(&mut header);
+        let mut frame = header.finish();
+        if let Some(body) = body {
+            frame.push('\n');
+            frame.push_str(body);
+        }
+        frame
+    }
+
+    /// Writes the fields of the header, and returns the body.
+    fn write(&self, header: &mut Writer) -> Option<&'a str> {
         match self {
-            Self::Hello { version, id, sid, stream, heard, received, before, tracks } => header("hello")
-                .number("version", *version)
-                .string("id", id.as_str())
-                .optional("sid", sid.as_ref().map(Sid::as_str))
-                .number("stream", *stream)
-                .number("heard", *heard)
-                .number("received", *received)
-                .number("before", *before)
-                .raw("tracks", &list(&mut tracks.iter().map(TrackId::as_str)))
-                .finish(),
-            Self::Ack { received } => header("ack").number("received", *received).finish(),
+            Self::Hello { version, id, sid, stream, heard, received, before, tracks } => {
+                header
+                    .number("version", *version)
+                    .string("id", id.as_str())
+                    .optional("sid", sid.as_ref().map(Sid::as_str))
+                    .number("stream", *stream)
+                    .number("heard", *heard)
+                    .number("received", *received)
+                    .number("before", *before)
+                    .raw("tracks", &json::list(&mut tracks.iter().map(TrackId::as_str)));
+            }
+            Self::Ack { received } => drop(header.number("received", *received)),
             Self::Peers { room, added, removed } => {
-                let added =
-                    added.iter().fold(Writer::new(), |added, (id, sid)| added.string(id.as_str(), sid.as_str()));
-                header("peers")
-                    .raw("room", room.as_json())
-                    .raw("added", &added.finish())
-                    .raw("removed", &list(&mut removed.iter().map(PermanentId::as_str)))
-                    .finish()
+                let mut sids = Writer::new();
+                for (id, sid) in added {
+                    sids.string(id.as_str(), sid.as_str());
+                }
+                let removed = json::list(&mut removed.iter().map(PermanentId::as_str));
+                header.raw("room", room.as_json()).raw("added", &sids.finish()).raw("removed", &removed);
             }
             Self::Relay { from, sid, to, room, number, hops, body } => {
-                let header = header("relay")
+                header
                     .string("from", from.as_str())
                     .optional("sid", sid.as_ref().map(Sid::as_str))
                     .string("to", to.as_str())
                     .raw("room", room.as_json())
                     .number("number", *number)
                     .number("hops", *hops);
-                with_body(header, body)
+                return Some(body);
             }
-            Self::Leave { room } => header("leave").raw("room", room.as_json()).finish(),
-            Self::Bye => header("bye").finish(),
-            Self::Message { more, body } => with_body(parted("message", *more), body),
+            Self::Message { more, body } => {
+                header.flag("more", *more);
+                return Some(body);
+            }
             Self::Track { id, kind, description } => {
-                with_body(header("track").string("id", id.as_str()).string("kind", kind.as_str()), description)
+                header.string("id", id.as_str()).string("kind", kind.as_str());
+                return Some(description);
             }
-            Self::TrackRemoved { id } => header("track-removed").string("id", id.as_str()).finish(),
-            Self::TrackRequest { id } => header("track-request").string("id", id.as_str()).finish(),
-            Self::TrackCancel { id } => header("track-cancel").string("id", id.as_str()).finish(),
-            Self::TurnRequest => header("turn-request").finish(),
-            Self::Turn => header("turn").finish(),
             Self::Offer { more, negotiation, restart, mids, body } => {
-                let header = parted("offer", *more).number("negotiation", *negotiation);
-                let header = if *restart { header.raw("restart", "true") } else { header };
-                with_body(header.raw("tracks", &mids_to_json(mids)), body)
+                header.flag("more", *more).number("negotiation", *negotiation).flag("restart", *restart);
+                header.raw("tracks", &mids_to_json(mids));
+                return Some(body);
             }
             Self::Answer { more, negotiation, offers, body } => {
-                let header = parted("answer", *more).number("negotiation", *negotiation);
-                with_body(header.number("offers", *offers), body)
+                header.flag("more", *more).number("negotiation", *negotiation).number("offers", *offers);
+                return Some(body);
             }
-            Self::Candidate(candidate) => header("candidate").raw("candidate", &candidate.to_json()).finish(),
-            Self::Sid { sid } => header("sid").string("sid", sid.as_str()).finish(),
-            Self::Ping { nonce } => header("ping").number("nonce", *nonce).finish(),
-            Self::Pong { nonce } => header("pong").number("nonce", *nonce).finish(),
+            Self::Leave { room } => drop(header.raw("room", room.as_json())),
+            Self::TrackRemoved { id } | Self::TrackRequest { id } | Self::TrackCancel { id } => {
+                header.string("id", id.as_str());
+            }
+            Self::Candidate(candidate) => drop(header.raw("candidate", &candidate.to_json())),
+            Self::Sid { sid } => drop(header.string("sid", sid.as_str())),
+            Self::Ping { nonce } | Self::Pong { nonce } => drop(header.number("nonce", *nonce)),
+            Self::Bye | Self::TurnRequest | Self::Turn => {}
         }
+        None
     }
 
     /// Reads a frame; `None` is one of a type that this version does not know.
     pub fn decode(text: &'a str) -> Result<Option<Self>, FrameError> {
-        let end = json::find(text, b'\n').unwrap_or(text.len());
-        let (header, body) = (json::part(text, 0, end), json::part(text, end + 1, text.len()));
+        let (header, body) = json::split_line(text);
         if text.len() > MAX_FRAME || header.len() > MAX_HEADER {
             return Err(FrameError::TooLong);
         }
-        let header = Object::parse(header)?;
-        let number = |key: &'static str| header.get(key).and_then(Value::as_u32).ok_or(FrameError::Field(key));
-        let track = || TrackId::read(header.get("id")).ok_or(FrameError::Field("id"));
-        let flag = |key: &str| header.get(key).and_then(Value::as_bool).unwrap_or(false);
-        let more = flag("more");
-        let peer = |key: &'static str| PermanentId::read(header.get(key)).ok_or(FrameError::Field(key));
-        let room = || header.get("room").and_then(|room| RoomId::from_json(room).ok()).ok_or(FrameError::Field("room"));
-        let kind = header.string("type").ok_or(FrameError::Field("type"))?;
-        Ok(Some(match kind.as_ref() {
+        let mut fields = Fields::new(Object::parse(header)?);
+        let frame = Self::read(&mut fields, body.unwrap_or_default());
+        fields.missing().map_or(Ok(frame), |field| Err(FrameError::Field(field)))
+    }
+
+    fn read(fields: &mut Fields<'_>, body: &'a str) -> Option<Self> {
+        let kind = fields.text("type", MAX_ID);
+        let more = fields.flag("more");
+        Some(match fields.need("type", kind)?.as_str() {
             "hello" => Self::Hello {
-                version: number("version")?,
-                id: peer("id")?,
-                sid: Sid::read(header.get("sid")),
-                stream: number("stream").unwrap_or(0),
-                heard: number("heard").unwrap_or(0),
-                received: number("received").unwrap_or(0),
-                before: number("before").unwrap_or(0),
-                tracks: values(header.get("tracks"), TrackId::read, MAX_TRACKS),
+                version: fields.number("version"),
+                id: PermanentId::need(fields, "id"),
+                sid: Sid::read(fields.get("sid")),
+                stream: fields.number_or_zero("stream"),
+                heard: fields.number_or_zero("heard"),
+                received: fields.number_or_zero("received"),
+                before: fields.number_or_zero("before"),
+                tracks: values(fields.get("tracks"), TrackId::read, MAX_TRACKS),
             },
-            "ack" => Self::Ack { received: number("received")? },
-            "peers" => {
-                let added = header.get("added").map(acquaintances).unwrap_or_default();
-                let removed = values(header.get("removed"), PermanentId::read, MAX_PEERS);
-                Self::Peers { room: room()?, added, removed }
-            }
+            "ack" => Self::Ack { received: fields.number("received") },
+            "peers" => Self::Peers {
+                room: RoomId::need(fields),
+                added: fields.get("added").map(acquaintances).unwrap_or_default(),
+                removed: values(fields.get("removed"), PermanentId::read, MAX_PEERS),
+            },
             "relay" => Self::Relay {
-                from: peer("from")?,
-                sid: Sid::read(header.get("sid")),
-                to: peer("to")?,
-                room: room()?,
-                number: number("number")?,
-                hops: number("hops")?,
+                from: PermanentId::need(fields, "from"),
+                sid: Sid::read(fields.get("sid")),
+                to: PermanentId::need(fields, "to"),
+                room: RoomId::need(fields),
+                number: fields.number("number"),
+                hops: fields.number("hops"),
                 body,
             },
-            "leave" => Self::Leave { room: room()? },
+            "leave" => Self::Leave { room: RoomId::need(fields) },
             "bye" => Self::Bye,
             "message" => Self::Message { more, body },
-            "track" => Self::Track {
-                id: track()?,
-                kind: header
-                    .string("kind")
-                    .and_then(|kind| TrackKind::parse(&kind))
-                    .ok_or(FrameError::Field("kind"))?,
-                description: description(body)?,
-            },
-            "track-removed" => Self::TrackRemoved { id: track()? },
-            "track-request" => Self::TrackRequest { id: track()? },
-            "track-cancel" => Self::TrackCancel { id: track()? },
+            "track" => {
+                let kind = fields.text("kind", MAX_ID).and_then(|kind| TrackKind::parse(&kind));
+                Self::Track {
+                    id: TrackId::need(fields, "id"),
+                    kind: fields.need("kind", kind)?,
+                    description: fields.need("description", description(body))?,
+                }
+            }
+            "track-removed" => Self::TrackRemoved { id: TrackId::need(fields, "id") },
+            "track-request" => Self::TrackRequest { id: TrackId::need(fields, "id") },
+            "track-cancel" => Self::TrackCancel { id: TrackId::need(fields, "id") },
             "turn-request" => Self::TurnRequest,
             "turn" => Self::Turn,
             "offer" => {
-                let mids = header.get("tracks").and_then(mids).ok_or(FrameError::Field("tracks"))?;
-                Self::Offer { more, negotiation: number("negotiation")?, restart: flag("restart"), mids, body }
+                let mids = fields.get("tracks").and_then(mids);
+                Self::Offer {
+                    more,
+                    negotiation: fields.number("negotiation"),
+                    restart: fields.flag("restart"),
+                    mids: fields.need("tracks", mids)?,
+                    body,
+                }
             }
-            "answer" => {
-                Self::Answer { more, negotiation: number("negotiation")?, offers: number("offers").unwrap_or(0), body }
-            }
+            "answer" => Self::Answer {
+                more,
+                negotiation: fields.number("negotiation"),
+                offers: fields.number_or_zero("offers"),
+                body,
+            },
             "candidate" => {
-                let candidate = header.get("candidate").and_then(IceCandidate::from_json);
-                Self::Candidate(candidate.ok_or(FrameError::Field("candidate"))?)
+                let candidate = fields.get("candidate").and_then(IceCandidate::from_json);
+                Self::Candidate(fields.need("candidate", candidate)?)
             }
-            "sid" => Self::Sid { sid: Sid::read(header.get("sid")).ok_or(FrameError::Field("sid"))? },
-            "ping" => Self::Ping { nonce: number("nonce")? },
-            "pong" => Self::Pong { nonce: number("nonce")? },
-            _ => return Ok(None),
-        }))
+            "sid" => Self::Sid { sid: Sid::need(fields, "sid") },
+            "ping" => Self::Ping { nonce: fields.number("nonce") },
+            "pong" => Self::Pong { nonce: fields.number("nonce") },
+            _ => return None,
+        })
     }
 }
 
 /// Writes which track each `mid` carries.
 pub(crate) fn mids_to_json(mids: &Mids) -> String {
-    mids.iter().fold(Writer::new(), |tracks, (mid, id)| tracks.string(mid, id.as_str())).finish()
-}
-
-/// Writes an array of texts.
-fn list(texts: &mut dyn Iterator<Item = &str>) -> String {
-    let mut json = String::from("[");
-    for text in texts {
-        if json.len() > 1 {
-            json.push(',');
-        }
-        json::push_string(&mut json, text);
+    let mut tracks = Writer::new();
+    for (mid, id) in mids {
+        tracks.string(mid, id.as_str());
     }
-    json.push(']');
-    json
+    tracks.finish()
 }
 
 /// Reads so many of the elements of an array as can be read.
@@ -390,9 +427,8 @@ fn acquaintances(object: Value<'_>) -> Vec<(PermanentId, Sid)> {
     acquaintances
 }
 
-fn description(body: &str) -> Result<&str, FrameError> {
-    let value = Value::parse(body).ok().filter(|value| value.text().len() <= MAX_DESCRIPTION);
-    value.map(Value::text).ok_or(FrameError::Field("description"))
+fn description(body: &str) -> Option<&str> {
+    Value::parse(body).ok().map(Value::text).filter(|text| text.len() <= MAX_DESCRIPTION)
 }
 
 /// Reads which track each `mid` carries; `None` if it is no object of ids, or a long one.

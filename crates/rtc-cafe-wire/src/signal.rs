@@ -6,6 +6,7 @@ use std::fmt;
 
 use crate::{
     ApiVersion, PermanentId, RoomId, RoomIdError, Sid,
+    fields::Fields,
     json::{self, JsonError, Object, Value, Writer},
     limits,
     peer::{self, Mids},
@@ -81,22 +82,22 @@ pub struct IceCandidate {
 impl IceCandidate {
     /// Writes it as the JSON of `RTCIceCandidateInit`.
     pub fn to_json(&self) -> String {
-        let mut writer = Writer::new().string("candidate", &self.candidate).optional("sdpMid", self.sdp_mid.as_deref());
+        let mut writer = Writer::new();
+        writer.string("candidate", &self.candidate).optional("sdpMid", self.sdp_mid.as_deref());
         if let Some(index) = self.sdp_m_line_index {
-            writer = writer.number("sdpMLineIndex", index);
+            writer.number("sdpMLineIndex", index);
         }
         writer.optional("usernameFragment", self.username_fragment.as_deref()).finish()
     }
 
     /// Reads the JSON of an `RTCIceCandidateInit`.
     pub fn from_json(value: Value<'_>) -> Option<Self> {
-        let object = value.as_object()?;
-        let text = |key: &str, max: usize| object.string(key).filter(|text| text.len() <= max).map(Into::into);
+        let fields = Fields::new(value.as_object()?);
         Some(Self {
-            candidate: text("candidate", limits::MAX_CANDIDATE)?,
-            sdp_mid: text("sdpMid", limits::MAX_ID),
-            sdp_m_line_index: object.get("sdpMLineIndex").and_then(Value::as_u32),
-            username_fragment: text("usernameFragment", limits::MAX_ID * 2),
+            candidate: fields.text("candidate", limits::MAX_CANDIDATE)?,
+            sdp_mid: fields.text("sdpMid", limits::MAX_ID),
+            sdp_m_line_index: fields.get("sdpMLineIndex").and_then(Value::as_u32),
+            username_fragment: fields.text("usernameFragment", limits::MAX_ID * 2),
         })
     }
 }
@@ -146,71 +147,84 @@ pub struct Handshake {
 }
 
 impl Handshake {
-    fn write(&self, writer: Writer) -> Writer {
-        let writer = match &self.body {
+    fn write(&self, writer: &mut Writer) {
+        match &self.body {
             HandshakeBody::Offer(sdp) => writer.raw("offer", &description("offer", sdp)),
             HandshakeBody::Answer(sdp) => writer.raw("answer", &description("answer", sdp)),
             HandshakeBody::Candidate(Some(candidate)) => writer.raw("candidate", &candidate.to_json()),
             HandshakeBody::Candidate(None) => writer.raw("candidate", "null"),
         };
-        let writer = writer.number("connection", self.connection.0);
-        let writer = match self.peer_connection {
-            Some(id) => writer.number("peerConnection", id.0),
-            None => writer,
-        };
-        let writer = writer.number("negotiation", self.negotiation);
+        writer.number("connection", self.connection.0);
+        if let Some(id) = self.peer_connection {
+            writer.number("peerConnection", id.0);
+        }
+        writer.number("negotiation", self.negotiation);
         if let HandshakeBody::Answer(_) = self.body {
-            return writer.number("offers", self.offers);
+            writer.number("offers", self.offers);
+        } else if self.restart {
+            writer.flag("restart", true).raw("tracks", &peer::mids_to_json(&self.mids));
         }
-        if !self.restart {
-            return writer;
-        }
-        writer.raw("restart", "true").raw("tracks", &peer::mids_to_json(&self.mids))
     }
 
     /// Writes it as the body of a [`Frame::Relay`](peer::Frame::Relay).
     pub fn to_json(&self) -> String {
-        self.write(Writer::new()).finish()
+        let mut writer = Writer::new();
+        self.write(&mut writer);
+        writer.finish()
     }
 
     /// Reads the body of a [`Frame::Relay`](peer::Frame::Relay).
     pub fn from_json(json: &str) -> Result<Self, SignalError> {
-        let object = Object::parse(json)?;
-        let name = [name::OFFER, name::ANSWER, name::CANDIDATE].into_iter().find(|name| object.get(name).is_some());
-        Self::read(name.unwrap_or_default(), &object)
+        let mut fields = Fields::new(Object::parse(json)?);
+        let name = [name::OFFER, name::ANSWER, name::CANDIDATE].into_iter().find(|name| fields.get(name).is_some());
+        let handshake = Self::read(name.unwrap_or_default(), &mut fields);
+        complete(&fields, handshake)
     }
 
-    fn read(event: &str, object: &Object<'_>) -> Result<Self, SignalError> {
-        let sdp = |key: &'static str| {
-            let description = object.get(key).and_then(Value::as_object).ok_or(SignalError::Field(key))?;
-            let sdp = description.string("sdp").ok_or(SignalError::Field(key))?;
-            if sdp.len() > limits::MAX_SDP { Err(SignalError::Field(key)) } else { Ok(sdp.into_owned()) }
-        };
+    /// Reads the signal of this name.
+    fn read(event: &str, fields: &mut Fields<'_>) -> Option<Self> {
         let body = match event {
-            name::OFFER => HandshakeBody::Offer(sdp("offer")?),
-            name::ANSWER => HandshakeBody::Answer(sdp("answer")?),
+            name::OFFER => HandshakeBody::Offer(sdp(fields, "offer")?),
+            name::ANSWER => HandshakeBody::Answer(sdp(fields, "answer")?),
             name::CANDIDATE => {
-                let value = object.get("candidate").ok_or(SignalError::Field("candidate"))?;
-                let candidate = || IceCandidate::from_json(value).ok_or(SignalError::Field("candidate"));
-                HandshakeBody::Candidate(if value.is_null() { None } else { Some(candidate()?) })
+                let value = fields.get("candidate");
+                let candidate = value.and_then(IceCandidate::from_json);
+                let is_end = value.is_some_and(Value::is_null);
+                HandshakeBody::Candidate(if is_end { None } else { Some(fields.need("candidate", candidate)?) })
             }
-            _ => return Err(SignalError::Unknown),
+            _ => return None,
         };
-        let number = |key: &str| object.get(key).and_then(Value::as_u32);
-        Ok(Self {
-            connection: ConnectionId(number("connection").unwrap_or(0)),
-            peer_connection: number("peerConnection").map(ConnectionId),
-            negotiation: number("negotiation").unwrap_or(0),
-            offers: number("offers").unwrap_or(0),
-            restart: object.get("restart").and_then(Value::as_bool).unwrap_or(false),
-            mids: object.get("tracks").and_then(peer::mids).unwrap_or_default(),
+        let id = |key: &str| fields.get(key).and_then(Value::as_u32).map(ConnectionId);
+        Some(Self {
+            connection: id("connection").unwrap_or(ConnectionId(0)),
+            peer_connection: id("peerConnection"),
+            negotiation: fields.number_or_zero("negotiation"),
+            offers: fields.number_or_zero("offers"),
+            restart: fields.flag("restart"),
+            mids: fields.get("tracks").and_then(peer::mids).unwrap_or_default(),
             body,
         })
     }
 }
 
+/// Writes an `RTCSessionDescriptionInit`.
 fn description(kind: &str, sdp: &str) -> String {
     Writer::new().string("type", kind).string("sdp", sdp).finish()
+}
+
+/// Reads an `RTCSessionDescriptionInit`.
+fn sdp(fields: &mut Fields<'_>, key: &'static str) -> Option<String> {
+    let description = fields.get(key).and_then(Value::as_object);
+    let sdp = description.and_then(|description| Fields::new(description).text("sdp", limits::MAX_SDP));
+    fields.need(key, sdp)
+}
+
+/// What was read, if nothing is missing and it is known.
+fn complete<T>(fields: &Fields<'_>, read: Option<T>) -> Result<T, SignalError> {
+    match fields.missing() {
+        Some(field) => Err(SignalError::Field(field)),
+        None => read.ok_or(SignalError::Unknown),
+    }
 }
 
 /// A signal from a client to the server.
@@ -272,23 +286,26 @@ impl ClientSignal {
 
     /// The event's only argument, as JSON.
     pub fn payload(&self) -> String {
+        let mut writer = Writer::new();
         match self {
-            Self::RequestSid { api_version } => Writer::new().string("apiVersion", api_version.as_str()),
-            Self::Join { room, id, prev_sid, prev_session } => Writer::new()
-                .raw("room", room.as_json())
-                .string("id", id.as_str())
-                .optional("prevSid", prev_sid.as_ref().map(Sid::as_str))
-                .optional("prevSession", prev_session.as_deref()),
-            Self::Leave { room } => Writer::new().raw("room", room.as_json()),
-            Self::AcquirePeersResponse { recipient, room, id } => Writer::new()
-                .string("recipient", recipient.as_str())
-                .raw("room", room.as_json())
-                .string("id", id.as_str()),
+            Self::RequestSid { api_version } => drop(writer.string("apiVersion", api_version.as_str())),
+            Self::Join { room, id, prev_sid, prev_session } => {
+                writer
+                    .raw("room", room.as_json())
+                    .string("id", id.as_str())
+                    .optional("prevSid", prev_sid.as_ref().map(Sid::as_str))
+                    .optional("prevSession", prev_session.as_deref());
+            }
+            Self::Leave { room } => drop(writer.raw("room", room.as_json())),
+            Self::AcquirePeersResponse { recipient, room, id } => {
+                writer.string("recipient", recipient.as_str()).raw("room", room.as_json()).string("id", id.as_str());
+            }
             Self::Handshake { recipient, id, handshake } => {
-                handshake.write(Writer::new().string("recipient", recipient.as_str()).string("id", id.as_str()))
+                writer.string("recipient", recipient.as_str()).string("id", id.as_str());
+                handshake.write(&mut writer);
             }
         }
-        .finish()
+        writer.finish()
     }
 }
 
@@ -354,38 +371,45 @@ pub struct Announcement {
 impl ServerSignal {
     /// Reads a signal by its name and its first argument.
     pub fn decode(event: &str, payload: &str) -> Result<Self, SignalError> {
-        let object = Object::parse(payload)?;
-        let sid = || Sid::read(object.get("sid")).ok_or(SignalError::Field("sid"));
-        let id = || PermanentId::read(object.get("id"));
-        let announcement = || {
-            Ok::<_, SignalError>(Announcement {
-                sid: sid()?,
-                id: id(),
-                prev_sid: Sid::read(object.get("prevSid")),
-                room: object.get("room").and_then(|room| RoomId::from_json(room).ok()),
-            })
-        };
-        let text = |key: &str| object.string(key).filter(|text| text.len() <= limits::MAX_ID).map(Into::into);
-        Ok(match event {
+        let mut fields = Fields::new(Object::parse(payload)?);
+        let signal = Self::read(event, &mut fields);
+        complete(&fields, signal)
+    }
+
+    fn read(event: &str, fields: &mut Fields<'_>) -> Option<Self> {
+        Some(match event {
             name::SID => Self::Sid {
-                sid: sid()?,
-                api_version: object.string("apiVersion").and_then(|text| text.parse().ok()),
-                ice_servers: object.get("iceServers").filter(|v| v.as_array().is_some()).map(|v| v.text().to_owned()),
-                session: text("session"),
+                sid: Sid::need(fields, "sid"),
+                api_version: fields.text("apiVersion", limits::MAX_ID).and_then(|text| text.parse().ok()),
+                ice_servers: fields.get("iceServers").filter(|v| v.as_array().is_some()).map(|v| v.text().to_owned()),
+                session: fields.text("session", limits::MAX_ID),
             },
-            name::ACQUIRE_PEERS => Self::AcquirePeers(announcement()?),
-            name::ACQUIRE_PEERS_RESPONSE => Self::AcquirePeersResponse(announcement()?),
-            name::OFFER | name::ANSWER | name::CANDIDATE => {
-                Self::Handshake { sid: sid()?, id: id(), handshake: Handshake::read(event, &object)? }
-            }
-            name::PEER_DISCONNECTION => Self::PeerDisconnection { sid: sid()? },
+            name::ACQUIRE_PEERS => Self::AcquirePeers(Announcement::read(fields)),
+            name::ACQUIRE_PEERS_RESPONSE => Self::AcquirePeersResponse(Announcement::read(fields)),
+            name::OFFER | name::ANSWER | name::CANDIDATE => Self::Handshake {
+                sid: Sid::need(fields, "sid"),
+                id: PermanentId::read(fields.get("id")),
+                handshake: Handshake::read(event, fields)?,
+            },
+            name::PEER_DISCONNECTION => Self::PeerDisconnection { sid: Sid::need(fields, "sid") },
             name::ERROR => Self::Error {
-                error: object.get("error").map_or("null", Value::text).to_owned(),
-                code: text("code"),
-                original_message: text("originalMessage"),
-                recipient: Sid::read(object.get("recipient")),
+                error: fields.get("error").map_or("null", Value::text).to_owned(),
+                code: fields.text("code", limits::MAX_ID),
+                original_message: fields.text("originalMessage", limits::MAX_ID),
+                recipient: Sid::read(fields.get("recipient")),
             },
-            _ => return Err(SignalError::Unknown),
+            _ => return None,
         })
+    }
+}
+
+impl Announcement {
+    fn read(fields: &mut Fields<'_>) -> Self {
+        Self {
+            sid: Sid::need(fields, "sid"),
+            id: PermanentId::read(fields.get("id")),
+            prev_sid: Sid::read(fields.get("prevSid")),
+            room: fields.get("room").and_then(|room| RoomId::from_json(room).ok()),
+        }
     }
 }

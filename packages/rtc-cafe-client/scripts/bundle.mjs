@@ -3,7 +3,7 @@
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
 import { minify } from 'rolldown/utils';
-import { trimmedSocketIo } from './socket-io.mjs';
+import { PRIVATE, PUBLIC, trimmedSocketIo } from './socket-io.mjs';
 
 const TARGET = 'es2022';
 
@@ -18,10 +18,9 @@ const common = {
   outfile: 'dist/bundle.js',
   write: false,
   metafile: true,
-  // The names that Socket.IO has for itself alone, some of them in quotes; `_placeholder` goes over the wire.
-  mangleProps: /^_[a-z]/,
+  mangleProps: PRIVATE,
   mangleQuoted: true,
-  reserveProps: /^_placeholder$/,
+  reserveProps: PUBLIC,
   logLevel: 'warning',
 };
 

@@ -5,8 +5,8 @@ import { fileURLToPath } from 'node:url';
 import { gzipSync } from 'node:zlib';
 import { bundle } from './bundle.mjs';
 
-// 60 by design; what the other ten are for is in docs/decisions/004-browser-backend.md.
-const BUDGET = 70 * 1024;
+// 60 by design; what the rest is for is in docs/decisions/004-browser-backend.md.
+const BUDGET = 64.5 * 1024;
 const root = new URL('..', import.meta.url);
 const read = (name) => readFile(new URL(name, root));
 const gzip = (content) => gzipSync(content, { level: 9 }).length;
@@ -22,7 +22,7 @@ const wasm = gzip(await read('dist/rtc_cafe_web_bg.wasm'));
 const total = gzip(await read('dist/rtc-cafe-client.js'));
 const external = gzip(await read('dist/rtc-cafe-client.external.js'));
 const socketIo = await library("export { Manager } from 'socket.io-client'");
-const glue = await library("export { Core, Session, initSync } from './build/rtc_cafe_web.js'");
+const glue = await library("export { Machine, initSync } from './build/rtc_cafe_web.js'");
 
 console.log('gzip -9 of rtc-cafe-client.js');
 console.log(`  ${kilobytes(wasm)}  WebAssembly`);

@@ -1,11 +1,11 @@
 // The client: turns calls and what happens into inputs of the core, and its outputs into deeds.
 
 import { Connection } from './connection.js';
-import { Core, type CoreEvent, type CoreOutput } from './core.js';
-import { RTCCafeError, rethrowing, type RTCCafeErrorCode } from './errors.js';
+import { Core, type Answer, type Call, type ClientCalls, type CoreEvent, type CoreOutput } from './core.js';
+import { RTCCafeError, type RTCCafeErrorCode } from './errors.js';
 import { EventEmitter } from './events.js';
 import { RTCCafeSignallingClient, type ApiVersion, type SignallerState } from './signaller.js';
-import { IceServers, connectionReport, type ConnectionReport, type CoreReport } from './report.js';
+import { IceServers, connectionReport, type ConnectionReport } from './report.js';
 import type { ConnectionStats } from './stats.js';
 import {
   LocalTracks,
@@ -96,7 +96,7 @@ export class RTCCafeClient<Message = unknown> extends EventEmitter<RTCCafeClient
   #rtcConfig: RTCConfiguration | null;
   #iceServers: RTCIceServer[] | undefined;
   #timer: ReturnType<typeof setTimeout> | undefined;
-  #deadline: number | undefined;
+  #deadline: number | null = null;
   /** Whether a timer that came late has let others go first. */
   #yielded = false;
   /** Set while outputs are carried out, so that they are carried out in their order. */
@@ -116,12 +116,12 @@ export class RTCCafeClient<Message = unknown> extends EventEmitter<RTCCafeClient
     }
     this.#rtcConfig = rtcConfig ?? null;
     this.enableWebRTCHandshake = enableWebRTCHandshake ?? true;
-    this.#core = new Core(crypto.getRandomValues(new Uint8Array(32)), this.enableWebRTCHandshake);
+    this.#core = new Core(!!this.enableWebRTCHandshake);
     this.#ownsSignaller = !signaller;
     this.signaller = signaller ?? new RTCCafeSignallingClient(apiVersion === undefined ? {} : { apiVersion });
     this.#detach = this.signaller.attach({
-      state: (state) => this.#input(() => this.#core.handleSignallerState(performance.now(), state)),
-      signal: (name, payload) => this.#input(() => this.#handleSignal(name, payload)),
+      state: (state) => this.#input(['signallerState', state]),
+      signal: (name, payload) => this.#handleSignal(name, payload),
       error: (error) => this.emitEvent('error', error),
     });
     this.#listen();
@@ -149,22 +149,22 @@ export class RTCCafeClient<Message = unknown> extends EventEmitter<RTCCafeClient
 
   /** The session id, by which peers know this client; `"unassigned"` until the server gave one. */
   get sid(): string {
-    return this.#core.sid ?? 'unassigned';
+    return this.#core.call(['sid']) ?? 'unassigned';
   }
 
   /** The id by which peers know this client all its life. */
   get permanentId(): string {
-    return this.#core.permanentId;
+    return this.#core.call(['permanentId']);
   }
 
   /** The sids of the peers that are connected. */
   get connectedPeers(): string[] {
-    return this.#core.connectedPeers();
+    return this.#core.call(['connectedPeers']);
   }
 
   /** The sids of the peers that are there, connected or not. */
   get discoveredPeers(): string[] {
-    return this.#core.discoveredPeers();
+    return this.#core.call(['discoveredPeers']);
   }
 
   /** The state of the connection to the signalling server. */
@@ -181,7 +181,7 @@ export class RTCCafeClient<Message = unknown> extends EventEmitter<RTCCafeClient
    */
   joinRoom(room: number | string): null {
     const id = roomId(room);
-    this.#input(() => rethrowing(() => this.#core.joinRoom(performance.now(), id)));
+    this.#input(['joinRoom'], id);
     this.#rooms.add(id);
     return null;
   }
@@ -195,7 +195,7 @@ export class RTCCafeClient<Message = unknown> extends EventEmitter<RTCCafeClient
    */
   leaveRoom(room: number | string): null {
     const id = roomId(room);
-    this.#input(() => rethrowing(() => this.#core.leaveRoom(performance.now(), id)));
+    this.#input(['leaveRoom'], id);
     this.#rooms.delete(id);
     return null;
   }
@@ -206,7 +206,7 @@ export class RTCCafeClient<Message = unknown> extends EventEmitter<RTCCafeClient
    */
   networkChanged(): null {
     this.#iceFailures.forget();
-    this.#input(() => this.#core.handleNetworkChange(performance.now()));
+    this.#input(['networkChange']);
     return null;
   }
 
@@ -219,11 +219,9 @@ export class RTCCafeClient<Message = unknown> extends EventEmitter<RTCCafeClient
    * @throws {@link RTCCafeError} `NOT_SERIALIZABLE`, `MESSAGE_TOO_LONG`, `NOT_CONNECTED`, `QUEUE_FULL`
    */
   sendMessage(message: Message, sid?: string | readonly string[] | null): null {
-    const sids = sid === undefined || sid === null ? undefined : typeof sid === 'string' ? [sid] : [...sid];
+    const sids = typeof sid === 'string' ? [sid] : sid && [...sid];
     checkTexts(...(sids ?? []));
-    const payload = serialize(message, 'NOT_SERIALIZABLE');
-    const recipients = sids && JSON.stringify(sids);
-    this.#input(() => rethrowing(() => this.#core.sendMessage(performance.now(), payload, recipients)));
+    this.#input(['sendMessage', sids ?? null], serialize(message, 'NOT_SERIALIZABLE'));
     return null;
   }
 
@@ -244,10 +242,9 @@ export class RTCCafeClient<Message = unknown> extends EventEmitter<RTCCafeClient
     const id = this.#tracks.idOf(track);
     const source = trackSource(track, options ?? {});
     const text = serialize(description, 'INVALID_DESCRIPTION');
-    this.#input(() => {
-      rethrowing(() => this.#core.addTrack(id, track.kind, text));
-      this.#tracks.add(id, source, text);
-    });
+    this.#core.call(['addTrack', id, track.kind], text);
+    this.#tracks.add(id, source, text);
+    this.#flush();
     return id;
   }
 
@@ -258,7 +255,7 @@ export class RTCCafeClient<Message = unknown> extends EventEmitter<RTCCafeClient
    */
   removeTrack(id: string): string | null {
     if (!this.#tracks.remove(id)) return null;
-    this.#input(() => this.#core.removeTrack(id));
+    this.#input(['removeTrack', id]);
     return id;
   }
 
@@ -299,7 +296,7 @@ export class RTCCafeClient<Message = unknown> extends EventEmitter<RTCCafeClient
    */
   requestPeerTrack(sid: string, id: string): null {
     checkTexts(sid, id);
-    this.#input(() => rethrowing(() => this.#core.requestPeerTrack(sid, id)));
+    this.#input(['requestPeerTrack', sid, id]);
     return null;
   }
 
@@ -311,9 +308,7 @@ export class RTCCafeClient<Message = unknown> extends EventEmitter<RTCCafeClient
    */
   removePeerTrack(sid: string, id: string): string | null {
     checkTexts(sid, id);
-    let removed = false;
-    this.#input(() => (removed = this.#core.removePeerTrack(sid, id)));
-    return removed ? id : null;
+    return this.#input(['removePeerTrack', sid, id]) ? id : null;
   }
 
   /**
@@ -324,8 +319,8 @@ export class RTCCafeClient<Message = unknown> extends EventEmitter<RTCCafeClient
    */
   async getStats(sid: string): Promise<ConnectionStats | null> {
     checkTexts(sid);
-    const id = this.#core.connectionOf(sid);
-    const stats = id === undefined ? undefined : await this.#connections.get(id)?.stats();
+    const id = this.#core.call(['connectionOf', sid]);
+    const stats = id === null ? undefined : await this.#connections.get(id)?.stats();
     if (stats === undefined) throw new RTCCafeError('NOT_CONNECTED', `not connected to a peer with the sid ${sid}`);
     return stats;
   }
@@ -338,9 +333,9 @@ export class RTCCafeClient<Message = unknown> extends EventEmitter<RTCCafeClient
    */
   async getConnectionReport(sid: string): Promise<ConnectionReport> {
     checkTexts(sid);
-    const known = () => this.#core.connectionReport(performance.now(), sid) as CoreReport | undefined;
-    const id = known() && this.#core.connectionOf(sid);
-    const stats = id === undefined ? undefined : await this.#connections.get(id)?.rawStats();
+    const known = () => this.#core.call(['connectionReport', sid]);
+    const id = known() && this.#core.call(['connectionOf', sid]);
+    const stats = id === null ? undefined : await this.#connections.get(id)?.rawStats();
     const report = known();
     if (!report) throw new RTCCafeError('UNKNOWN_PEER', `there is no peer with the sid ${sid}`, sid);
     return connectionReport(report, stats, this.#iceFailures.failures);
@@ -353,7 +348,7 @@ export class RTCCafeClient<Message = unknown> extends EventEmitter<RTCCafeClient
   close(): null {
     if (this.#closed) return null;
     this.#leaveRooms();
-    this.#input(() => this.#core.close(performance.now()));
+    this.#input(['close']);
     if (this.#ownsSignaller) this.signaller.disconnect();
     this.#closed = true;
     this.#rooms.clear();
@@ -365,9 +360,9 @@ export class RTCCafeClient<Message = unknown> extends EventEmitter<RTCCafeClient
   }
 
   /** Tells the core something, and then does what it says. */
-  #input(tell: () => void): void {
+  #input<Name extends keyof ClientCalls>(told: Call<ClientCalls, Name>, body?: string): Answer<ClientCalls, Name> {
     try {
-      tell();
+      return this.#core.call(told, body);
     } finally {
       this.#flush();
     }
@@ -376,7 +371,7 @@ export class RTCCafeClient<Message = unknown> extends EventEmitter<RTCCafeClient
   #flush(): void {
     if (this.#flushing) return;
     this.#flushing = true;
-    for (let output; (output = this.#core.poll() as CoreOutput | undefined); ) this.#perform(output);
+    for (let output; (output = this.#core.poll()); ) this.#perform(output);
     this.#flushing = false;
     this.#schedule();
   }
@@ -403,17 +398,11 @@ export class RTCCafeClient<Message = unknown> extends EventEmitter<RTCCafeClient
     if (command[0] === 'open') {
       // One transport for everything, from the start: tracks that are added later need no candidates.
       const config: RTCConfiguration = { bundlePolicy: 'max-bundle', ...this.rtcConfig };
-      const connection = new Connection(config, Core.lowWater(), {
-        event: (...event) => {
-          this.#input(() => this.#core.handleConnection(performance.now(), id, event[0], event[1]));
-        },
-        offer: (sdp, ids) => {
-          this.#input(() => this.#core.handleOffer(performance.now(), id, sdp, JSON.stringify(ids)));
-        },
+      const connection = new Connection(config, this.#core.call(['lowWater']), {
+        event: (event, body) => this.#input(['connection', id, ...event], body),
         iceServerFailed: (failure) => this.#iceFailures.failed(failure),
         iceServerAnswered: (url) => this.#iceFailures.answered(url),
         source: (track) => this.#tracks.get(track),
-        buffered: (bytes) => this.#input(() => this.#core.handleBuffered(performance.now(), id, bytes)),
       });
       this.#connections.set(id, connection);
       return;
@@ -427,7 +416,7 @@ export class RTCCafeClient<Message = unknown> extends EventEmitter<RTCCafeClient
       case 'message':
         return this.#tellMessage(event[1], event[2]);
       case 'error':
-        return this.emitEvent('error', new RTCCafeError(event[1], event[2], event[3]));
+        return this.emitEvent('error', new RTCCafeError(event[1], event[2], event[3] || undefined));
       case 'peerTrackDefined':
       case 'peerTrackIdentified':
       case 'peerTrackRemoved':
@@ -438,7 +427,7 @@ export class RTCCafeClient<Message = unknown> extends EventEmitter<RTCCafeClient
         this.#peerTracks.rename(event[1], event[2]);
         return this.emitEvent('reassignPeerSid', event[1], event[2]);
       case 'messageUndelivered':
-        return this.emitEvent('messageUndelivered', event[1], JSON.parse(event[2]), event[3]);
+        return this.emitEvent('messageUndelivered', event[1], JSON.parse(event[3]), event[2]);
       case 'signallerStateChanged':
         return this.emitEvent('signallerStateChanged', event[1]);
       case 'acquireSid':
@@ -484,7 +473,7 @@ export class RTCCafeClient<Message = unknown> extends EventEmitter<RTCCafeClient
 
   #handleSignal(name: string, payload: string): void {
     try {
-      rethrowing(() => this.#core.handleSignal(performance.now(), name, payload));
+      this.#input(['signal', name], payload);
     } catch (error) {
       this.emitEvent('error', error as RTCCafeError);
     }
@@ -492,17 +481,17 @@ export class RTCCafeClient<Message = unknown> extends EventEmitter<RTCCafeClient
 
   /** Sees to it that the core is woken up when it asked to be. */
   #schedule(): void {
-    const deadline = this.#core.pollTimeout();
+    const deadline = this.#core.call(['deadline']);
     if (this.#closed || deadline === this.#deadline) return;
     clearTimeout(this.#timer);
     this.#deadline = deadline;
-    if (deadline === undefined) return;
+    if (deadline === null) return;
     const fire = () => {
-      this.#deadline = undefined;
+      this.#deadline = null;
       // The page slept: what others have said meanwhile waits behind this, and is to be heard before they are judged.
       this.#yielded = !this.#yielded && performance.now() - deadline > OVERDUE;
       if (this.#yielded) this.#timer = setTimeout(fire);
-      else this.#input(() => this.#core.handleTimeout(performance.now()));
+      else this.#input(['timeout']);
     };
     this.#timer = setTimeout(fire, Math.min(Math.max(deadline - performance.now(), 0), MAX_DELAY));
   }
@@ -531,15 +520,15 @@ export class RTCCafeClient<Message = unknown> extends EventEmitter<RTCCafeClient
   }
 
   #leaveRooms(): void {
-    for (const room of this.#rooms) this.#input(() => this.#core.leaveRoom(performance.now(), room));
+    for (const room of this.#rooms) this.#input(['leaveRoom'], room);
   }
 
   #rejoinRooms(): void {
-    for (const room of this.#rooms) this.#input(() => this.#core.joinRoom(performance.now(), room));
+    for (const room of this.#rooms) this.#input(['joinRoom'], room);
   }
 
   #wake(): void {
-    this.#input(() => this.#core.handleWake(performance.now()));
+    this.#input(['wake']);
   }
 }
 

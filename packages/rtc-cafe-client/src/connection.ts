@@ -8,11 +8,7 @@ import type { TrackSender, TrackSource } from './tracks.js';
 /** Where a connection reports to. */
 export interface ConnectionReports {
   /** Something happened. */
-  event(...event: ConnectionEvent): void;
-  /** The data channel holds so many bytes. */
-  buffered(bytes: number): void;
-  /** The local description is this offer, which sends tracks: their ids by `mid`. */
-  offer(sdp: string, ids: Record<string, string>): void;
+  event(event: ConnectionEvent, body?: string): void;
   /** An ICE server does not answer. */
   iceServerFailed(failure: IceServerFailure): void;
   /** A candidate came from this ICE server, if the browser tells from which. */
@@ -104,21 +100,21 @@ export class Connection implements TrackSender {
       // An empty candidate ends one generation; `null`, which follows, ends them all.
       if (candidate?.candidate === '') return;
       this.#reports.iceServerAnswered((candidate as { url?: string | null } | null)?.url);
-      this.#report('candidateFound', candidate ? JSON.stringify(candidate) : undefined);
+      this.#report(['candidateFound'], candidate ? JSON.stringify(candidate) : undefined);
     };
     pc.onicecandidateerror = (error) => this.#reports.iceServerFailed(error);
-    pc.onconnectionstatechange = () => this.#report('stateChanged', pc.connectionState);
+    pc.onconnectionstatechange = () => this.#report(['stateChanged'], pc.connectionState);
     pc.ontrack = ({ transceiver }) => {
       transceiver.direction = 'recvonly';
-      if (transceiver.mid !== null) this.#report('trackAdded', transceiver.mid);
+      if (transceiver.mid !== null) this.#report(['trackAdded'], transceiver.mid);
     };
     const channel = pc.createDataChannel('rtc-cafe', { negotiated: true, id: 0 });
     this.#channel = channel;
     channel.bufferedAmountLowThreshold = this.#lowWater;
-    channel.onopen = () => this.#report('channelOpen');
-    channel.onclose = () => this.#report('channelClosed');
+    channel.onopen = () => this.#report(['channelOpen']);
+    channel.onclose = () => this.#report(['channelClosed']);
     // Frames are text; the core says what it thinks of an empty one.
-    channel.onmessage = ({ data }) => this.#report('channelMessage', typeof data === 'string' ? data : '');
+    channel.onmessage = ({ data }) => this.#report(['channelMessage'], typeof data === 'string' ? data : '');
     channel.onbufferedamountlow = () => this.#reportBuffered(channel);
     return pc;
   }
@@ -140,13 +136,13 @@ export class Connection implements TrackSender {
     switch (command) {
       case 'createOffer':
         await pc.setLocalDescription();
-        if (!this.#closed) this.#reports.offer(sdp(pc), this.#ids());
+        this.#report(['offerCreated', this.#ids()], sdp(pc));
         break;
       case 'acceptOffer':
         if (pc.signalingState === 'have-local-offer' && !pc.currentRemoteDescription) pc = this.#reopen(pc);
         await pc.setRemoteDescription({ type: 'offer', sdp: detail });
         await pc.setLocalDescription();
-        this.#report('answerCreated', sdp(pc));
+        this.#report(['answerCreated'], sdp(pc));
         break;
       case 'acceptAnswer':
         await pc.setRemoteDescription({ type: 'answer', sdp: detail });
@@ -195,16 +191,16 @@ export class Connection implements TrackSender {
     }
   }
 
-  #report(...event: ConnectionEvent): void {
-    if (!this.#closed) this.#reports.event(...event);
+  #report(event: ConnectionEvent, body?: string): void {
+    if (!this.#closed) this.#reports.event(event, body);
   }
 
   #reportBuffered(channel: RTCDataChannel): void {
-    if (!this.#closed) this.#reports.buffered(channel.bufferedAmount);
+    this.#report(['channelBuffered', channel.bufferedAmount]);
   }
 
   #fail(error: unknown): void {
-    this.#report('failed', String(error));
+    this.#report(['failed'], String(error));
   }
 }
 

@@ -59,17 +59,3 @@ export class RTCCafeError extends Error {
     if (sid !== undefined) this.sid = sid;
   }
 }
-
-/**
- * Calls into the core, whose errors are `[code, message]`.
- *
- * @internal
- */
-export function rethrowing<T>(call: () => T): T {
-  try {
-    return call();
-  } catch (error) {
-    if (Array.isArray(error)) throw new RTCCafeError(error[0], error[1]);
-    throw error;
-  }
-}

@@ -67,15 +67,15 @@ export interface ConnectionReport {
 }
 
 /**
- * What `Core.connectionReport` returns.
+ * What the call `connectionReport` returns.
  *
  * @internal
  */
 export type CoreReport = [
-  route: ConnectionReport['route'] | undefined,
+  route: ConnectionReport['route'],
   attempts: number,
   restarts: number,
-  failure: string | undefined,
+  failure: string | null,
   ...phases: (ConnectionPhase | number)[],
 ];
 
@@ -109,10 +109,10 @@ export function connectionReport(
   return {
     phase: phases.at(-1)?.phase ?? 'discovered',
     phases,
-    route: route ?? null,
+    route,
     attempts,
     restarts,
-    failure: failure ?? null,
+    failure,
     path: selected && (isRelayed(selected.local.type, selected.remote.type) ? 'relayed' : 'direct'),
     protocol: selected && selected.local.protocol,
     roundTripTime: selected && selected.roundTripTime,

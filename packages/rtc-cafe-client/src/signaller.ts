@@ -1,8 +1,8 @@
 // The connection to the signalling server, over Socket.IO.
 
 import { Manager, type Socket } from 'socket.io-client';
-import { Session, type SessionOutput } from './core.js';
-import { RTCCafeError, rethrowing } from './errors.js';
+import { Session } from './core.js';
+import { RTCCafeError } from './errors.js';
 import { EventEmitter } from './events.js';
 
 /** The newest version of the signalling API. */
@@ -108,7 +108,7 @@ const RETRY_MS = 2000;
 export class RTCCafeSignallingClient extends EventEmitter<RTCCafeSignallingClientEvents> {
   /** Changes the payload of every signal before it is sent; may be assigned at any time. */
   signalModifier: SignalModifier | null;
-  readonly #session: Session;
+  readonly #session = new Session();
   readonly #socket: Socket;
   readonly #taps = new Set<SignallerTap>();
   /** The payload of the last `sid` signal, for clients that come later. */
@@ -127,7 +127,7 @@ export class RTCCafeSignallingClient extends EventEmitter<RTCCafeSignallingClien
     super();
     const { apiVersion, host, signalModifier, ioOptions } = options ?? {};
     this.signalModifier = signalModifier ?? null;
-    this.#session = rethrowing(() => new Session(String(apiVersion ?? LATEST_API_VERSION)));
+    this.#session.call(['version', String(apiVersion ?? LATEST_API_VERSION)]);
     const { origin, path } = server(host);
     const manager = new Manager(origin, {
       path,
@@ -137,23 +137,23 @@ export class RTCCafeSignallingClient extends EventEmitter<RTCCafeSignallingClien
       reconnectionDelayMax: 2000,
       ...ioOptions,
     });
-    this.#socket = manager.socket(this.#session.namespace, ioOptions);
+    this.#socket = manager.socket(this.#session.call(['namespace']), ioOptions);
     this.#listen();
   }
 
   /** The version of the signalling API: the one agreed on with the server; until then the one asked for. */
   get apiVersion(): ApiVersion {
-    return this.#session.apiVersion as ApiVersion;
+    return this.#session.call(['apiVersion']) as ApiVersion;
   }
 
   /** The session id, by which peers know this client; `"unassigned"` until the server gave one. */
   get sid(): string {
-    return this.#session.sid ?? 'unassigned';
+    return this.#session.call(['sid']) ?? 'unassigned';
   }
 
   /** The state of the connection. */
   get state(): SignallerState {
-    return this.#session.state as SignallerState;
+    return this.#session.call(['state']);
   }
 
   /**
@@ -179,7 +179,7 @@ export class RTCCafeSignallingClient extends EventEmitter<RTCCafeSignallingClien
     this.#trust();
     globalThis.removeEventListener?.('pagehide', this.#onPageHide);
     globalThis.removeEventListener?.('pageshow', this.#onPageShow);
-    this.#session.close();
+    this.#session.call(['close']);
     this.#socket.disconnect();
     this.#flush();
     return null;
@@ -235,7 +235,7 @@ export class RTCCafeSignallingClient extends EventEmitter<RTCCafeSignallingClien
     socket.on('connect', () => this.#connected());
     socket.on('disconnect', (reason) => {
       this.#lastSid = undefined;
-      this.#session.handleDisconnected();
+      this.#session.call(['disconnected']);
       this.#flush();
       // Whoever is thrown out by the server is not connected again by Socket.IO.
       if (reason === 'io server disconnect') this.#connectLater();
@@ -256,7 +256,7 @@ export class RTCCafeSignallingClient extends EventEmitter<RTCCafeSignallingClien
 
   #connected(): void {
     this.#troubled = false;
-    this.#session.handleConnected();
+    this.#session.call(['connected']);
     this.#flush();
   }
 
@@ -271,7 +271,7 @@ export class RTCCafeSignallingClient extends EventEmitter<RTCCafeSignallingClien
     if (this.state !== 'connected') this.#connected();
     const payload = JSON.stringify(args[0]) ?? 'null';
     if (event === 'sid') {
-      this.#session.handleSignal(event, payload);
+      this.#session.call(['signal', event], payload);
       this.#lastSid = payload;
     }
     for (const tap of [...this.#taps]) tap.signal(event, payload);
@@ -285,7 +285,7 @@ export class RTCCafeSignallingClient extends EventEmitter<RTCCafeSignallingClien
   }
 
   #flush(): void {
-    for (let output; (output = this.#session.poll() as SessionOutput | undefined); ) {
+    for (let output; (output = this.#session.poll()); ) {
       if (output[0] === 'signal') {
         this.sendNow(output[1], output[2]);
       } else {

@@ -71,6 +71,8 @@ impl Client {
         }
     }
 
+    // Out of line it is smaller: docs/decisions/004-browser-backend.md.
+    #[inline(never)]
     fn dispatch(&mut self, now: Time, key: PeerKey, frame: Frame<'_>) {
         match frame {
             Frame::Message { more, body } => self.handle_message(now, key, more, body),
@@ -335,7 +337,7 @@ impl Client {
         let Some(peer) = self.roster.get_mut(key) else { return };
         let Some(id) = peer.connection.as_ref().filter(|c| c.is_open()).map(Connection::id) else { return };
         while let Some(frame) = peer.mailbox.pop(&self.config.limits) {
-            self.outputs.push_back(crate::Output::Connection(id, Command::Send(frame)));
+            self.outputs.push(crate::Output::Connection(id, Command::Send(frame)));
         }
     }
 }

@@ -20,7 +20,7 @@ impl Client {
     /// The server has given us a session.
     pub(super) fn handle_sid(&mut self, now: Time, sid: Sid, session: Option<String>, ice_servers: Option<String>) {
         if let Some(ice_servers) = ice_servers {
-            self.outputs.push_back(Output::IceServers(ice_servers));
+            self.outputs.push(Output::IceServers(ice_servers));
         }
         self.session = session;
         if self.sid.as_ref() == Some(&sid) {
@@ -159,7 +159,7 @@ impl Client {
         self.now = now;
         let Some(joined) = self.rooms.remove(room) else { return false };
         if joined {
-            self.outputs.push_back(Output::Signal(ClientSignal::Leave { room: room.clone() }));
+            self.outputs.push(Output::Signal(ClientSignal::Leave { room: room.clone() }));
         }
         for key in self.roster.keys() {
             let Some(peer) = self.roster.get_mut(key) else { continue };

@@ -71,7 +71,7 @@ impl Client {
         self.reach(key, Phase::Open);
         self.gossip(key, true);
         if self.state != SignallerState::Connected {
-            self.outputs.push_back(Output::CheckSignaller);
+            self.outputs.push(Output::CheckSignaller);
         }
     }
 
@@ -96,7 +96,7 @@ impl Client {
         {
             self.reach(key, Phase::Recovering);
             self.gossip(key, false);
-            self.outputs.push_back(Output::CheckSignaller);
+            self.outputs.push(Output::CheckSignaller);
         }
     }
 
@@ -290,7 +290,7 @@ impl Client {
     /// polite leaves the others some time to do so, for they may have noticed as well.
     pub fn handle_network_change(&mut self, now: Time) {
         self.now = now;
-        self.outputs.push_back(Output::CheckSignaller);
+        self.outputs.push(Output::CheckSignaller);
         for key in self.roster.keys() {
             let polite = self.is_polite(key);
             let patience = self.patience(key);
@@ -312,7 +312,7 @@ impl Client {
     /// tried at once.
     pub fn handle_wake(&mut self, now: Time) {
         self.now = now;
-        self.outputs.push_back(Output::CheckSignaller);
+        self.outputs.push(Output::CheckSignaller);
         for key in self.roster.keys() {
             self.ping(now, key);
             self.hasten(now, key);

@@ -1,8 +1,8 @@
 //! The stream of our messages to one peer, kept until they are confirmed.
 
-use std::collections::VecDeque;
-
 use rtc_cafe_wire::{limits::MAX_PART, peer::Frame};
+
+use crate::queue::Queue;
 
 /// Bytes that a message costs beside its text.
 pub(super) const OVERHEAD: usize = 48;
@@ -17,7 +17,7 @@ pub(super) struct Outgoing {
     /// Messages of the stream that the peer has confirmed.
     pub(super) confirmed: u32,
     /// Those behind them.
-    pub(super) kept: VecDeque<String>,
+    pub(super) kept: Queue<String>,
     pub(super) bytes: usize,
     /// How many of those were handed to the data channel, and how many bytes of the one behind them.
     pub(super) handed: usize,
@@ -25,17 +25,17 @@ pub(super) struct Outgoing {
     /// How many of them were handed to an earlier one, if only in part: the peer may have them.
     pub(super) in_doubt: usize,
     /// A stream that has ended: its number, the confirmed messages, and those of which nobody knows.
-    pub(super) ended: (u32, u32, VecDeque<String>),
+    pub(super) ended: (u32, u32, Queue<String>),
 }
 
 impl Default for Outgoing {
     fn default() -> Self {
-        let ended = (0, 0, VecDeque::new());
+        let ended = (0, 0, Queue::default());
         Self {
             stream: 1,
             first: 1,
             confirmed: 0,
-            kept: VecDeque::new(),
+            kept: Queue::default(),
             bytes: 0,
             handed: 0,
             offset: 0,
@@ -48,7 +48,7 @@ impl Default for Outgoing {
 impl Outgoing {
     /// Takes the oldest message that is not confirmed.
     pub(super) fn take(&mut self) -> Option<String> {
-        let payload = self.kept.pop_front()?;
+        let payload = self.kept.pop()?;
         self.bytes -= payload.len() + OVERHEAD;
         self.in_doubt = self.in_doubt.saturating_sub(1);
         if self.handed > 0 {

@@ -60,11 +60,12 @@ impl<'a> Frames<'a> {
 
 /// A relayed signal as version 0.0 knows it: there are no ids, and the sid is the sender's.
 fn rootless(sid: &str, fields: &Object<'_>) -> String {
-    fields
-        .entries()
-        .filter(|(key, _)| !matches!(*key, "id" | "sid"))
-        .fold(Writer::new().string("sid", sid), |writer, (key, value)| writer.raw(key, value.text()))
-        .finish()
+    let mut writer = Writer::new();
+    writer.string("sid", sid);
+    for (key, value) in fields.entries().filter(|(key, _)| !matches!(*key, "id" | "sid")) {
+        writer.raw(key, value.text());
+    }
+    writer.finish()
 }
 
 /// The name of an event, cut where it is longer than any of ours.

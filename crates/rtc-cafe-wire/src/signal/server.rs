@@ -26,28 +26,28 @@ pub fn session(sid: &str, version: ApiVersion, session: &str, ice_servers: &str)
 
 /// `acquire-peers` and `acquire-peers-response`. `id` is JSON; a room is named to clients of version 1.0.
 pub fn announcement(id: &str, sid: &str, prev_sid: Option<&str>, room: Option<&str>) -> String {
-    let writer = Writer::new().raw("id", id).string("sid", sid);
-    let writer = match prev_sid {
+    let mut writer = Writer::new();
+    writer.raw("id", id).string("sid", sid);
+    match prev_sid {
         Some(prev_sid) => writer.string("prevSid", prev_sid),
         None => writer.raw("prevSid", "null"),
     };
-    match room {
-        Some(room) => writer.raw("room", room),
-        None => writer,
+    if let Some(room) = room {
+        writer.raw("room", room);
     }
-    .finish()
+    writer.finish()
 }
 
 /// `offer`, `answer` or `candidate`: the client's fields behind the sender's stamp, which they cannot override.
 pub fn relay(id: &str, sid: &str, fields: &Object<'_>) -> String {
     // Every relayed signal is written here, so its size is reckoned first.
     let size: usize = fields.entries().map(|(key, value)| key.len() + value.text().len() + 4).sum();
-    let writer = Writer::with_capacity(size + id.len() + sid.len() + 20).raw("id", id).string("sid", sid);
-    fields
-        .entries()
-        .filter(|(key, _)| !matches!(*key, "id" | "sid"))
-        .fold(writer, |writer, (key, value)| writer.raw(key, value.text()))
-        .finish()
+    let mut writer = Writer::with_capacity(size + id.len() + sid.len() + 20);
+    writer.raw("id", id).string("sid", sid);
+    for (key, value) in fields.entries().filter(|(key, _)| !matches!(*key, "id" | "sid")) {
+        writer.raw(key, value.text());
+    }
+    writer.finish()
 }
 
 /// `peer-disconnection`.

@@ -101,8 +101,11 @@ fn id_or_null(removed: bool, id: &str) -> String {
 
 fn tracks(client: &Client, ids: &Filter) -> String {
     let tracks = client.tracks().into_iter().filter(|track| ids.passes(track.id.as_str())).map(|track| {
-        let writer = Writer::new().string("id", track.id.as_str());
-        writer.raw("description", &output::description(&track.description)).string("kind", track.kind.as_str()).finish()
+        Writer::new()
+            .string("id", track.id.as_str())
+            .raw("description", &output::description(&track.description))
+            .string("kind", track.kind.as_str())
+            .finish()
     });
     array(tracks)
 }
@@ -121,8 +124,10 @@ fn peer_tracks(client: &Client, sids: &Filter, ids: &Filter) -> String {
     let peers = client.peer_tracks();
     let peers = peers.iter().filter(|(sid, _)| sids.passes(sid.as_str())).filter_map(|(sid, tracks)| {
         let tracks = tracks.iter().filter(|(id, _)| ids.passes(id.as_str())).map(|(id, track)| {
-            let writer = Writer::new().string("id", id.as_str()).string("kind", track.kind().as_str());
-            (id.as_str(), writer.raw("live", if track.is_live() { "true" } else { "false" }).finish())
+            let live = if track.is_live() { "true" } else { "false" };
+            let mut writer = Writer::new();
+            writer.string("id", id.as_str()).string("kind", track.kind().as_str()).raw("live", live);
+            (id.as_str(), writer.finish())
         });
         Some((sid.as_str(), object(tracks)?))
     });
@@ -146,9 +151,11 @@ fn properties(client: &Client) -> String {
 /// As `RTCConfiguration` has it (W3C WebRTC section 4.2.1).
 fn rtc_config(config: &RtcConfig) -> String {
     let server = |server: &IceServer| {
-        let writer = Writer::new().raw("urls", &array(server.urls.iter().map(|url| string(url))));
-        let writer = writer.optional("username", server.username.as_deref());
-        writer.optional("credential", server.credential.as_deref()).finish()
+        Writer::new()
+            .raw("urls", &array(server.urls.iter().map(|url| string(url))))
+            .optional("username", server.username.as_deref())
+            .optional("credential", server.credential.as_deref())
+            .finish()
     };
     let policy = if config.relay_only { "relay" } else { "all" };
     Writer::new()
@@ -165,7 +172,11 @@ fn array(values: impl Iterator<Item = String>) -> String {
 fn object<'a>(entries: impl Iterator<Item = (&'a str, String)>) -> Option<String> {
     let mut entries = entries.peekable();
     entries.peek()?;
-    Some(entries.fold(Writer::new(), |writer, (key, value)| writer.raw(key, &value)).finish())
+    let mut writer = Writer::new();
+    for (key, value) in entries {
+        writer.raw(key, &value);
+    }
+    Some(writer.finish())
 }
 
 impl From<JoinRoomError> for Refusal {

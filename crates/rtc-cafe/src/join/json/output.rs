@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, io};
 
-use rtc_cafe_client::{Event, Message, TrackDefinition};
+use rtc_cafe_client::{Event, Message, Sid, TrackDefinition};
 use rtc_cafe_wire::json::Writer;
 use serde_json::value::RawValue;
 use tokio::{
@@ -32,54 +32,66 @@ impl Output {
 
 /// The line of an event.
 pub(crate) fn event(event: &Event) -> String {
-    let line = |name: &str| Writer::new().string("event", name);
-    let about = |name: &str, sid: &rtc_cafe_client::Sid| line(name).string("sid", sid.as_str());
-    let writer = match event {
+    let mut writer = Writer::new();
+    let line = &mut writer;
+    match event {
         Event::Message { sender, message } => match one_line(message) {
-            Some(message) => line("message").string("sender", sender.as_str()).raw("message", &message),
-            None => line("error")
+            Some(message) => begin(line, "message").string("sender", sender.as_str()).raw("message", &message),
+            None => begin(line, "error")
                 .string("code", "PROTOCOL")
                 .string("message", "a message is no JSON")
                 .string("sid", sender.as_str()),
         },
         // It was written by ourselves, so it is JSON.
-        Event::MessageUndelivered { sid, message, may_have_arrived } => about("messageUndelivered", sid)
+        Event::MessageUndelivered { sid, message, may_have_arrived } => about(line, "messageUndelivered", sid)
             .raw("message", &description(message))
             .raw("mayHaveArrived", if *may_have_arrived { "true" } else { "false" }),
-        Event::ConnectToPeer { sid } => about("connectToPeer", sid),
-        Event::AcquireSid { sid } => about("acquireSid", sid),
-        Event::SignallerStateChanged { state } => line("signallerStateChanged").string("state", state.as_str()),
-        Event::DisconnectFromPeer { sid } => about("disconnectFromPeer", sid),
+        Event::ConnectToPeer { sid } => about(line, "connectToPeer", sid),
+        Event::AcquireSid { sid } => about(line, "acquireSid", sid),
+        Event::SignallerStateChanged { state } => begin(line, "signallerStateChanged").string("state", state.as_str()),
+        Event::DisconnectFromPeer { sid } => about(line, "disconnectFromPeer", sid),
         Event::ReassignPeerSid { old_sid, sid } => {
-            line("reassignPeerSid").string("oldSid", old_sid.as_str()).string("sid", sid.as_str())
+            begin(line, "reassignPeerSid").string("oldSid", old_sid.as_str()).string("sid", sid.as_str())
         }
         Event::PeerTrackDefined { sid, definition: track } => {
-            about("peerTrackDefined", sid).raw("definition", &definition(track))
+            about(line, "peerTrackDefined", sid).raw("definition", &definition(track))
         }
         Event::PeerTrackIdentified { sid, id, track } => {
-            about("peerTrackIdentified", sid).string("id", id.as_str()).string("kind", track.kind().as_str())
+            about(line, "peerTrackIdentified", sid).string("id", id.as_str()).string("kind", track.kind().as_str())
         }
-        Event::PeerTrackRemoved { sid, id } => about("peerTrackRemoved", sid).string("id", id.as_str()),
-        Event::PeerTrackDefinitionRemoved { sid, definition } => about("peerTrackDefinitionRemoved", sid)
+        Event::PeerTrackRemoved { sid, id } => about(line, "peerTrackRemoved", sid).string("id", id.as_str()),
+        Event::PeerTrackDefinitionRemoved { sid, definition } => about(line, "peerTrackDefinitionRemoved", sid)
             .string("id", definition.id.as_str())
             .string("kind", definition.kind.as_str())
             .raw("description", &description(&definition.description)),
-        Event::Error { code, message, sid } => line("error")
+        Event::Error { code, message, sid } => begin(line, "error")
             .string("code", code.as_str())
             .string("message", message)
-            .optional("sid", sid.as_ref().map(rtc_cafe_client::Sid::as_str)),
+            .optional("sid", sid.as_ref().map(Sid::as_str)),
         // The enum may grow.
         _ => return String::new(),
     };
     writer.finish() + "\n"
 }
 
+fn begin<'a>(line: &'a mut Writer, event: &str) -> &'a mut Writer {
+    line.string("event", event)
+}
+
+fn about<'a>(line: &'a mut Writer, event: &str, sid: &Sid) -> &'a mut Writer {
+    begin(line, event).string("sid", sid.as_str())
+}
+
 /// The line of a recording whose file is complete.
 pub(crate) fn recorded(complete: &Complete) -> String {
-    let writer = Writer::new().string("event", "recorded").string("sid", complete.sid.as_str());
-    let writer = writer.string("id", complete.id.as_str()).string("file", &complete.path.to_string_lossy());
     let seconds = format!("{:.3}", complete.duration.as_secs_f64());
-    writer.raw("frames", &complete.frames.to_string()).raw("seconds", &seconds).finish() + "\n"
+    about(&mut Writer::new(), "recorded", &complete.sid)
+        .string("id", complete.id.as_str())
+        .string("file", &complete.path.to_string_lossy())
+        .raw("frames", &complete.frames.to_string())
+        .raw("seconds", &seconds)
+        .finish()
+        + "\n"
 }
 
 /// The line of how a call ended.
@@ -92,16 +104,17 @@ pub(crate) fn answer(call: Option<&RawValue>, done: Result<String, Refusal>) -> 
 
 /// The line of what a call returned.
 fn result(call: Option<&RawValue>, value: &str) -> String {
-    with_call(Writer::new().string("event", "result"), call).raw("value", value).finish() + "\n"
+    with_call(begin(&mut Writer::new(), "result"), call).raw("value", value).finish() + "\n"
 }
 
 /// The line of why a call failed.
 pub(crate) fn error(call: Option<&RawValue>, refusal: &Refusal) -> String {
-    let writer = Writer::new().string("event", "error").string("code", refusal.code);
-    with_call(writer.string("message", &refusal.message), call).finish() + "\n"
+    let mut writer = Writer::new();
+    begin(&mut writer, "error").string("code", refusal.code).string("message", &refusal.message);
+    with_call(&mut writer, call).finish() + "\n"
 }
 
-fn with_call(writer: Writer, call: Option<&RawValue>) -> Writer {
+fn with_call<'a>(writer: &'a mut Writer, call: Option<&RawValue>) -> &'a mut Writer {
     match call {
         Some(call) => writer.raw("call", call.get()),
         None => writer,
@@ -110,8 +123,11 @@ fn with_call(writer: Writer, call: Option<&RawValue>) -> Writer {
 
 /// A track as its owner describes it.
 pub(crate) fn definition(track: &TrackDefinition) -> String {
-    let writer = Writer::new().string("id", track.id.as_str());
-    writer.raw("description", &description(&track.description)).string("kind", track.kind.as_str()).finish()
+    Writer::new()
+        .string("id", track.id.as_str())
+        .raw("description", &description(&track.description))
+        .string("kind", track.kind.as_str())
+        .finish()
 }
 
 /// A description, or `null` for one that is no JSON.
