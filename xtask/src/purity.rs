@@ -26,6 +26,15 @@ const DEPENDENCIES: &[&str] = &[
     "rtc-cafe-core",
     "rtc-cafe-signaller",
     "thiserror",
+    // Hashes, and what they are made of.
+    "sha2",
+    "digest",
+    "block-buffer",
+    "crypto-common",
+    "generic-array",
+    "typenum",
+    "cpufeatures",
+    "cfg-if",
     // A generator that only continues the seed it is given, and what it is made of.
     "rand_chacha",
     "rand_core",

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail, ensure};
 
 use crate::{
     debian,
-    process::{self, capture, cargo, command, quiet},
+    process::{self, capture, cargo, command, quiet, say},
     project::{Mark, Project},
     toolchain,
 };
@@ -31,6 +31,7 @@ pub enum Part {
     CargoDeny,
     Ffmpeg,
     Iproute,
+    Redis,
 }
 
 /// A browser for the tests.
@@ -55,7 +56,8 @@ pub const FIREFOX: Browser =
 /// What a build needs.
 pub const BUILD: &[Part] = &[Part::WasmTarget, Part::ClientPackages, Part::WasmOpt];
 /// What the tests in browsers need beyond that.
-pub const BROWSER: &[Part] = &[Part::TestPackages, Part::Chromium, Part::Firefox, Part::Python, Part::Ffmpeg];
+pub const BROWSER: &[Part] =
+    &[Part::TestPackages, Part::Chromium, Part::Firefox, Part::Python, Part::Ffmpeg, Part::Redis];
 /// What the tests in networks of their own need.
 pub const NETWORK: &[Part] = &[Part::TestPackages, Part::Chromium, Part::Python, Part::Iproute];
 /// What the tests of the crates need beyond that: a maker and judge of media files, and a TURN server.
@@ -78,6 +80,7 @@ pub fn ensure_all(project: &Project, parts: impl IntoIterator<Item = Part>) -> R
             Part::CargoDeny => drop(cargo_deny(project)?),
             Part::Ffmpeg => ffmpeg()?,
             Part::Iproute => iproute()?,
+            Part::Redis => redis(),
         }
     }
     Ok(())
@@ -216,6 +219,15 @@ fn iproute() -> Result<()> {
         on_path(&["ip"]).context("iproute2 is still missing after its installation")?;
     }
     Ok(())
+}
+
+/// `redis-server`, which connects several servers. Where it cannot be had, the tests that need it skip themselves.
+fn redis() {
+    if on_path(&["redis-server"]).is_none()
+        && let Err(error) = debian::install("Redis", &["redis-server"])
+    {
+        say(format!("{error:#}; the tests that need it are skipped"));
+    }
 }
 
 /// The first of these programs that the search path has.

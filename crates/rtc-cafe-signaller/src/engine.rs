@@ -6,9 +6,11 @@
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
 pub(crate) mod http;
+pub(crate) mod nodes;
 pub(crate) mod origin;
 pub(crate) mod shared;
 
+mod envelope;
 mod keepalive;
 mod outbox;
 mod packet;

@@ -2,6 +2,9 @@
 //!
 //! Call [`Hub::connect`], [`Hub::handle_event`] and [`Hub::disconnect`] as things happen, and take what is to be done
 //! from [`Hub::poll`] until it is empty. The same seed and the same calls give the same outputs.
+//!
+//! Several hubs make one server, once each has been told so by [`Hub::connect_nodes`]: what one publishes under a
+//! [`Topic`] is for [`Hub::handle_frame`] of those that have subscribed to it.
 
 use std::{
     collections::{BTreeMap, HashMap, VecDeque, hash_map::DefaultHasher},
@@ -17,11 +20,13 @@ use rtc_cafe_wire::{
 
 pub use config::HubConfig;
 pub(crate) use mint::Mint;
+pub use nodes::{NodeStats, Topic};
 
 use self::{
     account::{Account, announcing, price},
     ended::{Ended, Session},
     frames::Frames,
+    nodes::{Away, Claim, Nodes},
     refusal::Refusal,
     slab::Slab,
 };
@@ -34,8 +39,10 @@ mod ended;
 mod events;
 mod frames;
 mod mint;
+mod nodes;
 mod refusal;
 mod slab;
+mod standing;
 
 #[cfg(test)]
 mod tests;
@@ -76,6 +83,25 @@ pub enum Output {
         /// The socket.
         socket: SocketId,
     },
+    /// Hand to [`Hub::handle_frame`] what is published under a topic from now on, before anything else is published.
+    Subscribe {
+        /// The topic.
+        topic: Topic,
+    },
+    /// What is published under a topic is of no interest any more.
+    Unsubscribe {
+        /// The topic.
+        topic: Topic,
+    },
+    /// Publish a frame for other nodes, in the order of these outputs.
+    Publish {
+        /// The topic.
+        topic: Topic,
+        /// The frame.
+        frame: Box<str>,
+        /// The attachments of the event that was just handled go with it.
+        attachments: bool,
+    },
 }
 
 /// How much there is of everything, and how much there was.
@@ -102,6 +128,8 @@ struct Socket {
     sid: Arc<str>,
     version: ApiVersion,
     session: Session,
+    /// What proves its successor, if it is one of version 1.0; the session has the hash of it.
+    secret: Option<Box<str>>,
     /// Indices of rooms, sorted.
     rooms: Vec<u32>,
     account: u32,
@@ -113,7 +141,31 @@ struct Socket {
 struct Room {
     id: RoomId,
     /// In the order of joining.
-    members: Vec<SocketId>,
+    members: Vec<Seat>,
+    /// Counts when this node entered the room.
+    entry: u64,
+    /// The members on other nodes.
+    away: Vec<Away>,
+}
+
+/// A membership of a room. What only other nodes are interested in is not set while there are none.
+#[derive(Debug, Clone)]
+struct Seat {
+    socket: SocketId,
+    joined: u64,
+    claim: Option<Box<Claim>>,
+}
+
+impl Room {
+    /// Members on all nodes.
+    fn population(&self) -> usize {
+        self.members.len() + self.away.iter().map(Away::len).sum::<usize>()
+    }
+
+    /// The members here.
+    fn sockets(&self) -> Vec<SocketId> {
+        self.members.iter().map(|seat| seat.socket).collect()
+    }
 }
 
 /// The server's hub.
@@ -129,6 +181,8 @@ pub struct Hub {
     rooms: Slab<Room>,
     room_names: BTreeMap<RoomId, u32>,
     ended: Ended,
+    /// Where this is one node among several.
+    nodes: Option<Box<Nodes>>,
     outputs: VecDeque<Output>,
     received: u64,
     emitted: u64,
@@ -148,6 +202,7 @@ impl Hub {
             rooms: Slab::new(),
             room_names: BTreeMap::new(),
             ended: Ended::default(),
+            nodes: None,
             outputs: VecDeque::new(),
             received: 0,
             emitted: 0,
@@ -186,8 +241,9 @@ impl Hub {
         self.generation = self.generation.wrapping_add(1);
         let generation = self.generation;
         let sid: Arc<str> = self.mint.text::<20>().into();
-        let session = Session { id: None, secret: None };
-        let socket = Socket { generation, sid: sid.clone(), version, session, rooms: Vec::new(), account, sole };
+        let session = Session { id: None, proof: None };
+        let rooms = Vec::new();
+        let socket = Socket { generation, sid: sid.clone(), version, session, secret: None, rooms, account, sole };
         let id = SocketId { index: self.sockets.insert(socket), generation };
         if version == ApiVersion::V0_0 {
             self.emit(id, name::SID, server::sid(&sid).into());
@@ -281,12 +337,14 @@ impl Hub {
         }
         let Some(socket) = self.sockets.remove(id.index) else { return };
         self.sids.remove(&socket.sid);
+        self.tell_gone(&socket.rooms, &socket.sid);
         let payload: Arc<str> = server::peer_disconnection(&socket.sid).into();
         let mut cost = 0_u32;
         for &index in &socket.rooms {
+            let population = self.rooms.get(index).map_or(0, Room::population);
+            cost = cost.saturating_add(announcing(population.saturating_sub(1)));
             self.leave(index, id);
-            let members = self.rooms.get(index).map(|room| room.members.clone()).unwrap_or_default();
-            cost = cost.saturating_add(announcing(members.len()));
+            let members = self.rooms.get(index).map(Room::sockets).unwrap_or_default();
             for member in members.into_iter().filter(|&member| Some(member) != except) {
                 self.emit(member, name::PEER_DISCONNECTION, payload.clone());
             }
@@ -308,11 +366,12 @@ impl Hub {
 
     fn leave(&mut self, index: u32, id: SocketId) {
         let Some(room) = self.rooms.get_mut(index) else { return };
-        room.members.retain(|&member| member != id);
+        room.members.retain(|seat| seat.socket != id);
         if room.members.is_empty()
             && let Some(room) = self.rooms.remove(index)
         {
             self.room_names.remove(&room.id);
+            self.close_room(index, room);
         }
     }
 

@@ -22,8 +22,12 @@
 //! # }
 //! ```
 //!
+//! Several servers are one when each is given a [`broker`], such as Redis: clients meet whichever they are connected to.
+//!
 //! What is decided is decided by the [`hub`], which does no I/O; what moves bytes is behind the feature `server`.
 
+#[cfg(feature = "server")]
+pub mod broker;
 mod code;
 pub mod hub;
 
@@ -37,4 +41,4 @@ pub use code::ErrorCode;
 #[doc(hidden)]
 pub use engine::fuzzing;
 #[cfg(feature = "server")]
-pub use signaller::{Builder, IceServer, Limits, Signaller, Stats};
+pub use signaller::{BrokerStats, Builder, IceServer, Limits, Signaller, Stats};

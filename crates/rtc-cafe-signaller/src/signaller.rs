@@ -9,6 +9,7 @@ use tokio::time::timeout;
 
 use crate::{
     ErrorCode,
+    broker::Broker,
     engine::{
         self,
         origin::Origins,
@@ -19,6 +20,8 @@ use crate::{
 
 /// How long [`Signaller::shutdown`] waits for clients that do not take what waits for them.
 const DRAIN: Duration = Duration::from_secs(5);
+/// How long it then waits for the broker to take what is left for other nodes.
+const FLUSH: Duration = Duration::from_secs(2);
 
 /// An `RTCIceServer` that clients of version 1.0 are told to use.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -107,6 +110,32 @@ pub struct Stats {
     pub events_sent: u64,
     /// Events that were refused, by code.
     pub events_refused: Vec<(ErrorCode, u64)>,
+    /// How it goes with the other nodes; `None` where there are none.
+    pub broker: Option<BrokerStats>,
+}
+
+/// How well a node is connected with the others.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct BrokerStats {
+    /// Whether the broker is there. While it is not, rooms end at this node.
+    pub up: bool,
+    /// How often its connection was lost.
+    pub connections_lost: u64,
+    /// Other nodes that share, or lately shared, a room with this one.
+    pub nodes: usize,
+    /// Sockets on them that are in rooms of this one.
+    pub remote_sockets: usize,
+    /// Frames that went to the broker.
+    pub frames_published: u64,
+    /// Frames that came from it.
+    pub frames_received: u64,
+    /// Frames that were dropped because the broker was too slow.
+    pub frames_dropped: u64,
+    /// Frames that could not be read, or came from more nodes than are dealt with.
+    pub frames_strange: u64,
+    /// How often frames of another node were missing, and everything was told again.
+    pub gaps: u64,
 }
 
 /// A signalling server to be nested into an axum application. Clones are the same server.
@@ -131,12 +160,26 @@ impl Signaller {
     /// Turn on `TCP_NODELAY` where you listen (`axum::serve::ListenerExt::tap_io`): without it joining a room takes
     /// 40 ms longer.
     pub fn router(&self) -> Router {
+        self.shared.connect_broker();
         engine::http::router(self.shared.clone())
+    }
+
+    /// Waits until the broker is there, which may never be; returns at once where there is none. Needed by nobody but
+    /// who wants to be sure before clients come: without the broker they meet on this node, and later all others.
+    ///
+    /// Cancel safe.
+    pub async fn broker_connected(&self) {
+        if let Some(queue) = &self.shared.queue {
+            queue.connected().await;
+        }
     }
 
     /// How much there is of everything.
     pub fn stats(&self) -> Stats {
-        let hub = self.shared.core().0.hub.stats();
+        let (hub, nodes) = {
+            let (core, _) = self.shared.core();
+            (core.hub.stats(), core.hub.node_stats())
+        };
         let Counters { opened, cut } = &self.shared.counters;
         Stats {
             connections: self.shared.connections(),
@@ -147,6 +190,20 @@ impl Signaller {
             events_received: hub.received,
             events_sent: hub.emitted,
             events_refused: ErrorCode::ALL.iter().copied().zip(hub.refused).collect(),
+            broker: self.shared.queue.as_ref().map(|queue| {
+                let counts = queue.counts();
+                BrokerStats {
+                    up: queue.is_up(),
+                    connections_lost: counts.lost_connections,
+                    nodes: nodes.nodes,
+                    remote_sockets: nodes.remotes,
+                    frames_published: counts.published,
+                    frames_received: counts.received,
+                    frames_dropped: counts.dropped,
+                    frames_strange: nodes.strange,
+                    gaps: nodes.gaps,
+                }
+            }),
         }
     }
 
@@ -158,6 +215,10 @@ impl Signaller {
         self.shared.drain();
         if timeout(DRAIN, self.shared.drained()).await.is_err() {
             self.shared.kill();
+        }
+        if let Some(queue) = &self.shared.queue {
+            // Whoever is not told now is told by the end of our lease.
+            let _ = timeout(FLUSH, queue.flushed()).await;
         }
     }
 }
@@ -176,6 +237,8 @@ pub struct Builder {
     validate: Option<Box<Validate>>,
     limits: Limits,
     timing: engine::shared::Timing,
+    broker: Option<Arc<dyn Broker>>,
+    lease: (Duration, Duration),
 }
 
 impl Builder {
@@ -218,6 +281,21 @@ impl Builder {
         self
     }
 
+    /// Makes this server one node among several, which the broker connects: rooms are the same on all of them.
+    ///
+    /// The server starts without it, logs that it is away, and goes on trying.
+    pub fn broker(mut self, broker: impl Broker) -> Self {
+        self.broker = Some(Arc::new(broker));
+        self
+    }
+
+    /// Sets how often other nodes are told that this one is alive, and how long after the last sign of life of a node its
+    /// clients are reported gone. Defaults: 10 s and 25 s, the same on all nodes.
+    pub const fn lease(mut self, heartbeat: Duration, lease: Duration) -> Self {
+        self.lease = (heartbeat, lease);
+        self
+    }
+
     /// Sets how often clients are pinged, and how long they have to answer. Defaults: 25 s and 20 s.
     pub const fn heartbeat(mut self, ping_interval: Duration, ping_timeout: Duration) -> Self {
         self.timing.ping_interval = ping_interval;
@@ -249,6 +327,8 @@ impl Builder {
             members_per_room,
             events_per_second,
             burst,
+            heartbeat: self.lease.0,
+            lease: self.lease.1,
             ice_servers: format!("[{}]", ice_servers.join(",")),
             ..HubConfig::default()
         };
@@ -260,7 +340,7 @@ impl Builder {
             max_message: max_message.max(max_payload),
             queue,
         };
-        Signaller { shared: Arc::new(Shared::new(config, Hub::new(hub, seed()), Mint::new(seed()))) }
+        Signaller { shared: Arc::new(Shared::new(config, Hub::new(hub, seed()), Mint::new(seed()), self.broker)) }
     }
 }
 
@@ -271,7 +351,16 @@ impl Default for Builder {
             ping_timeout: Duration::from_secs(20),
             connect_timeout: Duration::from_secs(45),
         };
-        Self { origins: Origins::default(), ice_servers: Vec::new(), validate: None, limits: Limits::default(), timing }
+        let hub = HubConfig::default();
+        Self {
+            origins: Origins::default(),
+            ice_servers: Vec::new(),
+            validate: None,
+            limits: Limits::default(),
+            timing,
+            broker: None,
+            lease: (hub.heartbeat, hub.lease),
+        }
     }
 }
 

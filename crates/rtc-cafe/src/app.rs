@@ -36,10 +36,10 @@ impl Readiness {
 
 pub(crate) fn router(signaller: &Signaller) -> (Router, Readiness) {
     let readiness = Readiness(Arc::new(AtomicBool::new(true)));
-    let (ready, counted) = (readiness.clone(), signaller.clone());
+    let (ready, asked, counted) = (readiness.clone(), signaller.clone(), signaller.clone());
     let health = Router::new()
         .route("/healthz", get(async || ([(header::SERVER, SOFTWARE)], "ok\n")))
-        .route("/readyz", get(async move || answer_readiness(&ready)))
+        .route("/readyz", get(async move || answer_readiness(&ready, &asked)))
         .route("/metrics", get(async move || answer_metrics(&counted)));
     let router = pages().merge(health).merge(signaller.router());
     let router = router.fallback(async || files::not_found("There is nothing here; / has an overview.\n"));
@@ -62,10 +62,12 @@ fn pages() -> Router {
         .layer(CompressionLayer::new())
 }
 
-fn answer_readiness(readiness: &Readiness) -> (StatusCode, &'static str) {
-    match readiness.0.load(Ordering::Relaxed) {
-        true => (StatusCode::OK, "ready\n"),
-        false => (StatusCode::SERVICE_UNAVAILABLE, "shutting down\n"),
+/// Without the broker there is still more to be had here than nowhere.
+fn answer_readiness(readiness: &Readiness, signaller: &Signaller) -> (StatusCode, &'static str) {
+    match (readiness.0.load(Ordering::Relaxed), signaller.stats().broker.is_none_or(|broker| broker.up)) {
+        (true, true) => (StatusCode::OK, "ready\n"),
+        (true, false) => (StatusCode::OK, "ready, but the broker is away: rooms end at this node\n"),
+        (false, _) => (StatusCode::SERVICE_UNAVAILABLE, "shutting down\n"),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use rtc_cafe_signaller::Stats;
+use rtc_cafe_signaller::{BrokerStats, Stats};
 
 /// Writes every metric.
 pub(crate) fn text(stats: &Stats) -> String {
@@ -21,12 +21,37 @@ pub(crate) fn text(stats: &Stats) -> String {
     single("rtc_cafe_connections_cut_total", "counter", cut, stats.connections_cut);
     single("rtc_cafe_events_received_total", "counter", "Events that clients sent.", stats.events_received);
     single("rtc_cafe_events_sent_total", "counter", "Events that were sent to clients.", stats.events_sent);
+    if let Some(broker) = &stats.broker {
+        write_broker(&mut single, broker);
+    }
     let refused = "rtc_cafe_events_refused_total";
     family(&mut out, refused, "counter", "Events that were refused, by the code that the client was told.");
     for (code, count) in &stats.events_refused {
         let _ = writeln!(out, "{refused}{{code=\"{code}\"}} {count}");
     }
     out
+}
+
+/// What there is only where there are several nodes.
+fn write_broker(single: &mut impl FnMut(&str, &str, &str, u64), broker: &BrokerStats) {
+    let up = "Whether the broker between the nodes is there; without it rooms end at this node.";
+    single("rtc_cafe_broker_up", "gauge", up, u64::from(broker.up));
+    let lost = "Connections to the broker that were lost.";
+    single("rtc_cafe_broker_connections_lost_total", "counter", lost, broker.connections_lost);
+    let nodes = "Other nodes that share, or lately shared, a room with this one.";
+    single("rtc_cafe_broker_nodes", "gauge", nodes, broker.nodes as u64);
+    let remote = "Sockets on other nodes that are in rooms of this one.";
+    single("rtc_cafe_broker_remote_sockets", "gauge", remote, broker.remote_sockets as u64);
+    let published = "Frames that went to the broker.";
+    single("rtc_cafe_broker_frames_published_total", "counter", published, broker.frames_published);
+    let received = "Frames that came from the broker.";
+    single("rtc_cafe_broker_frames_received_total", "counter", received, broker.frames_received);
+    let dropped = "Frames that were dropped because the broker was too slow.";
+    single("rtc_cafe_broker_frames_dropped_total", "counter", dropped, broker.frames_dropped);
+    let strange = "Frames from the broker that could not be used.";
+    single("rtc_cafe_broker_frames_strange_total", "counter", strange, broker.frames_strange);
+    let gaps = "Times that frames of another node were missing, and everything was told again.";
+    single("rtc_cafe_broker_gaps_total", "counter", gaps, broker.gaps);
 }
 
 fn family(out: &mut String, name: &str, kind: &str, help: &str) {

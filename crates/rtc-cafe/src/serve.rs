@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::Context;
-use rtc_cafe_signaller::{IceServer, Signaller};
+use rtc_cafe_signaller::{IceServer, Signaller, broker::RedisBroker};
 use tokio::{net::TcpListener, time::timeout};
 
 use crate::{
@@ -18,6 +18,8 @@ use crate::{
 };
 
 const DEFAULT_LISTEN: &str = "127.0.0.1:8080";
+/// How long to wait for Redis before clients are let in without it.
+const REDIS: Duration = Duration::from_secs(3);
 /// How long open requests may take to end once the clients have been told to go.
 const LAST_REQUESTS: Duration = Duration::from_secs(5);
 
@@ -34,7 +36,9 @@ Examples:
       For others too. Browsers give camera and microphone to pages over HTTPS only: for those, put a proxy that does
       TLS in front.
   rtc-cafe serve --allow-origin https://app.example.org
-      For the pages of another site.")]
+      For the pages of another site.
+  rtc-cafe serve --redis redis://10.0.0.5
+      One of several servers with the same rooms: start each with the same Redis, and a balancer in front.")]
 pub(crate) struct Options {
     /// Address and port to listen on; with port 0 the system chooses one
     #[arg(long, env = "RTC_CAFE_LISTEN", value_name = "ADDRESS:PORT", default_value = DEFAULT_LISTEN)]
@@ -59,6 +63,14 @@ pub(crate) struct Options {
         value_parser = ice::parse_listed
     )]
     ice_server: Vec<Listed<ice::Server>>,
+
+    /// Redis that connects several servers to one, `redis://[USER:PASSWORD@]HOST[:PORT]`, or `rediss://` for TLS;
+    /// repeat it, or separate several by commas, to name nodes of a cluster
+    ///
+    /// Redis 6 or newer, or Valkey. While it is away, rooms end at each server; when it is back everybody meets again.
+    /// Its database number does not keep different sites apart. In passwords, commas are written as `%2C`.
+    #[arg(long, env = "RTC_CAFE_REDIS", hide_env_values = true, value_name = "URL", value_delimiter = ',')]
+    redis: Vec<String>,
 }
 
 fn origin(text: &str) -> Result<Listed<String>, String> {
@@ -88,9 +100,16 @@ async fn serve(options: Options) -> anyhow::Result<()> {
     for origin in options.allow_origin.iter().flatten() {
         builder = builder.allow_origin(origin);
     }
+    let redis: Vec<_> = options.redis.iter().map(|url| url.trim()).filter(|url| !url.is_empty()).collect();
+    if !redis.is_empty() {
+        builder = builder.broker(RedisBroker::new(redis).context("--redis")?);
+    }
     let signaller = builder.build();
     let (app, readiness) = app::router(&signaller);
     let mut stop = StopSignals::new()?;
+    if timeout(REDIS, signaller.broker_connected()).await.is_err() {
+        eprintln!("rtc-cafe: Redis is away; clients meet on this server only, until it is there");
+    }
     // Whoever started this may have stopped listening; that is no reason not to serve.
     let _ = writeln!(io::stdout(), "rtc-cafe is ready at {}", url(address));
     let serving = listener::Serving::start(listener, app);

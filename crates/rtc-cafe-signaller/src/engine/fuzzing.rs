@@ -69,7 +69,7 @@ impl Server {
         let hub = Hub::new(HubConfig::default(), [1; 32]);
         let mut secret = [2; 32];
         secret[..8].copy_from_slice(&seed.to_le_bytes());
-        Self { shared: Arc::new(Shared::new(config, hub, Mint::new(secret))) }
+        Self { shared: Arc::new(Shared::new(config, hub, Mint::new(secret), None)) }
     }
 
     /// A client connects.

@@ -9,7 +9,7 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use bytes::Bytes;
@@ -21,12 +21,16 @@ use tokio_tungstenite::tungstenite::Utf8Bytes;
 pub(crate) use super::keepalive::Timing;
 use super::{
     keepalive::Life,
+    nodes::{self, Queue},
     origin::Origins,
     outbox::{Frame, Outbox},
     packet::{self, Namespace},
     polling::Polling,
 };
-use crate::hub::{Hub, Mint, Output, SocketId};
+use crate::{
+    broker::Broker,
+    hub::{Hub, Mint, Output, SocketId},
+};
 
 /// The answer of the application to an event.
 pub(crate) type Verdict = Pin<Box<dyn Future<Output = Result<(), Value>> + Send>>;
@@ -68,6 +72,8 @@ pub(crate) struct Core {
     pub(crate) hub: Hub,
     /// By the index of the socket.
     routes: Vec<Option<Route>>,
+    /// To the broker, where there are several nodes.
+    queue: Option<Arc<Queue>>,
 }
 
 /// Counts what only the transports know.
@@ -87,23 +93,42 @@ struct Links {
 pub(crate) struct Shared {
     pub(crate) config: Config,
     pub(crate) counters: Counters,
+    pub(crate) queue: Option<Arc<Queue>>,
     start: Instant,
     core: Mutex<Core>,
+    /// Until it is connected to.
+    broker: Mutex<Option<Arc<dyn Broker>>>,
     links: Mutex<Links>,
     draining: AtomicBool,
     left: Notify,
 }
 
 impl Shared {
-    pub(crate) fn new(config: Config, hub: Hub, mint: Mint) -> Self {
+    pub(crate) fn new(config: Config, mut hub: Hub, mint: Mint, broker: Option<Arc<dyn Broker>>) -> Self {
+        let queue = broker.is_some().then(|| Arc::new(Queue::new()));
+        if broker.is_some() {
+            let clock = SystemTime::now().duration_since(UNIX_EPOCH);
+            hub.connect_nodes(clock.unwrap_or_default());
+        }
         Self {
             config,
             counters: Counters::default(),
+            queue: queue.clone(),
             start: Instant::now(),
-            core: Mutex::new(Core { hub, routes: Vec::new() }),
+            core: Mutex::new(Core { hub, routes: Vec::new(), queue }),
+            broker: Mutex::new(broker),
             links: Mutex::new(Links { mint, by_sid: HashMap::new() }),
             draining: AtomicBool::new(false),
             left: Notify::new(),
+        }
+    }
+
+    /// Connects to the broker, if there is one and it was not done before.
+    pub(crate) fn connect_broker(self: &Arc<Self>) {
+        let broker = self.broker.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let (Some(broker), Some(queue)) = (broker, self.queue.clone()) {
+            tokio::spawn(nodes::run(broker, queue, Arc::downgrade(self)));
+            tokio::spawn(nodes::tick(Arc::downgrade(self)));
         }
     }
 
@@ -246,9 +271,20 @@ impl Core {
                         self.routes[to.index()] = None;
                     }
                 }
-                #[expect(unreachable_patterns, reason = "outputs may be added")]
-                _ => {}
+                output => self.tell_broker(&output, binary),
             }
+        }
+    }
+
+    fn tell_broker(&self, output: &Output, binary: &[Bytes]) {
+        let Some(queue) = &self.queue else { return };
+        match output {
+            Output::Subscribe { topic } => queue.subscribe(topic, true),
+            Output::Unsubscribe { topic } => queue.subscribe(topic, false),
+            Output::Publish { topic, frame, attachments } => {
+                queue.publish(topic, frame, if *attachments { binary } else { &[] });
+            }
+            _ => {}
         }
     }
 

@@ -20,6 +20,12 @@ pub struct HubConfig {
     pub remembered_sessions: usize,
     /// How long an ended session is remembered. Default: ten minutes.
     pub remembered_for: Duration,
+    /// How often other nodes are told that this one is alive. Default: 10 s.
+    pub heartbeat: Duration,
+    /// How long after the last sign of life another node, with all its sessions, is gone. Default: 25 s.
+    pub lease: Duration,
+    /// Other nodes that are dealt with. Default: 256.
+    pub nodes: usize,
     /// JSON array of `RTCIceServer` for clients of version 1.0. Default: `[]`.
     pub ice_servers: String,
 }
@@ -34,6 +40,9 @@ impl Default for HubConfig {
             id_bytes: 1024,
             remembered_sessions: 10_000,
             remembered_for: Duration::from_secs(600),
+            heartbeat: Duration::from_secs(10),
+            lease: Duration::from_secs(25),
+            nodes: 256,
             ice_servers: String::from("[]"),
         }
     }

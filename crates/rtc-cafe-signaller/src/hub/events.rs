@@ -10,10 +10,13 @@ use rtc_cafe_wire::{
 };
 
 use super::{
-    Hub, Output, Room, SocketId,
+    Hub, Room, Seat, SocketId,
     account::announcing,
+    ended::Proof,
     frames::{Frames, Signal},
+    nodes::{self, Claim},
     refusal::{self, Refusal},
+    standing::Standing,
 };
 use crate::ErrorCode;
 
@@ -24,6 +27,18 @@ struct Predecessor {
     sid: Option<Box<str>>,
     /// The socket that still has it, and whose successor this one has proven to be.
     superseded: Option<SocketId>,
+    /// The same on another node.
+    moved: Option<u32>,
+    /// What other nodes are told of it.
+    claim: Option<Claim>,
+}
+
+/// Whom a signal is for.
+#[derive(Clone, Copy)]
+enum Recipient {
+    Here(SocketId),
+    /// A session on another node.
+    Away(u32),
 }
 
 /// Who sends, as it is stamped on everything relayed.
@@ -72,16 +87,21 @@ impl Hub {
         let secret = self.mint.text::<32>();
         let ice_servers = self.config.ice_servers.clone();
         let Some(socket) = self.socket_mut(id) else { return Ok(()) };
+        let is_new = socket.secret.is_none();
         let agreed = offered.flatten().filter(|_| socket.version != ApiVersion::V0_0);
         let reply = match agreed {
             Some(version) if version >= ApiVersion::V1_0 => {
                 socket.version = version;
-                let secret = socket.session.secret.get_or_insert(secret);
+                let secret = socket.secret.get_or_insert(secret);
+                socket.session.proof.get_or_insert_with(|| Proof::of(secret));
                 server::session(&socket.sid, version, secret, &ice_servers)
             }
             _ => server::sid(&socket.sid),
         };
         self.emit(id, name::SID, reply.into());
+        if is_new {
+            self.tell_session(id);
+        }
         Ok(())
     }
 
@@ -95,7 +115,11 @@ impl Hub {
         let signal = Signal::Announcement { prev_sid: predecessor.sid.as_deref(), room: Some(room.as_json()) };
         let frames = Frames::new(stamp.id(), &stamp.sid, signal);
         self.emit_frames(members.into_iter().filter(|&member| member != id), name::ACQUIRE_PEERS, frames);
+        self.tell_join(now, id, &room, predecessor.claim);
         self.supersede(now, id, predecessor.superseded);
+        if let (Some(old), Some(&index)) = (predecessor.moved, self.room_names.get(&room)) {
+            self.hand_over(old, index, None);
+        }
         Ok(())
     }
 
@@ -107,11 +131,14 @@ impl Hub {
             return Err(Refusal::new(ErrorCode::NotInRoom, "you are not in this room"));
         };
         let members = self.members(&room);
-        self.spend(now, id, announcing(members.len()))?;
-        self.leave(index, id);
+        let population = self.rooms.get(index).map_or(0, Room::population);
+        self.spend(now, id, announcing(population))?;
         let Some(socket) = self.socket_mut(id) else { return Ok(()) };
         socket.rooms.retain(|&other| other != index);
-        let payload: Arc<str> = server::peer_disconnection(&socket.sid).into();
+        let sid = socket.sid.clone();
+        self.tell_leave(index, &room, &sid);
+        self.leave(index, id);
+        let payload: Arc<str> = server::peer_disconnection(&sid).into();
         for member in members.into_iter().filter(|&member| member != id) {
             if !self.share_a_room(id, member) {
                 self.emit(member, name::PEER_DISCONNECTION, payload.clone());
@@ -123,7 +150,7 @@ impl Hub {
     /// Puts a socket into a room, where it may be already.
     fn enter(&mut self, now: Duration, id: SocketId, room: &RoomId) -> Result<(), Refusal> {
         let index = self.room_names.get(room).copied();
-        let members = index.and_then(|index| self.rooms.get(index)).map_or(0, |room| room.members.len());
+        let members = index.and_then(|index| self.rooms.get(index)).map_or(0, Room::population);
         // Announcements to many cost more than one event.
         self.spend(now, id, announcing(members))?;
         let (most_rooms, most_members) = (self.config.rooms_per_socket, self.config.members_per_room);
@@ -140,12 +167,14 @@ impl Hub {
             return Err(Refusal::new(ErrorCode::RoomFull, reason));
         }
         let index = index.unwrap_or_else(|| {
-            let index = self.rooms.insert(Room { id: room.clone(), members: Vec::new() });
+            let (members, away) = (Vec::new(), Vec::new());
+            let index = self.rooms.insert(Room { id: room.clone(), members, entry: 0, away });
             self.room_names.insert(room.clone(), index);
+            self.open_room(index);
             index
         });
         if let Some(room) = self.rooms.get_mut(index) {
-            room.members.push(id);
+            room.members.push(Seat { socket: id, joined: 0, claim: None });
         }
         if let Some(socket) = self.socket_mut(id) {
             let at = socket.rooms.partition_point(|&other| other < index);
@@ -168,11 +197,11 @@ impl Hub {
         let to = self.reach(id, &recipient)?;
         let room = match room {
             Some(room) => {
-                let members = |id| self.room_names.get(&room).is_some_and(|index| self.is_in(id, *index));
-                if !members(id) {
+                let index = self.room_names.get(&room).copied();
+                if !index.is_some_and(|index| self.is_in(id, index)) {
                     return Err(Refusal::new(ErrorCode::NotInRoom, "you are not in this room; join it first"));
                 }
-                if !members(to) {
+                if !index.is_some_and(|index| self.has(index, to)) {
                     return Err(Refusal::recipient_not_found(&recipient));
                 }
                 Some(room)
@@ -180,6 +209,14 @@ impl Hub {
             None => self.shared_room(id, to),
         };
         let predecessor = self.predecessor(now, id, &object);
+        let to = match to {
+            Recipient::Here(to) => to,
+            Recipient::Away(to) => {
+                self.tell_response(to, &stamp.sid, stamp.id, room, predecessor.claim);
+                self.supersede(now, id, predecessor.superseded);
+                return Ok(());
+            }
+        };
         let signal =
             Signal::Announcement { prev_sid: predecessor.sid.as_deref(), room: room.as_ref().map(RoomId::as_json) };
         let frames = Frames::new(stamp.id(), &stamp.sid, signal);
@@ -194,20 +231,31 @@ impl Hub {
         let frames = Frames::new(stamp.id(), &stamp.sid, Signal::Relay(&object));
         // Clients of 0.0 leave it to the receivers to know who is meant.
         if stamp.version == ApiVersion::V0_0 && object.get("recipient").is_none() {
-            let neighbours = self.neighbours(id);
-            self.spend(now, id, announcing(neighbours.len()))?;
+            let (neighbours, away) = (self.neighbours(id), self.neighbours_away(id));
+            self.spend(now, id, announcing(neighbours.len() + away.len()))?;
             self.emit_frames(neighbours, event, frames);
+            for to in away {
+                self.tell_signal(event, to, &server::relay(stamp.id(), &stamp.sid, &object));
+            }
             return Ok(());
         }
-        let to = self.reach(id, &read_recipient(&object)?)?;
-        self.emit_frames([to], event, frames);
+        match self.reach(id, &read_recipient(&object)?)? {
+            Recipient::Here(to) => self.emit_frames([to], event, frames),
+            Recipient::Away(to) => self.tell_signal(event, to, &server::relay(stamp.id(), &stamp.sid, &object)),
+        }
         Ok(())
     }
 
-    /// The socket with the sid, if the sender may reach it: itself, or one that shares a room.
-    fn reach(&self, from: SocketId, recipient: &str) -> Result<SocketId, Refusal> {
-        let to = self.sids.get(recipient).copied().filter(|&to| to == from || self.share_a_room(from, to));
-        to.ok_or_else(|| Refusal::recipient_not_found(recipient))
+    /// The session with the sid, if the sender may reach it: itself, or one that shares a room.
+    fn reach(&self, from: SocketId, recipient: &str) -> Result<Recipient, Refusal> {
+        let reached = match self.sids.get(recipient) {
+            Some(&to) => (to == from || self.share_a_room(from, to)).then_some(Recipient::Here(to)),
+            None => {
+                let remote = self.remote_session(recipient).map(|(remote, _)| remote);
+                remote.filter(|&remote| self.meets_elsewhere(from, remote)).map(Recipient::Away)
+            }
+        };
+        reached.ok_or_else(|| Refusal::recipient_not_found(recipient))
     }
 
     /// Who sends; the first id that a socket names is the one it keeps.
@@ -232,60 +280,50 @@ impl Hub {
         let Some(claim) = object.string("prevSid").filter(|sid| (1..=MAX_ID).contains(&sid.len())) else {
             return Predecessor::default();
         };
-        let secret = object.string("prevSession");
         let Some(socket) = self.socket(id) else { return Predecessor::default() };
-        let own_id = socket.session.id.clone();
-        self.ended.expire(now, self.config.remembered_for);
         let sid = Some(claim.as_ref().into());
-        if let Some(&other) = self.sids.get(&*claim) {
-            let proven = || {
-                let session = self.socket(other).map(|other| &other.session);
-                session.is_some_and(|s| s.secret.is_some() && s.proven_by(own_id.as_deref(), secret.as_deref()))
-            };
-            return match other == id {
-                true => Predecessor { sid, superseded: None },
-                false if proven() => Predecessor { sid, superseded: Some(other) },
-                false => Predecessor::default(),
-            };
+        if self.sids.get(&*claim) == Some(&id) {
+            return Predecessor { sid, ..Predecessor::default() };
         }
-        match self.ended.get(&claim) {
-            Some(session) if !session.proven_by(own_id.as_deref(), secret.as_deref()) => Predecessor::default(),
-            _ => Predecessor { sid, superseded: None },
-        }
-    }
-
-    /// Ends the half-dead socket that this one replaces. Members have heard of the new one already.
-    fn supersede(&mut self, now: Duration, by: SocketId, old: Option<SocketId>) {
-        if let Some(old) = old {
-            self.remove(now, old, Some(by));
-            self.outputs.push_back(Output::Disconnect { socket: old });
-        }
+        let own_id = socket.session.id.clone();
+        let claim = nodes::claim(&claim, object.string("prevSession").as_deref());
+        self.ended.expire(now, self.config.remembered_for);
+        let (superseded, moved) = match self.standing(&claim, own_id.as_deref()) {
+            Standing::Free => (None, None),
+            Standing::Here(old) => (Some(old), None),
+            Standing::Away(old) => (None, Some(old)),
+            Standing::Refused => return Predecessor::default(),
+        };
+        Predecessor { sid, superseded, moved, claim: Some(claim) }
     }
 
     /// A room in which both are.
-    fn shared_room(&self, a: SocketId, b: SocketId) -> Option<RoomId> {
+    fn shared_room(&self, a: SocketId, b: Recipient) -> Option<RoomId> {
         let rooms = self.socket(a).map_or(&[][..], |socket| &socket.rooms);
-        let shared = rooms.iter().copied().find(|&room| self.is_in(b, room))?;
+        let shared = rooms.iter().copied().find(|&room| self.has(room, b))?;
         self.rooms.get(shared).map(|room| room.id.clone())
     }
 
-    fn is_in(&self, id: SocketId, room: u32) -> bool {
+    fn has(&self, room: u32, member: Recipient) -> bool {
+        match member {
+            Recipient::Here(socket) => self.is_in(socket, room),
+            Recipient::Away(remote) => self.remote_is_in(remote, room),
+        }
+    }
+
+    pub(super) fn is_in(&self, id: SocketId, room: u32) -> bool {
         self.socket(id).is_some_and(|socket| socket.rooms.binary_search(&room).is_ok())
     }
 
     fn members(&self, room: &RoomId) -> Vec<SocketId> {
         let room = self.room_names.get(room).and_then(|&index| self.rooms.get(index));
-        room.map(|room| room.members.clone()).unwrap_or_default()
+        room.map(Room::sockets).unwrap_or_default()
     }
 
-    /// Everybody who shares a room with the socket, once.
+    /// Everybody here who shares a room with the socket, once.
     fn neighbours(&self, id: SocketId) -> Vec<SocketId> {
         let rooms = self.socket(id).map_or(&[][..], |socket| &socket.rooms);
-        let mut all: Vec<_> = rooms
-            .iter()
-            .filter_map(|&room| self.rooms.get(room))
-            .flat_map(|room| room.members.iter().copied())
-            .collect();
+        let mut all: Vec<_> = rooms.iter().filter_map(|&room| self.rooms.get(room)).flat_map(Room::sockets).collect();
         all.sort_unstable();
         all.dedup();
         all.retain(|&other| other != id);

@@ -35,6 +35,16 @@ impl<T> Slab<T> {
         Some(value)
     }
 
+    /// The values with their indices, in the order of these.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (u32, &T)> {
+        (0..).zip(&self.slots).filter_map(|(index, slot)| Some((index, slot.as_ref()?)))
+    }
+
+    /// One more than the highest index that there was.
+    pub(super) const fn end(&self) -> usize {
+        self.slots.len()
+    }
+
     pub(super) const fn len(&self) -> usize {
         self.slots.len() - self.free.len()
     }

@@ -20,7 +20,7 @@ fn outputs(hub: &mut Hub) -> Vec<(SocketId, &'static str, String)> {
     std::iter::from_fn(|| hub.poll())
         .filter_map(|output| match output {
             Output::Emit { to, event, payload } => Some((to, event, payload.to_string())),
-            Output::Disconnect { .. } => None,
+            _ => None,
         })
         .collect()
 }

@@ -1,0 +1,269 @@
+//! Several hubs over a broker that delays, loses, repeats and goes away: seeded, without I/O and without a clock.
+//!
+//! `SEEDS=5000 cargo test --release -p rtc-cafe-signaller --test nodes` runs more; `SEED=n` only that one, with a trace.
+#![allow(clippy::unwrap_used, reason = "a test")]
+
+mod cluster;
+
+use std::{env, ops::Range, time::Duration};
+
+use cluster::{Faults, World};
+
+fn seeds() -> Range<u64> {
+    let number = |name| env::var(name).ok().and_then(|text| text.parse().ok());
+    match number("SEED") {
+        Some(seed) => seed..seed + 1,
+        None => 0..number("SEEDS").unwrap_or(300),
+    }
+}
+
+fn run(nodes: usize, faults: Faults) {
+    for seed in seeds() {
+        let mut world = World::new(seed, nodes, faults);
+        for _ in 0..120 {
+            world.step();
+        }
+        world.settle();
+        world.check();
+        world.check_that_nothing_is_left();
+    }
+}
+
+#[test]
+fn two_calm_nodes_are_as_one() {
+    run(2, Faults::default());
+}
+
+#[test]
+fn three_calm_nodes_are_as_one() {
+    run(3, Faults::default());
+}
+
+#[test]
+fn channels_that_keep_no_order_among_each_other() {
+    run(3, Faults { channels_apart: true, ..Faults::default() });
+}
+
+#[test]
+fn frames_that_are_lost_or_repeated() {
+    run(3, Faults { loss: 20, repeats: 20, channels_apart: true, ..Faults::default() });
+}
+
+#[test]
+fn a_broker_that_goes_away() {
+    run(3, Faults { outages: true, ..Faults::default() });
+}
+
+#[test]
+fn nodes_that_die() {
+    run(4, Faults { deaths: true, ..Faults::default() });
+}
+
+#[test]
+fn everything_at_once() {
+    run(4, Faults { loss: 10, repeats: 10, channels_apart: true, outages: true, deaths: true, ..Faults::default() });
+}
+
+#[test]
+fn frames_that_are_damaged_harm_nobody() {
+    for seed in seeds() {
+        let mut world = World::new(seed, 3, Faults { damage: 300, repeats: 20, outages: true, ..Faults::default() });
+        for _ in 0..120 {
+            world.step();
+        }
+        world.check_that_nothing_is_left();
+    }
+}
+
+#[test]
+fn a_dead_node_is_gone_within_thirty_seconds() {
+    let mut world = World::new(1, 2, Faults::default());
+    let (a, b) = (world.client(0), world.client(1));
+    world.join(a, "1");
+    world.join(b, "1");
+    world.deliver();
+    world.run(Duration::from_secs(100));
+    world.forget_events();
+    world.kill(1);
+    world.run(Duration::from_secs(12));
+    assert_eq!(world.events(a), [""; 0], "a pause is no death");
+    world.run(Duration::from_secs(14));
+    assert_eq!(world.events(a), [format!("peer-disconnection {{\"sid\":\"{}\"}}", world.sid(b))]);
+}
+
+#[test]
+fn a_short_outage_is_not_noticed() {
+    let mut world = World::new(1, 2, Faults::default());
+    let (a, b) = (world.client(0), world.client(1));
+    world.join(a, "1");
+    world.join(b, "1");
+    world.deliver();
+    world.forget_events();
+    world.broker(0, false);
+    world.broker(1, false);
+    world.run(Duration::from_secs(20));
+    world.broker(1, true);
+    world.run(Duration::from_secs(3));
+    world.broker(0, true);
+    world.run(Duration::from_secs(200));
+    assert_eq!(world.events(a), [""; 0]);
+    assert_eq!(world.events(b), [""; 0]);
+}
+
+#[test]
+fn after_a_long_outage_everybody_is_introduced_once() {
+    for both in [false, true] {
+        let mut world = World::new(1, 2, Faults::default());
+        let (a, b) = (world.client(0), world.client(1));
+        world.join(a, "1");
+        world.join(b, "1");
+        world.deliver();
+        world.broker(0, false);
+        if both {
+            world.broker(1, false);
+        }
+        world.run(Duration::from_secs(60));
+        let c = world.client(0);
+        world.join(c, "1");
+        world.forget_events();
+        world.broker(0, true);
+        if both {
+            world.run(Duration::from_secs(5));
+            world.broker(1, true);
+        }
+        world.run(Duration::from_secs(200));
+        let count = |client, name: &str| world.events(client).iter().filter(|event| event.starts_with(name)).count();
+        let introduced = |client| count(client, "acquire-peers {") + count(client, "acquire-peers-response {");
+        assert_eq!([introduced(a), introduced(b), introduced(c)], [1, 2, 1], "both away: {both}");
+        assert_eq!([a, b, c].map(|client| count(client, "peer-disconnection")), [0; 3]);
+    }
+}
+
+#[test]
+fn a_session_moves_to_another_node_and_is_not_reported_gone() {
+    for dies in [false, true] {
+        let mut world = World::new(1, 3, Faults::default());
+        let (a, c) = (world.client(0), world.client(2));
+        let old = world.client(1);
+        for client in [a, c, old] {
+            world.join(client, "1");
+        }
+        world.deliver();
+        world.forget_events();
+        if dies {
+            world.kill(1);
+        }
+        let new = world.move_to(old, 0);
+        world.run(Duration::from_secs(100));
+        for member in [a, c] {
+            let announced = format!("\"sid\":\"{}\",\"prevSid\":\"{}\"", world.sid(new), world.sid(old));
+            let events = world.events(member);
+            assert!(events[0].contains(&announced), "{events:?}");
+            assert_eq!(events.len(), 1, "{events:?}");
+        }
+        assert!(dies || world.was_closed(old), "the half-dead socket is closed on its own node");
+    }
+}
+
+#[test]
+fn a_session_on_another_node_cannot_be_claimed_without_its_secret() {
+    let mut world = World::new(1, 3, Faults::default());
+    let (a, victim, c) = (world.client(0), world.client(1), world.client(2));
+    for client in [a, victim, c] {
+        world.join(client, "1");
+    }
+    world.deliver();
+    world.forget_events();
+    let sid = world.sid(victim).to_owned();
+    for node in 0..3 {
+        let thief = world.client(node);
+        world.send(
+            thief,
+            "join",
+            &format!("{{\"room\":1,\"id\":\"thief\",\"prevSid\":\"{sid}\",\"prevSession\":\"x\"}}"),
+        );
+        world.deliver();
+    }
+    for client in [a, victim, c] {
+        let events = world.events(client);
+        let announced: Vec<_> = events.iter().filter(|event| event.starts_with("acquire-peers {")).collect();
+        assert_eq!(announced.len(), 3, "{events:?}");
+        assert!(announced.iter().all(|event| event.contains("\"prevSid\":null")), "{events:?}");
+    }
+    assert!(!world.was_closed(victim));
+}
+
+#[test]
+fn signals_reach_who_shares_a_room_and_nobody_else() {
+    let mut world = World::new(1, 2, Faults::default());
+    let (a, b, stranger) = (world.client(0), world.client(1), world.client(1));
+    world.join(a, "5");
+    world.join(b, "5");
+    world.join(stranger, "\"5\"");
+    world.deliver();
+    world.forget_events();
+    let (sid_a, sid_b, sid_stranger) =
+        (world.sid(a).to_owned(), world.sid(b).to_owned(), world.sid(stranger).to_owned());
+    let depth = 60;
+    let deep = format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+    world.send(a, "offer", &format!("{{\"recipient\":\"{sid_b}\",\"sid\":\"forged\",\n\"deep\":{deep}}}"));
+    world.send(a, "offer", &format!("{{\"recipient\":\"{sid_stranger}\"}}"));
+    world.deliver();
+    let id = world.id(a);
+    let relayed = format!("offer {{\"id\":{id},\"sid\":\"{sid_a}\",\"recipient\":\"{sid_b}\",\"deep\":{deep}}}");
+    assert_eq!(world.events(b), [relayed]);
+    assert_eq!(world.events(stranger), [""; 0]);
+    assert!(world.events(a)[0].contains("recipient-not-found"));
+    world.leave(b, "5");
+    world.deliver();
+    world.forget_events();
+    world.send(a, "offer", &format!("{{\"recipient\":\"{sid_b}\"}}"));
+    assert!(world.events(a)[0].contains("recipient-not-found"), "{:?}", world.events(a));
+}
+
+#[test]
+fn nothing_goes_to_nodes_without_a_member_of_the_room() {
+    let mut world = World::new(1, 3, Faults::default());
+    let (a, b, c) = (world.client(0), world.client(1), world.client(2));
+    world.join(c, "2");
+    world.deliver();
+    let before = world.received(2);
+    world.join(a, "1");
+    world.join(b, "1");
+    world.deliver();
+    let to = world.sid(b).to_owned();
+    for _ in 0..10 {
+        world.send(a, "offer", &format!("{{\"recipient\":\"{to}\"}}"));
+    }
+    world.leave(b, "1");
+    world.run(Duration::from_secs(200));
+    assert_eq!(world.received(2), before);
+    // And no more to one that has left.
+    let before = world.received(1);
+    let d = world.client(0);
+    world.join(d, "1");
+    world.run(Duration::from_secs(200));
+    assert_eq!(world.received(1), before);
+}
+
+#[test]
+fn large_rooms_are_told_in_parts() {
+    let mut world = World::new(1, 2, Faults::default());
+    let many: Vec<_> = (0..600).map(|_| world.client(0)).collect();
+    for &client in &many {
+        world.join(client, "1");
+    }
+    world.run(Duration::from_secs(2));
+    let late = world.client(1);
+    world.join(late, "1");
+    world.deliver();
+    for &client in &many {
+        assert_eq!(world.events(client).iter().filter(|event| event.contains(world.sid(late))).count(), 1);
+    }
+    assert_eq!(world.events(late).iter().filter(|event| event.starts_with("acquire-peers-response")).count(), 600);
+    world.forget_events();
+    world.broker(0, false);
+    world.broker(0, true);
+    world.run(Duration::from_secs(100));
+    assert_eq!(world.events(late), [""; 0]);
+}

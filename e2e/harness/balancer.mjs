@@ -1,0 +1,41 @@
+// A balancer in front of several servers: hands connections to the first that is there.
+
+import { once } from 'node:events';
+import { connect, createServer } from 'node:net';
+
+export class Balancer {
+  #connections = new Set();
+
+  /** Balances over servers, which may come and go; the ones in front are preferred. */
+  static async start(servers) {
+    const balancer = new Balancer();
+    balancer.servers = servers;
+    balancer.server = createServer((client) => balancer.#accept(client)).listen(0, '127.0.0.1');
+    await once(balancer.server, 'listening');
+    balancer.url = `http://127.0.0.1:${balancer.server.address().port}`;
+    return balancer;
+  }
+
+  #accept(client) {
+    this.#connections.add(client);
+    client.on('close', () => this.#connections.delete(client)).on('error', () => {}).pause();
+    const attempt = (tried) => {
+      if (tried === this.servers.length) return client.destroy();
+      const { port } = this.servers[tried];
+      const server = connect({ host: '127.0.0.1', port, noDelay: true });
+      server.once('error', () => attempt(tried + 1));
+      server.once('connect', () => {
+        server.removeAllListeners('error').on('error', () => client.destroy()).on('close', () => client.destroy());
+        client.setNoDelay().on('close', () => server.destroy());
+        client.pipe(server).pipe(client);
+      });
+      return undefined;
+    };
+    attempt(0);
+  }
+
+  stop() {
+    this.server.close();
+    for (const connection of this.#connections) connection.destroy();
+  }
+}
