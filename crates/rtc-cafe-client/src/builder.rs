@@ -16,6 +16,9 @@ use crate::{
     tls::{self, TlsConfigError},
 };
 
+/// Answers that are made ready before peers are met: there is one for everybody in a small room.
+const READY: usize = 8;
+
 /// How peer connections find a way: what `RTCConfiguration` (W3C WebRTC section 4.2.1) says of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -70,10 +73,12 @@ impl std::fmt::Debug for Builder {
 
 impl Builder {
     pub(crate) fn new(server: String) -> Self {
+        let mut config = Config::default();
+        config.ready = READY;
         Self {
             server,
             rtc: RtcConfig::default(),
-            config: Config::default(),
+            config,
             seed: None,
             api_version: ApiVersion::LATEST,
             path: "/socket.io/".to_owned(),

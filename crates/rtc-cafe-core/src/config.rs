@@ -9,6 +9,9 @@ pub struct Config {
     /// Whether handshakes may go over peers that both sides are connected to (the README's `enableWebRTCHandshake`), and
     /// this client passes on those of others. Default yes.
     pub handshake_over_peers: bool,
+    /// How many answers the client makes before it has met anybody, so that a member whom it meets need not wait for them;
+    /// and whether, once in a room, it has the server hold an offer for whoever comes next: not if this is 0. Default 0.
+    pub ready: usize,
     /// Bounds on what the client keeps.
     pub limits: Limits,
     /// How long it waits for what.
@@ -17,7 +20,7 @@ pub struct Config {
 
 impl Default for Config {
     fn default() -> Self {
-        Self { handshake_over_peers: true, limits: Limits::default(), timing: Timing::default() }
+        Self { handshake_over_peers: true, ready: 0, limits: Limits::default(), timing: Timing::default() }
     }
 }
 
@@ -90,6 +93,11 @@ pub struct Timing {
     pub backoff: Duration,
     /// For further messages, before those that have come are confirmed. Default 0.1 s.
     pub ack: Duration,
+    /// For those who are in a room, before an offer is made ready for the next; and for one to be held before it is made
+    /// anew. Defaults 0.1 s and 5 minutes.
+    pub ready: Duration,
+    /// See [`Timing::ready`].
+    pub renew: Duration,
     /// For a peer that is gone to come back and tell which of the last messages it has received. Default 60 s.
     pub doubt: Duration,
 }
@@ -107,6 +115,8 @@ impl Default for Timing {
             recovery: Duration::from_secs(30),
             backoff: Duration::from_secs(8),
             ack: Duration::from_millis(100),
+            ready: Duration::from_millis(100),
+            renew: Duration::from_secs(300),
             doubt: Duration::from_secs(60),
         }
     }

@@ -33,6 +33,7 @@ mod config;
 mod ended;
 mod events;
 mod frames;
+mod matching;
 mod mint;
 mod refusal;
 mod slab;
@@ -107,6 +108,8 @@ struct Socket {
     account: u32,
     /// The account ends with the socket.
     sole: bool,
+    /// The offer for the next newcomer, as it came.
+    held: Option<Box<str>>,
 }
 
 #[derive(Debug)]
@@ -187,7 +190,7 @@ impl Hub {
         let generation = self.generation;
         let sid: Arc<str> = self.mint.text::<20>().into();
         let session = Session { id: None, secret: None };
-        let socket = Socket { generation, sid: sid.clone(), version, session, rooms: Vec::new(), account, sole };
+        let socket = Socket { generation, sid: sid.clone(), version, session, rooms: Vec::new(), account, sole, held: None };
         let id = SocketId { index: self.sockets.insert(socket), generation };
         if version == ApiVersion::V0_0 {
             self.emit(id, name::SID, server::sid(&sid).into());

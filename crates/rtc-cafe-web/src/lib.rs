@@ -28,6 +28,9 @@ const HIGH_WATER: usize = 256 << 10;
 /// Bytes in a data channel below which it is filled again.
 const LOW_WATER: usize = 64 << 10;
 
+/// Answers that are made ready: there is one for everybody in a small room.
+const READY: usize = 8;
+
 /// The client: `rtc_cafe_core::Client`.
 #[wasm_bindgen]
 #[derive(Debug)]
@@ -44,6 +47,7 @@ impl Core {
         }
         let mut config = Config::default();
         config.handshake_over_peers = handshake_over_peers;
+        config.ready = READY;
         (config.limits.high_water, config.limits.low_water) = (HIGH_WATER, LOW_WATER);
         Self(Client::new(config, bytes))
     }
@@ -98,6 +102,12 @@ impl Core {
     #[wasm_bindgen(js_name = handleSignallerState)]
     pub fn handle_signaller_state(&mut self, now: f64, state: &str) {
         self.0.handle_signaller_state(time(now), signaller_state(state));
+    }
+
+    /// There is a new connection to the signalling server, and what is said now goes with the question for the namespace.
+    #[wasm_bindgen(js_name = handleSignallerOpened)]
+    pub fn handle_signaller_opened(&mut self, now: f64) {
+        self.0.handle_signaller_opened(time(now));
     }
 
     /// A signal has arrived, with its payload in JSON. Throws `[code, message]` if it is not what it should be.
@@ -204,7 +214,13 @@ impl SignallerSession {
         }
     }
 
-    /// The transport has connected.
+    /// The transport has connected, and is about to ask for the namespace.
+    #[wasm_bindgen(js_name = handleOpened)]
+    pub fn handle_opened(&mut self) {
+        self.0.handle_opened();
+    }
+
+    /// The transport has connected, and is in the namespace.
     #[wasm_bindgen(js_name = handleConnected)]
     pub fn handle_connected(&mut self) {
         self.0.handle_connected();
@@ -294,6 +310,7 @@ fn connection_event(event: &str, detail: Option<String>) -> Option<ConnectionEve
     let candidate = |json: String| Value::parse(&json).ok().and_then(IceCandidate::from_json);
     Some(match (event, detail) {
         ("answerCreated", Some(sdp)) => ConnectionEvent::AnswerCreated(sdp),
+        ("answerForetold", Some(sdp)) => ConnectionEvent::AnswerForetold(sdp),
         ("failed", Some(reason)) => ConnectionEvent::Failed(reason),
         ("candidateFound", Some(json)) => ConnectionEvent::CandidateFound(Some(candidate(json)?)),
         ("candidateFound", None) => ConnectionEvent::CandidateFound(None),

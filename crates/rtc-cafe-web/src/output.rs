@@ -23,7 +23,7 @@ pub(crate) fn client(output: Output) -> Vec<JsValue> {
     }
 }
 
-/// `["signal", name, payload]` or `["stateChanged", state]`.
+/// `["signal", name, payload]`, `["opened"]` or `["stateChanged", state]`.
 pub(crate) fn session(output: SessionOutput) -> Vec<JsValue> {
     match output {
         SessionOutput::Signal(signal) => self::signal(&signal),
@@ -44,6 +44,8 @@ fn command(command: Command) -> (&'static str, Option<String>) {
     match command {
         Command::Open => ("open", None),
         Command::CreateOffer => ("createOffer", None),
+        Command::PrepareOffer => ("prepareOffer", None),
+        Command::ForetellAnswer => ("foretellAnswer", None),
         Command::AcceptOffer(sdp) => ("acceptOffer", Some(sdp)),
         Command::AcceptAnswer(sdp) => ("acceptAnswer", Some(sdp)),
         Command::AddCandidate(candidate) => ("addCandidate", candidate.as_ref().map(IceCandidate::to_json)),

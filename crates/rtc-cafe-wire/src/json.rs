@@ -513,6 +513,19 @@ impl Default for Writer {
     }
 }
 
+/// The array of these JSON texts.
+pub fn list(elements: impl Iterator<Item = String>) -> String {
+    let mut list = String::from("[");
+    for element in elements {
+        if list.len() > 1 {
+            list.push(',');
+        }
+        list.push_str(&element);
+    }
+    list.push(']');
+    list
+}
+
 /// The texts as one; unlike the method of slices, it has nothing to say about what is longer than the memory.
 pub fn concat(texts: &[&str]) -> String {
     let mut whole = String::new();

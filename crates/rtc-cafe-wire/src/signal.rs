@@ -20,6 +20,7 @@ pub mod name {
     pub const SID: &str = "sid";
     pub const JOIN: &str = "join";
     pub const LEAVE: &str = "leave";
+    pub const HOLD: &str = "hold";
     pub const ACQUIRE_PEERS: &str = "acquire-peers";
     pub const ACQUIRE_PEERS_RESPONSE: &str = "acquire-peers-response";
     pub const OFFER: &str = "offer";
@@ -232,6 +233,17 @@ pub enum ClientSignal {
         prev_sid: Option<Sid>,
         /// The secret that the server gave with the previous session, as proof.
         prev_session: Option<String>,
+        /// Answers to offers that members have the server hold.
+        answers: Vec<Handshake>,
+        /// Whether they were made with the ICE servers that the server names.
+        informed: bool,
+    },
+    /// Has the server hold an offer for the next newcomer, with 1.0.
+    Hold {
+        /// The client's permanent id.
+        id: PermanentId,
+        /// The offer.
+        handshake: Handshake,
     },
     /// Leaves a room, with 1.0.
     Leave {
@@ -265,6 +277,7 @@ impl ClientSignal {
             Self::RequestSid { .. } => name::REQUEST_SID,
             Self::Join { .. } => name::JOIN,
             Self::Leave { .. } => name::LEAVE,
+            Self::Hold { .. } => name::HOLD,
             Self::AcquirePeersResponse { .. } => name::ACQUIRE_PEERS_RESPONSE,
             Self::Handshake { handshake, .. } => handshake.body.name(),
         }
@@ -274,11 +287,20 @@ impl ClientSignal {
     pub fn payload(&self) -> String {
         match self {
             Self::RequestSid { api_version } => Writer::new().string("apiVersion", api_version.as_str()),
-            Self::Join { room, id, prev_sid, prev_session } => Writer::new()
-                .raw("room", room.as_json())
-                .string("id", id.as_str())
-                .optional("prevSid", prev_sid.as_ref().map(Sid::as_str))
-                .optional("prevSession", prev_session.as_deref()),
+            Self::Join { room, id, prev_sid, prev_session, answers, informed } => {
+                let writer = Writer::new()
+                    .raw("room", room.as_json())
+                    .string("id", id.as_str())
+                    .optional("prevSid", prev_sid.as_ref().map(Sid::as_str))
+                    .optional("prevSession", prev_session.as_deref());
+                if answers.is_empty() {
+                    writer
+                } else {
+                    let list = json::list(answers.iter().map(Handshake::to_json));
+                    writer.raw("answers", &list).raw("informed", if *informed { "true" } else { "false" })
+                }
+            }
+            Self::Hold { id, handshake } => handshake.write(Writer::new().string("id", id.as_str())),
             Self::Leave { room } => Writer::new().raw("room", room.as_json()),
             Self::AcquirePeersResponse { recipient, room, id } => Writer::new()
                 .string("recipient", recipient.as_str())
@@ -349,6 +371,8 @@ pub struct Announcement {
     pub prev_sid: Option<Sid>,
     /// The room, with 1.0.
     pub room: Option<RoomId>,
+    /// In `acquire-peers`, the recipient's connection whose offer was held, and given to this newcomer.
+    pub offered: Option<ConnectionId>,
 }
 
 impl ServerSignal {
@@ -363,6 +387,7 @@ impl ServerSignal {
                 id: id(),
                 prev_sid: Sid::read(object.get("prevSid")),
                 room: object.get("room").and_then(|room| RoomId::from_json(room).ok()),
+                offered: object.get("offered").and_then(Value::as_u32).map(ConnectionId),
             })
         };
         let text = |key: &str| object.string(key).filter(|text| text.len() <= limits::MAX_ID).map(Into::into);

@@ -120,6 +120,7 @@ export class RTCCafeClient<Message = unknown> extends EventEmitter<RTCCafeClient
     this.#ownsSignaller = !signaller;
     this.signaller = signaller ?? new RTCCafeSignallingClient(apiVersion === undefined ? {} : { apiVersion });
     this.#detach = this.signaller.attach({
+      opened: () => this.#input(() => this.#core.handleSignallerOpened(performance.now())),
       state: (state) => this.#input(() => this.#core.handleSignallerState(performance.now(), state)),
       signal: (name, payload) => this.#input(() => this.#handleSignal(name, payload)),
       error: (error) => this.emitEvent('error', error),
@@ -393,6 +394,8 @@ export class RTCCafeClient<Message = unknown> extends EventEmitter<RTCCafeClient
     if (command[0] === 'open') {
       // One transport for everything, from the start: tracks that are added later need no candidates.
       const config: RTCConfiguration = { bundlePolicy: 'max-bundle', ...this.rtcConfig };
+      // With a pool Chromium knows ahead which credentials an answer will have.
+      config.iceCandidatePoolSize ||= 1;
       const connection = new Connection(config, Core.lowWater(), {
         event: (...event) => {
           this.#input(() => this.#core.handleConnection(performance.now(), id, event[0], event[1]));

@@ -10,6 +10,8 @@ export { Core, Session } from '../build/rtc_cafe_web.js';
 export type Command =
   | [command: 'open']
   | [command: 'createOffer']
+  | [command: 'prepareOffer']
+  | [command: 'foretellAnswer']
   | [command: 'acceptOffer', sdp: string]
   | [command: 'acceptAnswer', sdp: string]
   | [command: 'addCandidate', candidate?: string]
@@ -22,6 +24,7 @@ export type Command =
 /** What happened to a peer connection, as `Core.handleConnection` takes it. */
 export type ConnectionEvent =
   | [event: 'answerCreated', sdp: string]
+  | [event: 'answerForetold', sdp: string]
   | [event: 'failed', reason: string]
   | [event: 'candidateFound', candidate: string | undefined]
   | [event: 'stateChanged', state: RTCPeerConnectionState]
@@ -56,4 +59,5 @@ export type CoreOutput =
 /** What `Session.poll` returns. */
 export type SessionOutput =
   | [kind: 'signal', name: string, payload: string]
+  | [kind: 'opened']
   | [kind: 'stateChanged', state: SignallerState];

@@ -273,6 +273,7 @@ impl Client {
     /// polite leaves the others some time to do so, for they may have noticed as well.
     pub fn handle_network_change(&mut self, now: Time) {
         self.now = now;
+        self.renew_ready();
         for key in self.roster.keys() {
             if !self.is_polite(key) {
                 self.restart(now, key);

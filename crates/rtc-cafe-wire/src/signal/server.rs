@@ -24,6 +24,26 @@ pub fn session(sid: &str, version: ApiVersion, session: &str, ice_servers: &str)
         .finish()
 }
 
+/// `acquire-peers` for a member of version 1.0 whose offer was held, and is given to the newcomer.
+pub fn offered(id: &str, sid: &str, room: &str, connection: u32) -> String {
+    let writer = Writer::new().raw("id", id).string("sid", sid).raw("prevSid", "null").raw("room", room);
+    writer.number("offered", connection).finish()
+}
+
+/// `offer` or `answer` as one side has left it with the server, and the connection of the other side that it is for.
+pub fn matched(id: &str, sid: &str, fields: &Object<'_>, peer_connection: Option<u32>) -> String {
+    let kept = |key: &str| !matches!(key, "id" | "sid" | "recipient" | "peerConnection");
+    let writer = fields
+        .entries()
+        .filter(|(key, _)| kept(key))
+        .fold(Writer::new().raw("id", id).string("sid", sid), |writer, (key, value)| writer.raw(key, value.text()));
+    match peer_connection {
+        Some(connection) => writer.number("peerConnection", connection),
+        None => writer,
+    }
+    .finish()
+}
+
 /// `acquire-peers` and `acquire-peers-response`. `id` is JSON; a room is named to clients of version 1.0.
 pub fn announcement(id: &str, sid: &str, prev_sid: Option<&str>, room: Option<&str>) -> String {
     let writer = Writer::new().raw("id", id).string("sid", sid);
