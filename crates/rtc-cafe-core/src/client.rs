@@ -474,7 +474,14 @@ impl Client {
         let id = self.permanent_id.clone();
         let (answers, informed) = (self.take_answers(prev_sid.is_some()), self.sid.is_some());
         let prev_session = prev_session.flatten();
-        self.outputs.push_back(Output::Signal(ClientSignal::Join { room, id, prev_sid, prev_session, answers, informed }));
+        self.outputs.push_back(Output::Signal(ClientSignal::Join {
+            room,
+            id,
+            prev_sid,
+            prev_session,
+            answers,
+            informed,
+        }));
         self.prepare_later();
     }
 

@@ -190,7 +190,8 @@ impl Hub {
         let generation = self.generation;
         let sid: Arc<str> = self.mint.text::<20>().into();
         let session = Session { id: None, secret: None };
-        let socket = Socket { generation, sid: sid.clone(), version, session, rooms: Vec::new(), account, sole, held: None };
+        let socket =
+            Socket { generation, sid: sid.clone(), version, session, rooms: Vec::new(), account, sole, held: None };
         let id = SocketId { index: self.sockets.insert(socket), generation };
         if version == ApiVersion::V0_0 {
             self.emit(id, name::SID, server::sid(&sid).into());

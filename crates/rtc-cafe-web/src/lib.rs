@@ -144,6 +144,12 @@ impl Core {
         self.0.handle_network_change(time(now));
     }
 
+    /// Connections are configured differently from now on.
+    #[wasm_bindgen(js_name = handleConfigurationChange)]
+    pub fn handle_configuration_change(&mut self, now: f64) {
+        self.0.handle_configuration_change(time(now));
+    }
+
     /// The page may have slept.
     #[wasm_bindgen(js_name = handleWake)]
     pub fn handle_wake(&mut self, now: f64) {

@@ -146,6 +146,7 @@ export class RTCCafeClient<Message = unknown> extends EventEmitter<RTCCafeClient
 
   set rtcConfig(config: RTCConfiguration | null) {
     this.#rtcConfig = config;
+    this.#input(() => this.#core.handleConfigurationChange(performance.now()));
   }
 
   /** The session id, by which peers know this client; `"unassigned"` until the server gave one. */

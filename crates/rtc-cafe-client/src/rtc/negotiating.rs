@@ -102,7 +102,8 @@ impl Connection {
 
     pub(super) fn accept_answer(&mut self, sdp: &str) -> Result<(), RtcError> {
         // One that was foretold does not know how we call its m-line.
-        let foretold = self.mid.as_deref().filter(|own| !self.open && mid(sdp) == Some(FORETOLD_MID) && *own != FORETOLD_MID);
+        let foretold =
+            self.mid.as_deref().filter(|own| !self.open && mid(sdp) == Some(FORETOLD_MID) && *own != FORETOLD_MID);
         let renamed = foretold.map(|own| rename(sdp, FORETOLD_MID, own));
         let sdp = renamed.as_deref().unwrap_or(sdp);
         let answer = parse(sdp, SdpAnswer::from_sdp_string)?;

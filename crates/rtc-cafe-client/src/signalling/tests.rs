@@ -142,7 +142,14 @@ impl Raw {
 
 fn join(room: &str, id: &str) -> ClientSignal {
     let id = PermanentId::new(id).unwrap();
-    ClientSignal::Join { room: RoomId::named(room).unwrap(), id, prev_sid: None, prev_session: None, answers: Vec::new(), informed: false }
+    ClientSignal::Join {
+        room: RoomId::named(room).unwrap(),
+        id,
+        prev_sid: None,
+        prev_session: None,
+        answers: Vec::new(),
+        informed: false,
+    }
 }
 
 fn handshake(recipient: &str, body: HandshakeBody) -> ClientSignal {

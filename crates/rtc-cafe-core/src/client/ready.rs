@@ -10,8 +10,8 @@ use super::Client;
 use crate::{
     connection::{Action, Connection},
     event::SignallerState,
-    output::{Command, ConnectionEvent},
     map::Map,
+    output::{Command, ConnectionEvent},
     roster::PeerKey,
     time::Time,
     timers::Timer,
@@ -108,6 +108,12 @@ impl Client {
         }
         self.ready.offering = Some(connection);
         self.timers.set(PeerKey::NOBODY, Timer::Ready, now + self.config.timing.renew);
+    }
+
+    /// Connections are configured differently from now on.
+    pub fn handle_configuration_change(&mut self, now: Time) {
+        self.now = now;
+        self.renew_ready();
     }
 
     /// The offer that is held is of no use any more, or about to be.

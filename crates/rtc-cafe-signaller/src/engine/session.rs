@@ -198,7 +198,8 @@ impl Session {
         drop(core);
         *self.slot(namespace) = Some(socket);
         self.link.life.in_namespace(true);
-        self.said.extend(said.into_iter().map(|(name, payload)| Event::new(socket, namespace, name, payload).into_owned()));
+        self.said
+            .extend(said.into_iter().map(|(name, payload)| Event::new(socket, namespace, name, payload).into_owned()));
         self.go_on()
     }
 

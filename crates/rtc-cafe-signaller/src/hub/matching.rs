@@ -28,7 +28,10 @@ impl Hub {
         let object = refusal::object(payload)?;
         let stamp = self.stamp(id, &object)?;
         if stamp.version < ApiVersion::V1_0 {
-            return Err(Refusal::new(ErrorCode::UnknownEvent, "this event is of version 1.0; ask for it by request-sid"));
+            return Err(Refusal::new(
+                ErrorCode::UnknownEvent,
+                "this event is of version 1.0; ask for it by request-sid",
+            ));
         }
         if payload.len() > MAX_HELD {
             let reason = format!("an offer that is held must not be longer than {MAX_HELD} bytes");
