@@ -16,6 +16,9 @@ use crate::{
     tls::{self, TlsConfigError},
 };
 
+/// Answers that are made ready before peers are met: there is one for everybody in a small room.
+const READY: usize = 8;
+
 /// How peer connections find a way: what `RTCConfiguration` (W3C WebRTC section 4.2.1) says of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -73,6 +76,7 @@ impl Builder {
         let mut config = Config::default();
         let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         config.incarnation = u32::try_from(since_1970.as_secs()).unwrap_or_default();
+        config.ready = READY;
         Self {
             server,
             rtc: RtcConfig::default(),

@@ -76,6 +76,8 @@ pub(crate) struct Connection {
     channel_up: bool,
     open: bool,
     pending: Option<SdpPendingOffer>,
+    /// The m-line of the data channel in our first offer.
+    mid: Option<String>,
     /// Whether the next offer restarts ICE, and whether the one that is pending does.
     restart: bool,
     restarting: bool,
@@ -108,6 +110,7 @@ impl Connection {
             channel_up: false,
             open: false,
             pending: None,
+            mid: None,
             restart: false,
             restarting: false,
             sending: Sending::default(),
@@ -131,7 +134,9 @@ impl Connection {
     /// frames wait for [`Connection::write_frames`].
     pub(crate) fn execute(&mut self, command: Command, now: Instant) {
         let done = match command {
-            Command::CreateOffer => self.create_offer(now),
+            // Its candidates are in it in any case.
+            Command::CreateOffer | Command::PrepareOffer => self.create_offer(now),
+            Command::ForetellAnswer => self.foretell_answer(),
             Command::AcceptOffer(sdp) => self.accept_offer(&sdp, now),
             Command::AcceptAnswer(sdp) => self.accept_answer(&sdp),
             Command::AddCandidate(candidate) => {

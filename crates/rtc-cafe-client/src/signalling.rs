@@ -3,8 +3,9 @@
 //! [`Signalling`] is a small client of Engine.IO 4 and Socket.IO 5 for one namespace, without polling. It is no task: its
 //! owner polls it by [`Signalling::recv`], and dropping it closes the connection.
 //!
-//! CONNECT and `request-sid` go out right behind the websocket's handshake, before the server's open packet is there: our
-//! server and the original both take them, so the sid is there one round trip later.
+//! CONNECT goes out right behind the websocket's handshake, before the server's open packet is there, which our server and
+//! the original both take. What there is to say first goes with it; a server that does not know how to take it there is told
+//! again once it has let us in.
 
 mod backoff;
 mod config;
@@ -32,7 +33,7 @@ use std::{
 use rtc_cafe_core::{Session, SessionOutput, SignallerState};
 use rtc_cafe_wire::{
     json,
-    packet::{self, Namespace},
+    packet::Namespace,
     signal::{ClientSignal, ServerSignal},
 };
 use tokio::time::{Instant, Sleep, sleep, timeout, timeout_at};
@@ -126,7 +127,7 @@ impl Signalling {
     /// not gone out when the connection is lost is dropped.
     pub(crate) fn send(&mut self, signal: &ClientSignal) -> Result<(), SendSignalError> {
         match &mut self.link {
-            Link::Open(connection) => connection.push(frame(&self.session, self.modifier.as_ref(), signal)?),
+            Link::Open(connection) => connection.push(signal.name(), payload(self.modifier.as_ref(), signal)?),
             _ => Err(SendSignalError::NotConnected),
         }
     }
@@ -215,7 +216,7 @@ impl Signalling {
 
     fn opened(&mut self, socket: Socket, deadline: Instant) {
         let namespace = Namespace::of(self.session.offered_version());
-        self.link = Link::Open(Box::new(Connection::new(socket, namespace, self.auth.as_deref(), deadline)));
+        self.link = Link::Open(Box::new(Connection::new(socket, namespace, self.auth.clone(), deadline)));
         self.session.handle_opened();
         self.drive_session();
     }
@@ -267,7 +268,8 @@ impl Signalling {
                 SessionOutput::Opened => self.events.push_back(SignallingEvent::Opened),
                 SessionOutput::Signal(signal) => {
                     let Link::Open(connection) = &mut self.link else { continue };
-                    let sent = frame(&self.session, self.modifier.as_ref(), &signal).and_then(|f| connection.push(f));
+                    let payload = payload(self.modifier.as_ref(), &signal);
+                    let sent = payload.and_then(|payload| connection.push(signal.name(), payload));
                     if sent.is_err() {
                         let problem = SignallingProblem::Modifier(signal.name());
                         self.events.push_back(SignallingEvent::Problem(problem));
@@ -278,18 +280,14 @@ impl Signalling {
     }
 }
 
-/// The packet that carries a signal.
-fn frame(
-    session: &Session,
-    modifier: Option<&SignalModifier>,
-    signal: &ClientSignal,
-) -> Result<String, SendSignalError> {
+/// The payload of a signal as it is sent.
+fn payload(modifier: Option<&SignalModifier>, signal: &ClientSignal) -> Result<String, SendSignalError> {
     let (name, mut payload) = (signal.name(), signal.payload());
     if let Some(modify) = modifier {
         payload = modify(name, payload);
         json::Value::parse(&payload).map_err(|_| SendSignalError::Modifier(name))?;
     }
-    Ok(packet::event(Namespace::of(session.offered_version()), 0, name, &payload))
+    Ok(payload)
 }
 
 impl fmt::Debug for Signalling {

@@ -8,7 +8,7 @@ use std::fmt;
 use rtc_cafe_wire::{
     PermanentId, RoomId, Sid, TrackId,
     json::{self, decimal},
-    signal::{ClientSignal, ConnectionId, ServerSignal},
+    signal::{ClientSignal, ConnectionId, ServerSignal, name},
 };
 
 use crate::{
@@ -31,10 +31,12 @@ mod channel;
 mod discovery;
 mod linking;
 mod media;
+mod ready;
 mod recovery;
 mod routing;
 
 pub use media::{AddTrackError, RequestTrackError};
+use ready::Ready;
 
 /// To whom a message goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -117,6 +119,8 @@ pub struct Client {
     rooms: Map<RoomId, bool>,
     /// Rooms were joined before the server had let us in.
     ahead: bool,
+    /// Connections that wait for somebody.
+    ready: Ready,
     /// Our tracks.
     tracks: Map<TrackId, Definition>,
     roster: Roster,
@@ -165,6 +169,7 @@ impl Client {
             previous: None,
             rooms: Map::default(),
             ahead: false,
+            ready: Ready::default(),
             tracks: Map::default(),
             roster: Roster::new(first),
             timers: Timers::default(),
@@ -195,6 +200,8 @@ impl Client {
         self.rooms.insert(room.clone(), connected);
         if connected {
             self.send_join(room);
+        } else {
+            self.foretell();
         }
         Ok(())
     }
@@ -267,7 +274,10 @@ impl Client {
             self.end_doubt(key);
         }
         self.news.clear();
-        self.timers.cancel(PeerKey::NOBODY, Timer::Gossip);
+        self.discard_ready();
+        for timer in [Timer::Gossip, Timer::Ready, Timer::Unused] {
+            self.timers.cancel(PeerKey::NOBODY, timer);
+        }
     }
 
     /// The connection to the signalling server has another state. Its [`Session`](crate::Session) has already sent
@@ -328,11 +338,16 @@ impl Client {
             return;
         }
         match signal {
-            ServerSignal::Sid { sid, ice_servers, session, .. } => self.handle_sid(now, sid, session, ice_servers),
+            ServerSignal::Sid { sid, ice_servers, session, api_version } => {
+                self.handle_sid(now, sid, session, ice_servers);
+                self.handle_version(now, api_version);
+            }
             ServerSignal::AcquirePeers(newcomer) => self.handle_newcomer(now, newcomer),
             ServerSignal::AcquirePeersResponse(member) => self.handle_member(now, member),
             ServerSignal::Handshake { sid, id, handshake } => self.handle_signalled(now, &sid, id, handshake),
             ServerSignal::PeerDisconnection { sid } => self.handle_peer_disconnection(now, &sid),
+            // It goes without.
+            ServerSignal::Error { original_message: Some(signal), .. } if signal == name::HOLD => self.hold_nothing(),
             ServerSignal::Error { error, code, original_message, recipient } => match recipient {
                 Some(sid) if code.as_deref() == Some("recipient-not-found") => {
                     self.handle_peer_disconnection(now, &sid);
@@ -352,8 +367,9 @@ impl Client {
     /// Something has happened to a peer connection. Events of connections that are closed are dropped.
     pub fn handle_connection(&mut self, now: Time, id: ConnectionId, event: ConnectionEvent) {
         self.now = now;
-        let Some(key) = self.roster.by_connection(id) else { return };
+        let Some(key) = self.roster.by_connection(id) else { return self.handle_ready(id, event) };
         match event {
+            ConnectionEvent::AnswerForetold(_) => {}
             ConnectionEvent::OfferCreated { sdp, mids } => {
                 self.negotiate(key, |c, actions| c.handle_offer_created(sdp, mids, actions));
             }
@@ -396,6 +412,8 @@ impl Client {
                 Timer::Doubt => self.end_doubt(key),
                 Timer::Gossip => self.tell_news(),
                 Timer::Stuck => self.set_stuck(key),
+                Timer::Ready => self.prepare(now),
+                Timer::Unused => self.forget_answers(),
                 Timer::Stall | Timer::Overflow => self.overflow(now, key),
             }
         }
@@ -471,8 +489,10 @@ impl Client {
     fn send_join(&mut self, room: RoomId) {
         let (prev_sid, prev_session) = self.previous.clone().unzip();
         let id = self.permanent_id.clone();
-        let join = ClientSignal::Join { room, id, prev_sid, prev_session: prev_session.flatten() };
-        self.outputs.push(Output::Signal(join));
+        let (answers, informed) = (self.take_answers(prev_sid.is_some()), self.sid.is_some());
+        let prev_session = prev_session.flatten();
+        self.outputs.push(Output::Signal(ClientSignal::Join { room, id, prev_sid, prev_session, answers, informed }));
+        self.prepare_later();
     }
 
     /// Sends a signal; without a connection to the server it is dropped, and what matters is sent again afterwards.

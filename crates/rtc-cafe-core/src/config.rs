@@ -13,6 +13,9 @@ pub struct Config {
     /// Connections, messages and handshakes are numbered from it, so that peers can tell the new ones from those that they
     /// remember. Default 0, for seeds that are used once.
     pub incarnation: u32,
+    /// How many answers the client makes before it has met anybody, so that a member whom it meets need not wait for them;
+    /// and whether, once in a room, it has the server hold an offer for whoever comes next: not if this is 0. Default 0.
+    pub ready: usize,
     /// Bounds on what the client keeps.
     pub limits: Limits,
     /// How long it waits for what.
@@ -21,7 +24,8 @@ pub struct Config {
 
 impl Default for Config {
     fn default() -> Self {
-        Self { handshake_over_peers: true, incarnation: 0, limits: Limits::default(), timing: Timing::default() }
+        let (limits, timing) = (Limits::default(), Timing::default());
+        Self { handshake_over_peers: true, incarnation: 0, ready: 0, limits, timing }
     }
 }
 
@@ -98,6 +102,11 @@ pub struct Timing {
     pub backoff: Duration,
     /// For further messages, before those that have come are confirmed. Default 0.1 s.
     pub ack: Duration,
+    /// For those who are in a room, before an offer is made ready for the next; and for one to be held before it is made
+    /// anew. Defaults 0.1 s and 5 minutes.
+    pub ready: Duration,
+    /// See [`Timing::ready`].
+    pub renew: Duration,
     /// For a peer that is gone to come back and tell which of the last messages it has received. Default 60 s.
     pub doubt: Duration,
 }
@@ -116,6 +125,8 @@ impl Default for Timing {
             recovery: Duration::from_secs(30),
             backoff: Duration::from_secs(8),
             ack: Duration::from_millis(100),
+            ready: Duration::from_millis(100),
+            renew: Duration::from_secs(300),
             doubt: Duration::from_secs(60),
         }
     }

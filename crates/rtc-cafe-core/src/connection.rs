@@ -141,6 +141,38 @@ impl Connection {
         self.id
     }
 
+    /// Whom it is for is known only now.
+    pub(crate) const fn set_polite(&mut self, polite: bool) {
+        self.polite = polite;
+        self.turn = !polite;
+    }
+
+    /// Begins an offer that is to be there before anybody takes it.
+    pub(crate) fn prepare_offer(&mut self, actions: &mut Vec<Action>) {
+        self.offer(actions);
+        actions.clear();
+        actions.push(Action::Do(Command::PrepareOffer));
+    }
+
+    /// Our offer was created, and nobody is there yet to whom it could be sent.
+    pub(crate) fn keep_offer(&mut self, sdp: String) -> Handshake {
+        self.creating = 0;
+        self.signalling = Signalling::Offered(sdp.clone());
+        self.handshake(self.offers, self.offers, HandshakeBody::Offer(sdp))
+    }
+
+    /// Our answer to the first offer will be like this.
+    pub(crate) fn foretell(&self, sdp: String) -> Handshake {
+        self.handshake(1, self.offers, HandshakeBody::Answer(sdp))
+    }
+
+    /// One of our candidates was found, and nobody is there yet to whom it could be sent.
+    pub(crate) fn keep_candidate(&mut self, candidate: Option<IceCandidate>) {
+        if self.local_candidates.len() < self.max_candidates {
+            self.local_candidates.push(candidate);
+        }
+    }
+
     /// The other side's connection, once known.
     pub(crate) const fn remote(&self) -> Option<ConnectionId> {
         self.remote
@@ -462,7 +494,7 @@ impl Connection {
         }
     }
 
-    fn send_candidates(&mut self, actions: &mut Vec<Action>) {
+    pub(crate) fn send_candidates(&mut self, actions: &mut Vec<Action>) {
         if self.open {
             // Their end does not matter to whoever is connected.
             for candidate in self.local_candidates.iter().skip(self.framed_candidates).flatten() {
@@ -486,9 +518,13 @@ impl Connection {
     }
 
     fn signal(&self, negotiation: u32, offers: u32, body: HandshakeBody) -> Action {
+        Action::Signal(self.handshake(negotiation, offers, body))
+    }
+
+    fn handshake(&self, negotiation: u32, offers: u32, body: HandshakeBody) -> Handshake {
         let restart = self.restarting && matches!(body, HandshakeBody::Offer(_));
         let mids = if restart { self.mids.clone() } else { Mids::new() };
         let (connection, peer_connection) = (self.id, self.remote);
-        Action::Signal(Handshake { connection, peer_connection, negotiation, offers, restart, mids, body })
+        Handshake { connection, peer_connection, negotiation, offers, restart, mids, body }
     }
 }

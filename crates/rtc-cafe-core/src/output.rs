@@ -36,6 +36,10 @@ pub enum Command {
     Open,
     /// Create an offer and set it as the local description; answered by [`ConnectionEvent::OfferCreated`].
     CreateOffer,
+    /// As [`Command::CreateOffer`], but it is told only once the candidates that are found within a second are in it.
+    PrepareOffer,
+    /// Answered by [`ConnectionEvent::AnswerForetold`]; what follows is an offer that is accepted.
+    ForetellAnswer,
     /// Set the remote offer (rolling back one's own, if there is one), create an answer and set it; answered by
     /// [`ConnectionEvent::AnswerCreated`].
     AcceptOffer(String),
@@ -67,6 +71,9 @@ pub enum ConnectionEvent {
     },
     /// The local description is this answer.
     AnswerCreated(String),
+    /// The answer to an offer of a data channel alone will have this ICE user name and password and this fingerprint, and
+    /// may be applied in its place. The `mid` in it is `0`. If the answer gets others after all, the connection has failed.
+    AnswerForetold(String),
     /// A description could not be created or set; the connection is of no use any more.
     Failed(String),
     /// A local candidate was found, or `None`: there are no more.

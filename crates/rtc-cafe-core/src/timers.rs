@@ -31,6 +31,10 @@ pub(crate) enum Timer {
     Doubt,
     /// Further changes, before all peers are told whom we are connected to.
     Gossip,
+    /// Nothing more urgent, before an offer is made ready for whoever comes next, or made anew.
+    Ready,
+    /// Members to offer, before answers that are left are thrown away.
+    Unused,
 }
 
 /// The timers that end with a connection.

@@ -38,6 +38,7 @@ mod config;
 mod ended;
 mod events;
 mod frames;
+mod matching;
 mod mint;
 mod nodes;
 mod refusal;
@@ -135,6 +136,8 @@ struct Socket {
     account: u32,
     /// The account ends with the socket.
     sole: bool,
+    /// The offer for the next newcomer, as it came.
+    held: Option<Box<str>>,
 }
 
 #[derive(Debug)]
@@ -243,7 +246,8 @@ impl Hub {
         let sid: Arc<str> = self.mint.text::<20>().into();
         let session = Session { id: None, proof: None };
         let rooms = Vec::new();
-        let socket = Socket { generation, sid: sid.clone(), version, session, secret: None, rooms, account, sole };
+        let socket =
+            Socket { generation, sid: sid.clone(), version, session, secret: None, rooms, account, sole, held: None };
         let id = SocketId { index: self.sockets.insert(socket), generation };
         if version == ApiVersion::V0_0 {
             self.emit(id, name::SID, server::sid(&sid).into());

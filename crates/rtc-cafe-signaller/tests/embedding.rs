@@ -70,6 +70,39 @@ async fn a_slow_validation_keeps_the_order_and_holds_up_nobody_else() {
 }
 
 #[tokio::test]
+async fn what_comes_with_connect_is_validated_in_its_order() {
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let validate = {
+        let seen = seen.clone();
+        move |_: String, event: String, data: Value| {
+            seen.lock().unwrap().push(event);
+            async move {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                if data["room"] == "forbidden" { Err(json!("no")) } else { Ok(()) }
+            }
+        }
+    };
+    let server = Server::with(Signaller::builder().validate(validate).build()).await;
+    let mut a = Client::join(&server, "R", "a").await;
+    a.nothing().await;
+    seen.lock().unwrap().clear();
+    let mut b = Client::open(&server).await;
+    let join = |room: &str| json!(["join", {"room": room, "id": "b"}]);
+    let signals = json!([["request-sid", {"apiVersion": "1.0"}], join("forbidden"), join("R")]);
+    b.send(&format!("40/rtc-cafe,{}", json!({"token": "t", "signals": signals}))).await;
+    // What is sent behind it waits.
+    b.send("42/rtc-cafe,[\"leave\",{\"room\":\"R\"}]").await;
+    let entered = b.receive().await;
+    let content: Value = serde_json::from_str(entered.strip_prefix("40/rtc-cafe,").unwrap()).unwrap();
+    assert_eq!(content["signals"], 3);
+    assert_eq!(b.event("sid").await["sid"], content["sid"]);
+    assert_eq!(b.event("error").await["code"], "rejected");
+    assert_eq!(a.event("acquire-peers").await["sid"], content["sid"]);
+    a.event("peer-disconnection").await;
+    assert_eq!(*seen.lock().unwrap(), ["request-sid", "join", "join", "leave"]);
+}
+
+#[tokio::test]
 async fn a_slow_validation_over_polling() {
     let validate = |_: String, _: String, data: Value| async move {
         tokio::time::sleep(Duration::from_millis(if data["n"] == 0 { 50 } else { 0 })).await;

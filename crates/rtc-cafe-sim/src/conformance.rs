@@ -78,6 +78,8 @@ impl<B: Backend> Stage<B> {
         let command = match verb {
             "open" => Command::Open,
             "createOffer" => Command::CreateOffer,
+            "prepareOffer" => Command::PrepareOffer,
+            "foretellAnswer" => Command::ForetellAnswer,
             "acceptOffer" => Command::AcceptOffer(self.description(detail)),
             "acceptAnswer" => Command::AcceptAnswer(self.description(detail)),
             "addTrack" => {
@@ -202,6 +204,7 @@ const fn name(event: &ConnectionEvent) -> &'static str {
     match event {
         ConnectionEvent::OfferCreated { .. } => "offerCreated",
         ConnectionEvent::AnswerCreated(_) => "answerCreated",
+        ConnectionEvent::AnswerForetold(_) => "answerForetold",
         ConnectionEvent::Failed(_) => "failed",
         ConnectionEvent::TrackAdded(_) => "trackAdded",
         ConnectionEvent::ChannelOpen => "channelOpen",

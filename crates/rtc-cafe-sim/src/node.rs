@@ -45,9 +45,10 @@ pub(crate) struct Node {
 }
 
 impl Node {
-    pub(crate) fn new(seed: [u8; 32], api_version: ApiVersion, limits: Limits) -> Self {
+    pub(crate) fn new(seed: [u8; 32], api_version: ApiVersion, limits: Limits, ready: usize) -> Self {
         let mut config = Config::default();
         config.limits = limits;
+        config.ready = ready;
         // Longer than any trouble, so that whoever can tell what has arrived does.
         config.timing.doubt = Duration::from_secs(120);
         Self {

@@ -41,6 +41,8 @@ struct Connection {
     /// The local description is an offer without its answer.
     offering: bool,
     remote: Option<Description>,
+    /// The credentials that its answer will have.
+    foretold: Option<u64>,
     has_candidate: bool,
     linked: Option<End>,
     /// The addresses of both sides that the link is for.
@@ -115,7 +117,8 @@ impl Connections {
                 Vec::new()
             }
             Command::Close => self.close(end, true),
-            Command::CreateOffer => self.describe(end, true),
+            Command::CreateOffer | Command::PrepareOffer => self.describe(end, true),
+            Command::ForetellAnswer => self.foretell(end),
             Command::AcceptOffer(sdp) => self.accept_offer(end, &sdp),
             Command::AcceptAnswer(sdp) => self.accept_answer(end, &sdp),
             Command::AddCandidate(candidate) => self.add_candidate(end, candidate),
@@ -142,6 +145,15 @@ impl Connections {
         }
     }
 
+    fn foretell(&mut self, end: End) -> Vec<Effect> {
+        self.ufrags += 1;
+        let address = self.network.address(end.0);
+        let Some(connection) = self.connections.get_mut(&end) else { return Vec::new() };
+        connection.foretold = Some(self.ufrags);
+        let answer = Description { end, ufrag: self.ufrags, address, mids: BTreeSet::new() };
+        vec![Effect::Tell(end, ConnectionEvent::AnswerForetold(answer.encode()))]
+    }
+
     fn describe(&mut self, end: End, offering: bool) -> Vec<Effect> {
         self.ufrags += 1;
         let address = self.network.address(end.0);
@@ -150,7 +162,8 @@ impl Connections {
         let restart = if offering { std::mem::take(&mut connection.restart) } else { connection.restarted };
         let keeps = connection.linked.is_some() && !restart;
         let known = connection.local.as_ref().filter(|_| keeps).map(|local| (local.ufrag, local.address));
-        let (ufrag, address) = known.unwrap_or((self.ufrags, address));
+        let foretold = connection.foretold.take().filter(|_| !offering);
+        let (ufrag, address) = known.unwrap_or((foretold.unwrap_or(self.ufrags), address));
         // An answer brings no m-lines of its own.
         let may_send = |mid: &&u64| offering || connection.negotiated.contains(mid);
         let mids = connection.sending.keys().filter(may_send).copied().collect();

@@ -112,7 +112,8 @@ impl World {
     pub fn add_node(&mut self) -> NodeId {
         let seed = seed_bytes(&mut self.rng);
         let node = self.nodes.len();
-        self.nodes.push(Node::new(seed, ApiVersion::LATEST, self.limits.clone()));
+        let ready = self.rng.usize(0..4);
+        self.nodes.push(Node::new(seed, ApiVersion::LATEST, self.limits.clone(), ready));
         self.connect_within(node, 50);
         node
     }

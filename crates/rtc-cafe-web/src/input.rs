@@ -26,6 +26,7 @@ pub(crate) fn client(client: &mut Client, now: Time, call: &Call<'_>) -> Result<
         "requestPeerTrack" => request_peer_track(client, call)?,
         "removePeerTrack" => return Ok(boolean(remove_peer_track(client, call))),
         "close" => client.close(now),
+        "signallerOpened" => client.handle_signaller_opened(now),
         "signallerState" => client.handle_signaller_state(now, signaller_state(&call.text(1))),
         "signal" => handle_signal(client, now, call)?,
         "connection" => {
@@ -33,6 +34,7 @@ pub(crate) fn client(client: &mut Client, now: Time, call: &Call<'_>) -> Result<
                 client.handle_connection(now, ConnectionId(call.number(1)), event);
             }
         }
+        "configurationChange" => client.handle_configuration_change(now),
         "networkChange" => client.handle_network_change(now),
         "wake" => client.handle_wake(now),
         "timeout" => client.handle_timeout(now),
@@ -64,6 +66,7 @@ pub(crate) fn session(session: &mut Session, call: &Call<'_>) -> Result<String, 
             Ok(version) => *session = Session::new(version),
             Err(error) => return Err(("UNKNOWN_API_VERSION", error.message().to_owned())),
         },
+        "opened" => session.handle_opened(),
         "connected" => session.handle_connected(),
         "disconnected" => session.handle_disconnected(),
         // One that cannot be read is passed over.
@@ -194,6 +197,7 @@ fn connection_event(call: &Call<'_>) -> Option<ConnectionEvent> {
             ConnectionEvent::OfferCreated { sdp: body.to_owned(), mids }
         }
         "answerCreated" => ConnectionEvent::AnswerCreated(body.to_owned()),
+        "answerForetold" => ConnectionEvent::AnswerForetold(body.to_owned()),
         "failed" => ConnectionEvent::Failed(body.to_owned()),
         "candidateFound" => match call.body {
             Some(json) => {

@@ -24,6 +24,9 @@ const HIGH_WATER: usize = 256 << 10;
 /// Bytes in a data channel below which it is filled again.
 const LOW_WATER: usize = 64 << 10;
 
+/// Answers that are made ready: there is one for everybody in a small room.
+const READY: usize = 8;
+
 /// Why a call is refused: a code for programs, and a message.
 type Refusal = (&'static str, String);
 
@@ -54,6 +57,7 @@ impl Machine {
         }
         let mut config = Config::default();
         config.handshake_over_peers = options.flag(1);
+        config.ready = READY;
         (config.limits.high_water, config.limits.low_water) = (HIGH_WATER, LOW_WATER);
         Self(Kind::Client(Client::new(config, seed)))
     }

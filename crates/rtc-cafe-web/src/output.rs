@@ -37,6 +37,8 @@ fn command(id: ConnectionId, command: &Command) -> String {
     let (name, detail) = match command {
         Command::Open => ("\"open\"", None),
         Command::CreateOffer => ("\"createOffer\"", None),
+        Command::PrepareOffer => ("\"prepareOffer\"", None),
+        Command::ForetellAnswer => ("\"foretellAnswer\"", None),
         Command::AcceptOffer(sdp) => ("\"acceptOffer\"", Some(sdp.as_str())),
         Command::AcceptAnswer(sdp) => ("\"acceptAnswer\"", Some(sdp.as_str())),
         Command::AddCandidate(found) => {

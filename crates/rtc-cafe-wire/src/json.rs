@@ -453,12 +453,17 @@ pub fn string(text: &str) -> String {
 
 /// Writes an array of texts.
 pub fn list(texts: &mut dyn Iterator<Item = &str>) -> String {
+    join(&mut texts.map(string))
+}
+
+/// Writes an array of what is JSON already.
+pub fn join(elements: &mut dyn Iterator<Item = String>) -> String {
     let mut out = String::from("[");
-    for text in texts {
+    for element in elements {
         if out.len() > 1 {
             out.push(',');
         }
-        push_string(&mut out, text);
+        out.push_str(&element);
     }
     out.push(']');
     out

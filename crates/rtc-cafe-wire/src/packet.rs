@@ -6,6 +6,10 @@ use crate::{ApiVersion, json};
 
 /// Longest namespace that is read, in bytes.
 const MAX_NAMESPACE: usize = 128;
+/// The field of CONNECT, and of its answer, that is about signals which go with it.
+const SIGNALS: &str = "signals";
+/// Most signals that go with CONNECT: those that begin a session, and one for each room.
+const MAX_SIGNALS: usize = 65;
 /// Most digits of an acknowledgement's id.
 const MAX_ACK: usize = 20;
 
@@ -103,6 +107,37 @@ pub fn parse(text: &str) -> Option<Packet<'_>> {
 
 fn leading_digits(text: &str) -> usize {
     text.bytes().take_while(u8::is_ascii_digit).count()
+}
+
+/// What a client says together with its CONNECT: the names and payloads of signals, from the field `signals` of what stands
+/// in the packet, `[["name",payload],...]`. `None` if there is nothing, or more than anybody has to say.
+pub fn said_with_connect(data: &str) -> Option<Vec<(Cow<'_, str>, &str)>> {
+    let object = json::Object::parse(data).ok()?;
+    let signals = object.get(SIGNALS)?.as_array()?;
+    if signals.len() > MAX_SIGNALS {
+        return None;
+    }
+    signals.iter().map(|signal| split_event(signal.text())).collect()
+}
+
+/// Writes what [`said_with_connect`] reads: the content of a CONNECT, with the other fields of an `auth` (the JSON of an
+/// object) if there are any.
+pub fn connect_content(auth: Option<&str>, signals: &[(&str, String)]) -> String {
+    let signal = |(name, payload): &(&str, String)| json::concat(&["[", &json::string(name), ",", payload, "]"]);
+    let mut writer = json::Writer::new();
+    let given = auth.and_then(|auth| json::Object::parse(auth).ok());
+    let fields = given.iter().flat_map(json::Object::entries).filter(|(key, _)| *key != SIGNALS);
+    for (key, value) in fields {
+        writer.raw(key, value.text());
+    }
+    writer.raw(SIGNALS, &json::join(&mut signals.iter().map(signal))).finish()
+}
+
+/// How many of the signals that went with CONNECT the server has taken, by its answer.
+pub fn taken_with_connect(data: &str) -> usize {
+    let object = json::Object::parse(data).ok();
+    let taken = object.as_ref().and_then(|object| object.get(SIGNALS)).and_then(json::Value::as_u32);
+    taken.and_then(|taken| taken.try_into().ok()).unwrap_or(0)
 }
 
 /// Takes `["name",...]` apart: the name, and the text of the arguments, which is not checked.

@@ -21,6 +21,7 @@ pub mod name {
     pub const SID: &str = "sid";
     pub const JOIN: &str = "join";
     pub const LEAVE: &str = "leave";
+    pub const HOLD: &str = "hold";
     pub const ACQUIRE_PEERS: &str = "acquire-peers";
     pub const ACQUIRE_PEERS_RESPONSE: &str = "acquire-peers-response";
     pub const OFFER: &str = "offer";
@@ -246,6 +247,17 @@ pub enum ClientSignal {
         prev_sid: Option<Sid>,
         /// The secret that the server gave with the previous session, as proof.
         prev_session: Option<String>,
+        /// Answers to offers that members have the server hold.
+        answers: Vec<Handshake>,
+        /// Whether they were made with the ICE servers that the server names.
+        informed: bool,
+    },
+    /// Has the server hold an offer for the next newcomer, with 1.0.
+    Hold {
+        /// The client's permanent id.
+        id: PermanentId,
+        /// The offer.
+        handshake: Handshake,
     },
     /// Leaves a room, with 1.0.
     Leave {
@@ -279,6 +291,7 @@ impl ClientSignal {
             Self::RequestSid { .. } => name::REQUEST_SID,
             Self::Join { .. } => name::JOIN,
             Self::Leave { .. } => name::LEAVE,
+            Self::Hold { .. } => name::HOLD,
             Self::AcquirePeersResponse { .. } => name::ACQUIRE_PEERS_RESPONSE,
             Self::Handshake { handshake, .. } => handshake.body.name(),
         }
@@ -289,12 +302,20 @@ impl ClientSignal {
         let mut writer = Writer::new();
         match self {
             Self::RequestSid { api_version } => drop(writer.string("apiVersion", api_version.as_str())),
-            Self::Join { room, id, prev_sid, prev_session } => {
+            Self::Join { room, id, prev_sid, prev_session, answers, informed } => {
                 writer
                     .raw("room", room.as_json())
                     .string("id", id.as_str())
                     .optional("prevSid", prev_sid.as_ref().map(Sid::as_str))
                     .optional("prevSession", prev_session.as_deref());
+                if !answers.is_empty() {
+                    let list = json::join(&mut answers.iter().map(Handshake::to_json));
+                    writer.raw("answers", &list).raw("informed", if *informed { "true" } else { "false" });
+                }
+            }
+            Self::Hold { id, handshake } => {
+                writer.string("id", id.as_str());
+                handshake.write(&mut writer);
             }
             Self::Leave { room } => drop(writer.raw("room", room.as_json())),
             Self::AcquirePeersResponse { recipient, room, id } => {
@@ -366,6 +387,8 @@ pub struct Announcement {
     pub prev_sid: Option<Sid>,
     /// The room, with 1.0.
     pub room: Option<RoomId>,
+    /// In `acquire-peers`, the recipient's connection whose offer was held, and given to this newcomer.
+    pub offered: Option<ConnectionId>,
 }
 
 impl ServerSignal {
@@ -410,6 +433,7 @@ impl Announcement {
             id: PermanentId::read(fields.get("id")),
             prev_sid: Sid::read(fields.get("prevSid")),
             room: fields.get("room").and_then(|room| RoomId::from_json(room).ok()),
+            offered: fields.get("offered").and_then(Value::as_u32).map(ConnectionId),
         }
     }
 }

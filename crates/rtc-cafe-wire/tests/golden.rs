@@ -4,6 +4,7 @@
 use rtc_cafe_wire::{
     ApiVersion, PermanentId, RoomId, Sid, TrackId,
     json::Object,
+    packet,
     peer::{Frame, FrameError, TrackKind},
     signal::{
         Announcement, ClientSignal, ConnectionId, Handshake, HandshakeBody, IceCandidate, ServerSignal, SignalError,
@@ -35,6 +36,11 @@ fn handshake(body: HandshakeBody) -> Handshake {
     }
 }
 
+/// What one side has made ready, and does not know yet for whom.
+fn ready(connection: u32, body: HandshakeBody) -> Handshake {
+    Handshake { connection: ConnectionId(connection), peer_connection: None, ..handshake(body) }
+}
+
 fn candidate() -> IceCandidate {
     IceCandidate {
         candidate: "candidate:1 1 udp 2113937151 192.0.2.1 54400 typ host".into(),
@@ -54,6 +60,8 @@ fn client_signals() {
                 id: id(),
                 prev_sid: None,
                 prev_session: None,
+                answers: vec![],
+                informed: true,
             },
             "join",
             r#"{"room":"R \"1\"","id":"a1"}"#,
@@ -64,9 +72,28 @@ fn client_signals() {
                 id: id(),
                 prev_sid: Some(sid("old")),
                 prev_session: Some("secret".into()),
+                answers: vec![],
+                informed: true,
             },
             "join",
             r#"{"room":5,"id":"a1","prevSid":"old","prevSession":"secret"}"#,
+        ),
+        (
+            ClientSignal::Join {
+                room: RoomId::named("R").unwrap(),
+                id: id(),
+                prev_sid: None,
+                prev_session: None,
+                answers: vec![ready(8, HandshakeBody::Answer("v=0\r\n".into()))],
+                informed: true,
+            },
+            "join",
+            r#"{"room":"R","id":"a1","answers":[{"answer":{"type":"answer","sdp":"v=0\r\n"},"connection":8,"negotiation":1,"offers":0}],"informed":true}"#,
+        ),
+        (
+            ClientSignal::Hold { id: id(), handshake: ready(3, HandshakeBody::Offer("v=0\r\n".into())) },
+            "hold",
+            r#"{"id":"a1","offer":{"type":"offer","sdp":"v=0\r\n"},"connection":3,"negotiation":1}"#,
         ),
         (
             ClientSignal::AcquirePeersResponse { recipient: sid("B"), room: RoomId::named("R").unwrap(), id: id() },
@@ -121,6 +148,7 @@ fn server_signals() {
         id: Some(id()),
         prev_sid: prev_sid.map(sid),
         room,
+        offered: None,
     };
     let golden = [
         (
@@ -179,7 +207,7 @@ fn server_signals() {
 /// What the original servers send.
 #[test]
 fn signals_of_older_servers() {
-    let anonymous = Announcement { sid: sid("B"), id: None, prev_sid: None, room: None };
+    let anonymous = Announcement { sid: sid("B"), id: None, prev_sid: None, room: None, offered: None };
     for payload in [r#"{"sid":"B"}"#, r#"{"sid":"B","prevSid":null}"#, r#"{"id":null,"sid":"B","prevSid":null}"#] {
         assert_eq!(ServerSignal::decode("acquire-peers", payload), Ok(ServerSignal::AcquirePeers(anonymous.clone())));
     }
@@ -337,4 +365,49 @@ fn peer_frames_of_the_future_and_of_nobody() {
     assert_eq!(Frame::decode(&"x".repeat(70_000)), Err(FrameError::TooLong));
     let long_header = format!(r#"{{"type":"sid","sid":"A","x":"{}"}}"#, "x".repeat(17_000));
     assert_eq!(Frame::decode(&long_header), Err(FrameError::TooLong));
+}
+
+/// What the server makes of an offer that it has held and of an answer that came with a join.
+#[test]
+fn handshakes_that_were_ready() {
+    let offer =
+        Object::parse(r#"{"id":"a1","offer":{"type":"offer","sdp":"o"},"connection":3,"negotiation":1}"#).unwrap();
+    let told = server::matched("\"a1\"", "A", &offer, Some(8));
+    let golden =
+        r#"{"id":"a1","sid":"A","offer":{"type":"offer","sdp":"o"},"connection":3,"negotiation":1,"peerConnection":8}"#;
+    assert_eq!(told, golden);
+    let ServerSignal::Handshake { handshake, .. } = ServerSignal::decode("offer", &told).unwrap() else { panic!() };
+    assert_eq!(handshake, self::handshake(HandshakeBody::Offer("o".into())));
+
+    let told = server::offered("\"b1\"", "B", "\"R\"", 3);
+    assert_eq!(told, r#"{"id":"b1","sid":"B","prevSid":null,"room":"R","offered":3}"#);
+    let ServerSignal::AcquirePeers(newcomer) = ServerSignal::decode("acquire-peers", &told).unwrap() else { panic!() };
+    assert_eq!(newcomer.offered, Some(ConnectionId(3)));
+
+    let answer = r#"{"answer":{"type":"answer","sdp":"a"},"connection":8,"peerConnection":99,"sid":"X","negotiation":1,"offers":0}"#;
+    let told = server::matched("\"b1\"", "B", &Object::parse(answer).unwrap(), Some(3));
+    let golden = r#"{"id":"b1","sid":"B","answer":{"type":"answer","sdp":"a"},"connection":8,"negotiation":1,"offers":0,"peerConnection":3}"#;
+    assert_eq!(told, golden);
+}
+
+#[test]
+fn signals_with_connect() {
+    let signals =
+        [("request-sid", r#"{"apiVersion":"1.0"}"#.to_owned()), ("join", r#"{"room":"R","id":"a1"}"#.to_owned())];
+    let list = r#"[["request-sid",{"apiVersion":"1.0"}],["join",{"room":"R","id":"a1"}]]"#;
+    let content = packet::connect_content(None, &signals);
+    assert_eq!(content, format!(r#"{{"signals":{list}}}"#));
+    let with_auth = packet::connect_content(Some(r#"{"token":"t","signals":1}"#), &signals);
+    assert_eq!(with_auth, format!(r#"{{"token":"t","signals":{list}}}"#));
+    for content in [content, with_auth] {
+        let read = packet::said_with_connect(&content).unwrap();
+        assert!(read.iter().map(|(name, payload)| (&**name, (*payload).to_owned())).eq(signals.clone()));
+    }
+    for none in ["", "{}", "[]", r#"{"signals":{}}"#, r#"{"signals":[1]}"#, r#"{"signals":[[]]}"#] {
+        assert_eq!(packet::said_with_connect(none), None, "{none}");
+    }
+    let many = format!(r#"{{"signals":[{}]}}"#, vec![r#"["join",{}]"#; 66].join(","));
+    assert_eq!(packet::said_with_connect(&many), None);
+    assert_eq!(packet::taken_with_connect(r#"{"sid":"A","signals":2}"#), 2);
+    assert_eq!(packet::taken_with_connect(r#"{"sid":"A"}"#), 0);
 }

@@ -21,8 +21,12 @@ after(() => Promise.all([server?.stop(), browser?.close()]));
 
 const urls = (page, at) => page.evaluate((at) => kit.connections[at].getConfiguration().iceServers.flatMap((each) => each.urls), at);
 const sentSignals = (page) => page.evaluate(() => kit.sent
-  .filter((frame) => frame.startsWith('42/rtc-cafe,'))
-  .map((frame) => JSON.parse(frame.slice(frame.indexOf('[')))));
+  .filter((frame) => /^4[02]\/rtc-cafe,/.test(frame))
+  .flatMap((frame) => {
+    const content = JSON.parse(frame.slice('42/rtc-cafe,'.length));
+    // The first ones go with CONNECT.
+    return frame.startsWith('40') ? content.signals : [content];
+  }));
 
 it('after the import everything is there at once', async () => {
   const page = await browser.open(`${server.url}/healthz`);

@@ -74,7 +74,10 @@ fn walk(value: Value<'_>) {
     }
     match object {
         Ok(object) => {
-            let written = object.entries().fold(Writer::new(), |writer, (key, value)| writer.raw(key, value.text()));
+            let mut written = Writer::new();
+            for (key, value) in object.entries() {
+                written.raw(key, value.text());
+            }
             assert_eq!(Object::parse(&written.finish()).as_ref(), Ok(&object), "{text:?}");
             object.entries().for_each(|(_, value)| walk(value));
         }
@@ -187,7 +190,7 @@ fn check_id(id: &PermanentId) {
     assert!((1..=limits::MAX_ID).contains(&id.as_str().len()));
 }
 
-fn check_announcement(Announcement { sid, id, prev_sid, room }: &Announcement) {
+fn check_announcement(Announcement { sid, id, prev_sid, room, .. }: &Announcement) {
     check_sid(sid);
     id.iter().for_each(check_id);
     prev_sid.iter().for_each(check_sid);

@@ -120,6 +120,7 @@ export class RTCCafeClient<Message = unknown> extends EventEmitter<RTCCafeClient
     this.#ownsSignaller = !signaller;
     this.signaller = signaller ?? new RTCCafeSignallingClient(apiVersion === undefined ? {} : { apiVersion });
     this.#detach = this.signaller.attach({
+      opened: () => this.#input(['signallerOpened']),
       state: (state) => this.#input(['signallerState', state]),
       signal: (name, payload) => this.#handleSignal(name, payload),
       error: (error) => this.emitEvent('error', error),
@@ -145,6 +146,7 @@ export class RTCCafeClient<Message = unknown> extends EventEmitter<RTCCafeClient
 
   set rtcConfig(config: RTCConfiguration | null) {
     this.#rtcConfig = config;
+    this.#input(['configurationChange']);
   }
 
   /** The session id, by which peers know this client; `"unassigned"` until the server gave one. */
@@ -398,6 +400,8 @@ export class RTCCafeClient<Message = unknown> extends EventEmitter<RTCCafeClient
     if (command[0] === 'open') {
       // One transport for everything, from the start: tracks that are added later need no candidates.
       const config: RTCConfiguration = { bundlePolicy: 'max-bundle', ...this.rtcConfig };
+      // With a pool Chromium knows ahead which credentials an answer will have.
+      config.iceCandidatePoolSize ||= 1;
       const connection = new Connection(config, this.#core.call(['lowWater']), {
         event: (event, body) => this.#input(['connection', id, ...event], body),
         iceServerFailed: (failure) => this.#iceFailures.failed(failure),

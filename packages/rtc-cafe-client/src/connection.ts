@@ -5,6 +5,9 @@ import type { IceServerFailure } from './report.js';
 import { StatsMeter, type ConnectionStats } from './stats.js';
 import type { TrackSender, TrackSource } from './tracks.js';
 
+/** How long an offer that is prepared waits for its candidates. */
+const GATHERING_MS = 1000;
+
 /** Where a connection reports to. */
 export interface ConnectionReports {
   /** Something happened. */
@@ -23,6 +26,10 @@ export class Connection implements TrackSender {
   #channel: RTCDataChannel | undefined;
   #commands = Promise.resolve();
   #closed = false;
+  /** The line of the answer that was foretold by which it is known. */
+  #foretold: string | undefined;
+  /** The offer is told when its candidates are there. */
+  #preparing = false;
   /** The local tracks that are sent, by id. */
   readonly #sending = new Map<string, RTCRtpTransceiver>();
   readonly #meter = new StatsMeter(performance.now());
@@ -99,6 +106,8 @@ export class Connection implements TrackSender {
     pc.onicecandidate = ({ candidate }) => {
       // An empty candidate ends one generation; `null`, which follows, ends them all.
       if (candidate?.candidate === '') return;
+      // It is in the description.
+      if (this.#preparing) return;
       this.#reports.iceServerAnswered((candidate as { url?: string | null } | null)?.url);
       this.#report(['candidateFound'], candidate ? JSON.stringify(candidate) : undefined);
     };
@@ -134,6 +143,19 @@ export class Connection implements TrackSender {
     let pc = this.#pc;
     if (!pc || this.#closed) return;
     switch (command) {
+      case 'foretellAnswer': {
+        const foretold = (await pc.createOffer()).sdp ?? '';
+        this.#foretold = /^a=ice-ufrag:.*$/m.exec(foretold)?.[0];
+        this.#report(['answerForetold'], foretold.replace('a=setup:actpass', 'a=setup:active'));
+        break;
+      }
+      case 'prepareOffer':
+        this.#preparing = true;
+        await pc.setLocalDescription();
+        await gathered(pc);
+        this.#preparing = false;
+        this.#report(['offerCreated', {}], sdp(pc));
+        break;
       case 'createOffer':
         await pc.setLocalDescription();
         this.#report(['offerCreated', this.#ids()], sdp(pc));
@@ -142,6 +164,9 @@ export class Connection implements TrackSender {
         if (pc.signalingState === 'have-local-offer' && !pc.currentRemoteDescription) pc = this.#reopen(pc);
         await pc.setRemoteDescription({ type: 'offer', sdp: detail });
         await pc.setLocalDescription();
+        // What the peer believes already has to be true.
+        if (this.#foretold && !sdp(pc).includes(this.#foretold)) throw new Error('the answer is another one');
+        this.#foretold = undefined;
         this.#report(['answerCreated'], sdp(pc));
         break;
       case 'acceptAnswer':
@@ -202,6 +227,16 @@ export class Connection implements TrackSender {
   #fail(error: unknown): void {
     this.#report(['failed'], String(error));
   }
+}
+
+/** Waits until all candidates are there, or a second is over. */
+async function gathered(pc: RTCPeerConnection): Promise<void> {
+  await new Promise<void>((resolve) => {
+    const look = () => pc.iceGatheringState === 'complete' && resolve();
+    pc.addEventListener('icegatheringstatechange', look);
+    setTimeout(resolve, GATHERING_MS);
+    look();
+  });
 }
 
 function sdp(pc: RTCPeerConnection): string {

@@ -21,8 +21,10 @@ export interface ClientCalls {
   close(): null;
   /** The body is the payload in JSON. */
   signal(name: string): null;
+  signallerOpened(): null;
   signallerState(state: SignallerState): null;
   connection(id: number, ...event: ConnectionEvent): null;
+  configurationChange(): null;
   networkChange(): null;
   wake(): null;
   timeout(): null;
@@ -41,6 +43,7 @@ export interface ClientCalls {
 /** Calls of a session. */
 export interface SessionCalls {
   version(newest: string): null;
+  opened(): null;
   connected(): null;
   disconnected(): null;
   /** The body is the payload in JSON. */
@@ -109,6 +112,8 @@ export class Session extends Machine<SessionCalls, SessionOutput> {
 export type Command =
   | [command: 'open']
   | [command: 'createOffer']
+  | [command: 'prepareOffer']
+  | [command: 'foretellAnswer']
   | [command: 'acceptOffer', sdp: string]
   | [command: 'acceptAnswer', sdp: string]
   | [command: 'addCandidate', candidate?: string]
@@ -121,7 +126,7 @@ export type Command =
 /** What happened to a peer connection; the body says more. */
 export type ConnectionEvent =
   | [event: 'offerCreated', tracks: Record<string, string>]
-  | [event: 'answerCreated' | 'failed' | 'candidateFound' | 'stateChanged' | 'trackAdded']
+  | [event: 'answerCreated' | 'answerForetold' | 'failed' | 'candidateFound' | 'stateChanged' | 'trackAdded']
   | [event: 'channelOpen' | 'channelMessage' | 'channelClosed']
   | [event: 'channelBuffered', bytes: number];
 
@@ -151,4 +156,5 @@ export type CoreOutput =
 /** What `poll` returns of a session. */
 export type SessionOutput =
   | [kind: 'signal', name: string, payload: string]
+  | [kind: 'opened']
   | [kind: 'stateChanged', state: SignallerState];

@@ -39,7 +39,7 @@ export interface IoOptions {
   path?: string;
   /** Which transports to try, of `'websocket'` and `'polling'`. Default websocket, then polling. */
   transports?: any[];
-  /** Credentials for the namespace. */
+  /** Credentials for the namespace. The field `signals` is taken. */
   auth?: { [key: string]: any } | ((callback: (data: object) => void) => void);
   /** Query parameters. */
   query?: { [key: string]: any };
@@ -87,6 +87,8 @@ export interface RTCCafeSignallingClientEvents {
  * @internal
  */
 export interface SignallerTap {
+  /** There is a new connection, and what is said at once goes with the question for the namespace. */
+  opened(): void;
   state(state: SignallerState): void;
   signal(name: string, payload: string): void;
   error(error: RTCCafeError): void;
@@ -94,6 +96,12 @@ export interface SignallerTap {
 
 /** Names of events that Socket.IO keeps for itself. */
 const RESERVED = ['connect', 'connect_error', 'disconnect', 'disconnecting', 'newListener', 'removeListener'];
+
+/** The type of the packet with which the server lets us in (Socket.IO protocol 5). */
+const CONNECT = 0;
+
+/** The name of a signal, and its payload. */
+type Said = [name: string, payload: unknown];
 
 /** How long the server may take to show that it is there. */
 const DOUBT_MS = 3000;
@@ -115,6 +123,11 @@ export class RTCCafeSignallingClient extends EventEmitter<RTCCafeSignallingClien
   #lastSid: string | undefined;
   /** Settles when every signal so far was sent; there is none while nothing waits. */
   #sending: Promise<void> | undefined;
+  /** What is to be said together with CONNECT, while it is gathered. */
+  #greeting: Said[] | undefined;
+  /** What was said so, until the server has answered, and how many of it have been taken. */
+  #said: Said[] = [];
+  #taken = 0;
   #retry: ReturnType<typeof setTimeout> | undefined;
   #troubled = false;
   #doubt: ReturnType<typeof setTimeout> | undefined;
@@ -137,7 +150,11 @@ export class RTCCafeSignallingClient extends EventEmitter<RTCCafeSignallingClien
       reconnectionDelayMax: 2000,
       ...ioOptions,
     });
-    this.#socket = manager.socket(this.#session.call(['namespace']), ioOptions);
+    manager.on('packet', ({ type, data }) => {
+      if (type === CONNECT) this.#taken = data?.signals ?? 0;
+    });
+    const auth = (send: (content: object) => void) => void this.#greet(ioOptions?.auth, send);
+    this.#socket = manager.socket(this.#session.call(['namespace']), { ...ioOptions, auth });
     this.#listen();
   }
 
@@ -191,7 +208,8 @@ export class RTCCafeSignallingClient extends EventEmitter<RTCCafeSignallingClien
    * @internal
    */
   sendNow(name: string, payload: string): void {
-    if (this.#socket.connected) this.#send(name, JSON.parse(payload), this.#socket.id);
+    if (this.#greeting) this.#greeting.push([name, JSON.parse(payload)]);
+    else if (this.#socket.connected) this.#send(name, JSON.parse(payload), this.#socket.id);
   }
 
   /**
@@ -254,8 +272,38 @@ export class RTCCafeSignallingClient extends EventEmitter<RTCCafeSignallingClien
     globalThis.addEventListener?.('pageshow', this.#onPageShow);
   }
 
+  /**
+   * Says what there is to say first together with CONNECT, so that it need not wait for the server's word. A server that
+   * does not know of it says so by its silence, and is told again.
+   */
+  async #greet(auth: IoOptions['auth'], send: (content: object) => void): Promise<void> {
+    const { engine } = this.#socket.io;
+    this.#greeting = [];
+    this.#session.call(['opened']);
+    this.#flush();
+    const greeting = this.#greeting;
+    this.#greeting = undefined;
+    const said: Said[] = [];
+    for (const [name, data] of greeting) {
+      try {
+        const payload = this.signalModifier ? await this.signalModifier(name, data) : data;
+        assertSerializable(payload);
+        said.push([name, payload]);
+      } catch (error) {
+        this.#refuse(name, error);
+      }
+    }
+    const given = typeof auth === 'function' ? await new Promise<object>((give) => auth(give)) : auth;
+    // It may be over by now.
+    if (engine !== this.#socket.io.engine) return;
+    this.#taken = 0;
+    this.#said = said;
+    send({ ...given, signals: said });
+  }
+
   #connected(): void {
     this.#troubled = false;
+    for (const [name, payload] of this.#said.splice(0).slice(this.#taken)) this.#socket.emit(name, payload);
     this.#session.call(['connected']);
     this.#flush();
   }
@@ -288,6 +336,8 @@ export class RTCCafeSignallingClient extends EventEmitter<RTCCafeSignallingClien
     for (let output; (output = this.#session.poll()); ) {
       if (output[0] === 'signal') {
         this.sendNow(output[1], output[2]);
+      } else if (output[0] === 'opened') {
+        for (const tap of [...this.#taps]) tap.opened();
       } else {
         const state = output[1];
         for (const tap of [...this.#taps]) tap.state(state);
@@ -305,9 +355,7 @@ export class RTCCafeSignallingClient extends EventEmitter<RTCCafeSignallingClien
       this.#socket.emit(name, payload);
     };
     const modify = () => (this.signalModifier ? this.signalModifier(name, data) : data);
-    const refuse = (error: unknown) => {
-      this.#fail('SIGNAL_MODIFIER', `signalModifier failed for "${name}": ${error}`, error);
-    };
+    const refuse = (error: unknown) => this.#refuse(name, error);
     if (!this.#sending) {
       try {
         const payload = modify();
@@ -323,6 +371,10 @@ export class RTCCafeSignallingClient extends EventEmitter<RTCCafeSignallingClien
     void sending.then(() => {
       if (this.#sending === sending) this.#sending = undefined;
     });
+  }
+
+  #refuse(name: string, error: unknown): void {
+    this.#fail('SIGNAL_MODIFIER', `signalModifier failed for "${name}": ${error}`, error);
   }
 
   #fail(code: 'SIGNALLER_UNREACHABLE' | 'SIGNAL_MODIFIER', message: string, cause: unknown): void {

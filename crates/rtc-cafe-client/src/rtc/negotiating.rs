@@ -17,6 +17,8 @@ use str0m::{
 
 use super::{Connection, Output, candidate};
 
+/// What the m-line is called in an answer that was foretold.
+const FORETOLD_MID: &str = "0";
 /// The data channel, and the tracks that either side may have, now or before.
 const MAX_M_LINES: usize = 1 + 4 * MAX_TRACKS;
 
@@ -41,7 +43,26 @@ impl Connection {
         };
         self.pending = Some(pending);
         let mids = self.sending.mids();
-        self.report(ConnectionEvent::OfferCreated { sdp: offer.to_sdp_string(), mids });
+        let sdp = offer.to_sdp_string();
+        if !self.open {
+            self.mid = mid(&sdp).map(Into::into);
+        }
+        self.report(ConnectionEvent::OfferCreated { sdp, mids });
+        Ok(())
+    }
+
+    /// Describes what the answer to an offer will have of its own, whatever is offered.
+    pub(super) fn foretell_answer(&mut self) -> Result<(), RtcError> {
+        let mut changes = self.rtc.sdp_api();
+        // Not the channel of the connection: that cannot be taken back, and is added when there is an offer.
+        changes.add_channel(String::new());
+        let Some((offer, _)) = changes.apply() else {
+            return Err(RtcError::RemoteSdp("there is nothing to foretell".into()));
+        };
+        let sdp = offer.to_sdp_string();
+        let answer = rename(&sdp, mid(&sdp).unwrap_or_default(), FORETOLD_MID);
+        let answer = answer.replace("a=setup:actpass", "a=setup:passive");
+        self.report(ConnectionEvent::AnswerForetold(answer));
         Ok(())
     }
 
@@ -80,6 +101,11 @@ impl Connection {
     }
 
     pub(super) fn accept_answer(&mut self, sdp: &str) -> Result<(), RtcError> {
+        // One that was foretold does not know how we call its m-line.
+        let foretold =
+            self.mid.as_deref().filter(|own| !self.open && mid(sdp) == Some(FORETOLD_MID) && *own != FORETOLD_MID);
+        let renamed = foretold.map(|own| rename(sdp, FORETOLD_MID, own));
+        let sdp = renamed.as_deref().unwrap_or(sdp);
         let answer = parse(sdp, SdpAnswer::from_sdp_string)?;
         candidate::of(sdp).for_each(|candidate| self.moved.learn(candidate));
         if let Some(pending) = self.pending.take() {
@@ -89,6 +115,21 @@ impl Connection {
         }
         Ok(())
     }
+}
+
+/// The `mid` of the first m-line.
+fn mid(sdp: &str) -> Option<&str> {
+    sdp.lines().find_map(|line| line.trim_end().strip_prefix("a=mid:"))
+}
+
+/// A description of one m-line, with another `mid`.
+fn rename(sdp: &str, from: &str, to: &str) -> String {
+    let renamed = |line: &str| match line.trim_end() {
+        mid if mid.strip_prefix("a=mid:") == Some(from) => format!("a=mid:{to}\r\n"),
+        group if group.strip_prefix("a=group:BUNDLE ") == Some(from) => format!("a=group:BUNDLE {to}\r\n"),
+        _ => line.to_owned(),
+    };
+    sdp.split_inclusive('\n').map(renamed).collect()
 }
 
 fn channel_config() -> ChannelConfig {

@@ -63,6 +63,10 @@ pub(super) struct Connection {
     namespace: Namespace,
     rules: Rules,
     entered: bool,
+    /// What goes with CONNECT beside signals; it has gone when there is none.
+    greeting: Option<Greeting>,
+    /// The names and payloads of signals that go with CONNECT; the server may not take them.
+    said: Vec<(&'static str, String)>,
     queue: VecDeque<String>,
     queued: usize,
     /// A pong is due. It waits here, so that pings cannot fill the queue.
@@ -77,17 +81,22 @@ pub(super) struct Connection {
     timer: Pin<Box<Sleep>>,
 }
 
+/// What the application has CONNECT carry: the JSON of an object.
+struct Greeting(Option<String>);
+
 impl Connection {
-    /// A connection that asks for the namespace, and has until the deadline to get into it.
-    pub(super) fn new(socket: Socket, namespace: Namespace, auth: Option<&str>, deadline: Instant) -> Self {
-        let connect = ["40", namespace.prefix(), auth.unwrap_or_default()].concat();
+    /// A connection that asks for the namespace when it is polled, and has until the deadline to get into it. What is said
+    /// before goes with the question.
+    pub(super) fn new(socket: Socket, namespace: Namespace, auth: Option<String>, deadline: Instant) -> Self {
         Self {
             socket,
             namespace,
             rules: Rules::default(),
             entered: false,
-            queued: connect.len() + OVERHEAD,
-            queue: VecDeque::from([connect]),
+            greeting: Some(Greeting(auth)),
+            said: Vec::new(),
+            queued: 0,
+            queue: VecDeque::new(),
             pong: false,
             probe: false,
             unflushed: false,
@@ -103,8 +112,16 @@ impl Connection {
         self.entered
     }
 
-    /// Lets a packet wait for its turn.
-    pub(super) fn push(&mut self, frame: String) -> Result<(), SendSignalError> {
+    /// Lets a signal wait for its turn.
+    pub(super) fn push(&mut self, name: &'static str, payload: String) -> Result<(), SendSignalError> {
+        if self.greeting.is_some() {
+            self.said.push((name, payload));
+            return Ok(());
+        }
+        self.push_frame(packet::event(self.namespace, 0, name, &payload))
+    }
+
+    fn push_frame(&mut self, frame: String) -> Result<(), SendSignalError> {
         let (size, most) = (frame.len(), self.rules.max_payload);
         if size > most {
             return Err(SendSignalError::TooLarge { size, most });
@@ -125,8 +142,21 @@ impl Connection {
         }
     }
 
+    /// Asks for the namespace.
+    fn greet(&mut self) {
+        if let Some(Greeting(auth)) = self.greeting.take() {
+            let content = match (&auth, self.said.is_empty()) {
+                (_, false) => packet::connect_content(auth.as_deref(), &self.said),
+                (Some(auth), true) => auth.clone(),
+                (None, true) => String::new(),
+            };
+            self.queue.push_back(["40", self.namespace.prefix(), &content].concat());
+        }
+    }
+
     /// Writes, reads and keeps time until there is something to say.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Input> {
+        self.greet();
         loop {
             if !self.mute
                 && let Poll::Ready(Err(_)) = self.poll_write(cx)
@@ -221,8 +251,12 @@ impl Connection {
                 None
             }
             Incoming::Nothing => None,
-            Incoming::Entered => {
+            Incoming::Entered(taken) => {
                 self.enter();
+                for (name, payload) in std::mem::take(&mut self.said).into_iter().skip(taken) {
+                    // They are few, and nothing else waits.
+                    let _ = self.push(name, payload);
+                }
                 Some(Input::Entered)
             }
             Incoming::Refused(reason) => Some(Input::Lost(Loss::Refused(reason))),

@@ -20,8 +20,8 @@ pub(super) enum Incoming {
     Ping,
     /// Nothing that needs an answer.
     Nothing,
-    /// The client is in the namespace.
-    Entered,
+    /// The client is in the namespace, and the server has taken so many of the signals that went with CONNECT.
+    Entered(usize),
     /// The server does not let the client into the namespace, and says why.
     Refused(String),
     /// The server ends the session.
@@ -83,7 +83,7 @@ fn message(namespace: Namespace, text: &str) -> Incoming {
         return ignored("one of another namespace");
     }
     match packet.kind {
-        Kind::Connect => Incoming::Entered,
+        Kind::Connect => Incoming::Entered(packet::taken_with_connect(packet.data)),
         Kind::Disconnect => Incoming::Over,
         Kind::ConnectError => Incoming::Refused(reason(packet.data)),
         Kind::Event | Kind::BinaryEvent(0) => event(packet.data),
@@ -134,7 +134,8 @@ mod tests {
         let open = r#"0{"sid":"x","upgrades":[],"pingTimeout":20000,"pingInterval":25000,"maxPayload":5000}"#;
         assert_eq!(cafe(open), Incoming::Open(Rules { silence: Duration::from_secs(45), max_payload: 5000 }));
         assert_eq!(cafe("0{}"), Incoming::Open(Rules::default()));
-        assert_eq!(cafe("40/rtc-cafe,{\"sid\":\"A\"}"), Incoming::Entered);
+        assert_eq!(cafe("40/rtc-cafe,{\"sid\":\"A\"}"), Incoming::Entered(0));
+        assert_eq!(cafe("40/rtc-cafe,{\"sid\":\"A\",\"signals\":2}"), Incoming::Entered(2));
         let sid = Sid::new("B").unwrap();
         let gone = Incoming::Signal(Box::new(ServerSignal::PeerDisconnection { sid }));
         assert_eq!(cafe("42/rtc-cafe,[\"peer-disconnection\",{\"sid\":\"B\"}]"), gone);

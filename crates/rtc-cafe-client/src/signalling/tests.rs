@@ -24,7 +24,8 @@ const PATIENCE: Duration = Duration::from_secs(20);
 const SOON: BackoffConfig =
     BackoffConfig { first: Duration::from_millis(20), max: Duration::from_millis(100), jitter: 0.5 };
 const OPEN: &str = r#"0{"sid":"x","upgrades":[],"pingInterval":25000,"pingTimeout":20000,"maxPayload":1000000}"#;
-const ENTERED: &str = r#"40/rtc-cafe,{"sid":"A"}"#;
+const ENTERED: &str = r#"40/rtc-cafe,{"sid":"x","signals":1}"#;
+const CONNECT: &str = r#"40/rtc-cafe,{"signals":[["request-sid",{"apiVersion":"1.0"}]]}"#;
 const SID: &str = r#"42/rtc-cafe,["sid",{"sid":"A"}]"#;
 
 async fn in_time<T>(future: impl Future<Output = T>) -> T {
@@ -110,11 +111,10 @@ impl Raw {
         Self(in_time(accept_async(stream)).await.unwrap())
     }
 
-    /// Lets a client in; returns the socket behind the client's CONNECT and `request-sid`.
+    /// Lets a client in; returns the socket behind the client's CONNECT, with `request-sid` in it.
     async fn welcome(listener: &TcpListener) -> Self {
         let mut raw = Self::accept(listener).await;
-        raw.expect("40/rtc-cafe,").await;
-        raw.expect(r#"42/rtc-cafe,["request-sid",{"apiVersion":"1.0"}]"#).await;
+        raw.expect(CONNECT).await;
         for frame in [OPEN, ENTERED, SID] {
             raw.send(frame).await;
         }
@@ -142,7 +142,14 @@ impl Raw {
 
 fn join(room: &str, id: &str) -> ClientSignal {
     let id = PermanentId::new(id).unwrap();
-    ClientSignal::Join { room: RoomId::named(room).unwrap(), id, prev_sid: None, prev_session: None }
+    ClientSignal::Join {
+        room: RoomId::named(room).unwrap(),
+        id,
+        prev_sid: None,
+        prev_session: None,
+        answers: Vec::new(),
+        informed: false,
+    }
 }
 
 fn handshake(recipient: &str, body: HandshakeBody) -> ClientSignal {

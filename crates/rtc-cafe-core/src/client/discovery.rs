@@ -48,7 +48,10 @@ impl Client {
             let id = self.permanent_id.clone();
             self.signal(ClientSignal::AcquirePeersResponse { recipient: newcomer.sid.clone(), room, id });
         }
-        if let Some(key) = self.identify(now, newcomer) {
+        let offered = newcomer.offered;
+        let key = self.identify(now, newcomer);
+        let given = self.give_away(now, key, offered);
+        if let Some(key) = key.filter(|_| !given) {
             self.offer(now, key);
         }
     }
@@ -100,6 +103,7 @@ impl Client {
     /// The connection to the server is gone: nobody can be reached by it, so whoever is waited for is forgotten until
     /// the rooms are joined again.
     pub(super) fn lose_signaller(&mut self, now: Time) {
+        self.discard_ready();
         for key in self.roster.keys() {
             if let Some(peer) = self.roster.get_mut(key) {
                 peer.present = false;
@@ -114,7 +118,7 @@ impl Client {
 
     /// The peer that announces itself, known or new, if it may be dealt with under this session.
     fn identify(&mut self, now: Time, announcement: Announcement) -> Option<PeerKey> {
-        let Announcement { sid, id, prev_sid, room } = announcement;
+        let Announcement { sid, id, prev_sid, room, .. } = announcement;
         // Where the server does not name the room, and there is but one, it is that one.
         let only = || self.rooms.keys().next().filter(|_| self.rooms.len() == 1).cloned();
         let room = room.or_else(only).filter(|room| self.rooms.contains_key(room));
@@ -158,6 +162,9 @@ impl Client {
     pub fn leave_room(&mut self, now: Time, room: &RoomId) -> bool {
         self.now = now;
         let Some(joined) = self.rooms.remove(room) else { return false };
+        if self.rooms.is_empty() {
+            self.discard_ready();
+        }
         if joined {
             self.outputs.push(Output::Signal(ClientSignal::Leave { room: room.clone() }));
         }

@@ -45,14 +45,27 @@ impl Client {
 
     /// Opens a connection.
     fn link(&mut self, now: Time, key: PeerKey) {
+        let connection = self.open_connection();
+        self.bind(now, key, connection);
+        // A peer takes no offer of a connection that has a lower number than one that it has seen.
+        self.renew_ready();
+    }
+
+    /// Opens a connection, for a peer that is yet to come or for one that is there.
+    pub(super) fn open_connection(&mut self) -> Connection {
         let id = ConnectionId(self.next_connection);
         self.next_connection += 1;
-        let connection = Connection::new(id, self.is_polite(key), self.config.limits.candidates);
+        self.command(id, Command::Open);
+        Connection::new(id, false, self.config.limits.candidates)
+    }
+
+    /// Makes a connection that of a peer.
+    pub(super) fn bind(&mut self, now: Time, key: PeerKey, mut connection: Connection) {
+        connection.set_polite(self.is_polite(key));
         self.roster.set_connection(key, connection);
         self.timers.cancel(key, Timer::Offer);
         self.timers.set(key, Timer::Connect, now + self.config.timing.connect);
         self.timers.set(key, Timer::Resend, now + self.config.timing.resend);
-        self.command(id, Command::Open);
         if let Some(peer) = self.roster.get_mut(key) {
             peer.history.attempts += 1;
             peer.resent = 0;
@@ -135,6 +148,7 @@ impl Client {
 
     /// A step of the handshake from a peer.
     pub(super) fn handle_handshake(&mut self, now: Time, key: PeerKey, handshake: Handshake) {
+        self.take_foretold(now, key, &handshake);
         let Some(peer) = self.roster.get_mut(key) else { return };
         let ours = peer.connection.as_ref().map(Connection::id);
         let from = handshake.connection;

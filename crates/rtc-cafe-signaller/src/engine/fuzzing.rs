@@ -107,14 +107,13 @@ impl Connection {
         self.follow(step);
     }
 
-    fn follow(&mut self, step: Step) {
-        match step {
-            Step::Done => {}
-            Step::Close => self.open.link.outbox.kill(),
-            Step::Ask(mut question) => {
-                let verdict = now(question.verdict.as_mut());
-                self.session.answer(*question, verdict);
-            }
+    fn follow(&mut self, mut step: Step) {
+        while let Step::Ask(mut question) = step {
+            let verdict = now(question.verdict.as_mut());
+            step = self.session.answer(*question, verdict);
+        }
+        if matches!(step, Step::Close) {
+            self.open.link.outbox.kill();
         }
     }
 

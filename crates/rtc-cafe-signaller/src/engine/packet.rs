@@ -1,6 +1,8 @@
 //! Writes the packets that only a server sends, beside those of [`rtc_cafe_wire::packet`].
 
-pub(super) use rtc_cafe_wire::packet::{Kind, Namespace, Packet, disconnect, event, parse, peek_event, split_event};
+pub(super) use rtc_cafe_wire::packet::{
+    Kind, Namespace, Packet, disconnect, event, parse, peek_event, said_with_connect, split_event,
+};
 
 /// Asks the client whether it is there.
 pub(super) const PING: &str = "2";
@@ -10,9 +12,10 @@ pub(super) fn ack(namespace: Namespace, id: &str) -> String {
     ["43", namespace.prefix(), id, "[]"].concat()
 }
 
-/// Answers a CONNECT.
-pub(super) fn connected(namespace: Namespace, sid: &str) -> String {
-    ["40", namespace.prefix(), "{\"sid\":\"", sid, "\"}"].concat()
+/// Answers a CONNECT; so many signals that came with it are taken.
+pub(super) fn connected(namespace: Namespace, sid: &str, said: usize) -> String {
+    let said = if said == 0 { String::new() } else { format!(",\"signals\":{said}") };
+    ["40", namespace.prefix(), "{\"sid\":\"", sid, "\"", &said, "}"].concat()
 }
 
 /// Refuses a CONNECT; the content is the object that Socket.IO 5 has, not the bare string of the original.

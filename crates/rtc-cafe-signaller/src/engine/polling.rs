@@ -244,7 +244,7 @@ pub(super) async fn post(link: Arc<Link>, shared: &Shared, body: Body) -> Respon
 /// Takes the packets of one body.
 pub(super) async fn take(session: &mut Session, link: &Link, body: &str) {
     for packet in body.split(SEPARATOR) {
-        let step = match packet.strip_prefix('b') {
+        let mut step = match packet.strip_prefix('b') {
             // What is no base64 is no packet either.
             Some(base64) => match STANDARD.decode(base64) {
                 Ok(bytes) => session.binary(bytes.into()),
@@ -252,13 +252,12 @@ pub(super) async fn take(session: &mut Session, link: &Link, body: &str) {
             },
             None => session.text(packet),
         };
-        match step {
-            Step::Done => {}
-            Step::Close => return link.outbox.kill(),
-            Step::Ask(mut question) => {
-                let verdict = question.verdict.as_mut().await;
-                session.answer(*question, verdict);
-            }
+        while let Step::Ask(mut question) = step {
+            let verdict = question.verdict.as_mut().await;
+            step = session.answer(*question, verdict);
+        }
+        if matches!(step, Step::Close) {
+            return link.outbox.kill();
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What one client says: packets in, events to the hub. It ends with its connection, in whatever way that ends.
 
-use std::{borrow::Cow, fmt, future::poll_fn, sync::Arc, task::Poll, time::Duration};
+use std::{borrow::Cow, collections::VecDeque, fmt, future::poll_fn, sync::Arc, task::Poll, time::Duration};
 
 use bytes::Bytes;
 use rtc_cafe_wire::{ApiVersion, RoomId, json::Object, signal::name};
@@ -68,12 +68,14 @@ pub(super) struct Session {
     root: Option<SocketId>,
     cafe: Option<SocketId>,
     partial: Option<Box<Partial>>,
+    /// What came with CONNECT and is still to be handled.
+    said: VecDeque<Event<'static>>,
 }
 
 impl Session {
     pub(super) fn new(shared: Arc<Shared>, link: Arc<Link>) -> Self {
         let connection = Some(shared.core().0.hub.open());
-        Self { shared, link, connection, root: None, cafe: None, partial: None }
+        Self { shared, link, connection, root: None, cafe: None, partial: None, said: VecDeque::new() }
     }
 
     /// Takes a packet of Engine.IO in text.
@@ -129,7 +131,7 @@ impl Session {
     }
 
     /// Goes on with an event about which the application was asked.
-    pub(super) fn answer(&mut self, question: Question, verdict: Result<(), Value>) {
+    pub(super) fn answer(&mut self, question: Question, verdict: Result<(), Value>) -> Step {
         let event = question.event;
         // It was us who did not read; what the client sent meanwhile, such as a pong, is still to come.
         self.link.life.pong();
@@ -142,6 +144,7 @@ impl Session {
                 self.acknowledge(&event);
             }
         }
+        self.go_on()
     }
 
     fn message(&mut self, text: &str) -> Step {
@@ -157,7 +160,7 @@ impl Session {
             return Step::Done;
         };
         match packet.kind {
-            Kind::Connect => self.connect(packet.namespace),
+            Kind::Connect => return self.connect(&packet),
             Kind::Disconnect => {
                 if let Some(namespace) = Namespace::named(packet.namespace) {
                     self.leave(namespace);
@@ -171,28 +174,43 @@ impl Session {
         Step::Done
     }
 
-    fn connect(&mut self, name: &str) {
+    fn connect(&mut self, packet: &Packet<'_>) -> Step {
+        let name = packet.namespace;
         let namespace = Namespace::named(name);
         let Some(namespace) = namespace.filter(|&namespace| self.slot(namespace).is_none()) else {
             self.send(packet::refused(name));
-            return;
+            return Step::Done;
         };
-        let Some(connection) = &self.connection else { return };
+        let Some(connection) = &self.connection else { return Step::Done };
         // Until it asks for more, a client in the namespace of its own is one of the last version of the original.
         let version = if namespace == Namespace::Root { ApiVersion::V0_0 } else { ApiVersion::V0_2 };
         let (mut core, now) = self.shared.core();
         let Some(socket) = core.hub.connect_on(now, connection, version) else {
             drop(core);
             self.send(packet::refused(name));
-            return;
+            return Step::Done;
         };
         core.add_route(socket, &self.link, namespace);
         core.deliver(now, &self.shared.counters);
-        let reply = packet::connected(namespace, core.hub.sid(socket).unwrap_or_default());
+        let said = packet::said_with_connect(packet.data).unwrap_or_default();
+        let reply = packet::connected(namespace, core.hub.sid(socket).unwrap_or_default(), said.len());
         self.send(reply);
         drop(core);
         *self.slot(namespace) = Some(socket);
         self.link.life.in_namespace(true);
+        self.said
+            .extend(said.into_iter().map(|(name, payload)| Event::new(socket, namespace, name, payload).into_owned()));
+        self.go_on()
+    }
+
+    /// Handles what came with CONNECT, as if it had come behind it.
+    fn go_on(&mut self) -> Step {
+        while let Some(event) = self.said.pop_front() {
+            if let Step::Ask(question) = self.take(event) {
+                return Step::Ask(question);
+            }
+        }
+        Step::Done
     }
 
     fn leave(&mut self, namespace: Namespace) {
@@ -222,8 +240,10 @@ impl Session {
             }
             return Step::Done;
         };
-        let payload = payload.into();
-        let mut event = Event { socket, namespace, name, payload, ack, attachments, admitted: false };
+        self.take(Event { ack, attachments, ..Event::new(socket, namespace, name, payload) })
+    }
+
+    fn take(&mut self, mut event: Event<'_>) -> Step {
         // What is work outside of the hub is paid before.
         if self.shared.config.validate.is_some() || !event.attachments.is_empty() {
             if !self.admit(&event) {
@@ -391,7 +411,12 @@ impl fmt::Debug for Session {
     }
 }
 
-impl Event<'_> {
+impl<'a> Event<'a> {
+    fn new(socket: SocketId, namespace: Namespace, name: Cow<'a, str>, payload: &'a str) -> Self {
+        let payload = payload.into();
+        Self { socket, namespace, name, payload, ack: None, attachments: Vec::new(), admitted: false }
+    }
+
     /// Its bytes, with those of its attachments.
     fn size(&self) -> usize {
         self.name.len() + self.payload.len() + self.attachments.iter().map(Bytes::len).sum::<usize>()

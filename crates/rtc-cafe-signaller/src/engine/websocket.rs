@@ -195,8 +195,11 @@ impl Connection {
         for _ in 0..READS {
             if let Some(question) = &mut self.question {
                 let verdict = ready!(question.verdict.as_mut().poll(cx));
-                if let Some(question) = self.question.take() {
-                    self.session.answer(*question, verdict);
+                if let Some(question) = self.question.take()
+                    && let Step::Ask(next) = self.session.answer(*question, verdict)
+                {
+                    self.question = Some(next);
+                    continue;
                 }
             }
             let read = Pin::new(&mut self.socket).poll_next(cx);

@@ -42,10 +42,10 @@ enum Recipient {
 }
 
 /// Who sends, as it is stamped on everything relayed.
-struct Stamp {
+pub(super) struct Stamp {
     id: Option<Arc<str>>,
     sid: Arc<str>,
-    version: ApiVersion,
+    pub(super) version: ApiVersion,
 }
 
 impl Stamp {
@@ -67,6 +67,7 @@ impl Hub {
             name::REQUEST_SID => self.request_sid(socket, payload),
             name::JOIN => self.join(now, socket, payload),
             name::LEAVE => self.leave_room(now, socket, payload),
+            name::HOLD => self.hold(socket, payload),
             name::ACQUIRE_PEERS_RESPONSE => self.respond(now, socket, payload),
             name::OFFER => self.relay(now, socket, name::OFFER, payload),
             name::ANSWER => self.relay(now, socket, name::ANSWER, payload),
@@ -76,7 +77,7 @@ impl Hub {
             }
             _ => Err(Refusal::new(
                 ErrorCode::UnknownEvent,
-                "no such event; there are request-sid, join, leave, acquire-peers-response, offer, answer and candidate",
+                "no such event; there are request-sid, join, leave, hold, acquire-peers-response, offer, answer and candidate",
             )),
         }
     }
@@ -109,9 +110,12 @@ impl Hub {
         let object = refusal::object(payload)?;
         let room = read_room(&object)?;
         let stamp = self.stamp(id, &object)?;
+        let strangers = self.strangers(id, &room, &object);
         self.enter(now, id, &room)?;
+        let matches = self.match_up(strangers, &object);
         let predecessor = self.predecessor(now, id, &object);
-        let members = self.members(&room);
+        let mut members = self.members(&room);
+        self.introduce(id, stamp.id(), &stamp.sid, &room, matches, &mut members);
         let signal = Signal::Announcement { prev_sid: predecessor.sid.as_deref(), room: Some(room.as_json()) };
         let frames = Frames::new(stamp.id(), &stamp.sid, signal);
         self.emit_frames(members.into_iter().filter(|&member| member != id), name::ACQUIRE_PEERS, frames);
@@ -259,7 +263,7 @@ impl Hub {
     }
 
     /// Who sends; the first id that a socket names is the one it keeps.
-    fn stamp(&mut self, id: SocketId, object: &Object<'_>) -> Result<Stamp, Refusal> {
+    pub(super) fn stamp(&mut self, id: SocketId, object: &Object<'_>) -> Result<Stamp, Refusal> {
         let named = object.get("id").filter(|named| !named.is_null());
         let longest = self.config.id_bytes;
         let Some(socket) = self.socket_mut(id) else {
@@ -315,7 +319,7 @@ impl Hub {
         self.socket(id).is_some_and(|socket| socket.rooms.binary_search(&room).is_ok())
     }
 
-    fn members(&self, room: &RoomId) -> Vec<SocketId> {
+    pub(super) fn members(&self, room: &RoomId) -> Vec<SocketId> {
         let room = self.room_names.get(room).and_then(|&index| self.rooms.get(index));
         room.map(Room::sockets).unwrap_or_default()
     }

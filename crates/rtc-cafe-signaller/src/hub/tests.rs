@@ -264,3 +264,112 @@ proptest! {
         prop_assert_eq!(run(), run());
     }
 }
+
+/// Sockets of version 1.0 whose sids are told already.
+fn ready_sockets<const N: usize>(hub: &mut Hub) -> [SocketId; N] {
+    let sockets = [0; N].map(|_| hub.connect(ApiVersion::V0_2));
+    for socket in sockets {
+        hub.handle_event(NOW, socket, "request-sid", r#"{"apiVersion":"1.0"}"#);
+    }
+    outputs(hub);
+    sockets
+}
+
+const HELD: &str = r#"{"id":"m","offer":{"type":"offer","sdp":"o"},"connection":3,"negotiation":1}"#;
+const ANSWERED: &str = r#"{"room":"R","id":"n","answers":[{"answer":{"type":"answer","sdp":"a"},"connection":8,"negotiation":1,"offers":0}],"informed":true}"#;
+
+#[test]
+fn an_offer_that_is_held_meets_an_answer() {
+    let mut hub = hub();
+    let [member, other, newcomer, late] = ready_sockets(&mut hub);
+    for socket in [member, other] {
+        hub.handle_event(NOW, socket, "join", r#"{"room":"R","id":"m"}"#);
+    }
+    hub.handle_event(NOW, member, "hold", HELD);
+    outputs(&mut hub);
+    hub.handle_event(NOW, newcomer, "join", ANSWERED);
+    let sid = |socket| hub.sid(socket).unwrap().to_owned();
+    let (member_sid, sid) = (sid(member), sid(newcomer));
+    let offer = format!(
+        r#"{{"id":"m","sid":"{member_sid}","offer":{{"type":"offer","sdp":"o"}},"connection":3,"negotiation":1,"peerConnection":8}}"#
+    );
+    let acquire = format!(r#"{{"id":"n","sid":"{sid}","prevSid":null,"room":"R","offered":3}}"#);
+    let answer = format!(
+        r#"{{"id":"n","sid":"{sid}","answer":{{"type":"answer","sdp":"a"}},"connection":8,"negotiation":1,"offers":0,"peerConnection":3}}"#
+    );
+    let ordinary = format!(r#"{{"id":"n","sid":"{sid}","prevSid":null,"room":"R"}}"#);
+    let told = [
+        (newcomer, "offer", offer),
+        (member, "acquire-peers", acquire),
+        (member, "answer", answer),
+        (other, "acquire-peers", ordinary),
+    ];
+    assert_eq!(outputs(&mut hub), told);
+    // It was given away.
+    hub.handle_event(NOW, late, "join", ANSWERED);
+    assert!(outputs(&mut hub).iter().all(|(_, event, _)| *event == "acquire-peers"));
+}
+
+#[test]
+fn offers_are_only_for_those_who_come_new() {
+    let told = |version, joins: &[&str]| {
+        let mut hub = hub();
+        let [member] = ready_sockets(&mut hub);
+        for room in ["R", "S"] {
+            hub.handle_event(NOW, member, "join", &format!(r#"{{"room":"{room}","id":"m"}}"#));
+        }
+        let newcomer = hub.connect(ApiVersion::V0_2);
+        hub.handle_event(NOW, newcomer, "request-sid", &format!(r#"{{"apiVersion":"{version}"}}"#));
+        let (last, before) = joins.split_last().unwrap();
+        before.iter().for_each(|join| hub.handle_event(NOW, newcomer, "join", join));
+        hub.handle_event(NOW, member, "hold", HELD);
+        outputs(&mut hub);
+        hub.handle_event(NOW, newcomer, "join", last);
+        outputs(&mut hub).iter().map(|(_, event, _)| *event).collect::<Vec<_>>()
+    };
+    assert_eq!(told("1.0", &[ANSWERED]), ["offer", "acquire-peers", "answer"]);
+    assert_eq!(told("1.0", &[r#"{"room":"R","id":"n"}"#]), ["offer", "acquire-peers"], "without an answer");
+    assert_eq!(told("0.2", &[ANSWERED]), ["acquire-peers"], "an old client");
+    assert_eq!(told("1.0", &[r#"{"room":"R","prevSid":"x"}"#]), ["acquire-peers"], "one that comes back");
+    assert_eq!(told("1.0", &[ANSWERED, ANSWERED]), ["acquire-peers"], "one that is there");
+    assert_eq!(told("1.0", &[r#"{"room":"S"}"#, ANSWERED]), ["acquire-peers"], "one that is known from elsewhere");
+}
+
+#[test]
+fn answers_without_the_servers_of_ours_are_not_used() {
+    let config = HubConfig { ice_servers: r#"[{"urls":"stun:192.0.2.1"}]"#.into(), ..HubConfig::default() };
+    for (informed, events) in [("true", 3), ("false", 2)] {
+        let mut hub = Hub::new(config.clone(), [7; 32]);
+        let [member, newcomer] = ready_sockets(&mut hub);
+        hub.handle_event(NOW, member, "join", r#"{"room":"R","id":"m"}"#);
+        hub.handle_event(NOW, member, "hold", HELD);
+        hub.handle_event(
+            NOW,
+            newcomer,
+            "join",
+            &ANSWERED.replace(r#""informed":true"#, &format!(r#""informed":{informed}"#)),
+        );
+        assert_eq!(outputs(&mut hub).len(), events, "{informed}");
+    }
+}
+
+#[test]
+fn what_is_held_is_bounded() {
+    let mut hub = hub();
+    let [member] = ready_sockets(&mut hub);
+    let long = HELD.replace("\"o\"", &format!("\"{}\"", "o".repeat(16 * 1024)));
+    for (payload, code) in [
+        (long.as_str(), "too-large"),
+        (r#"{"id":"m","connection":3}"#, "invalid-payload"),
+        (r#"{"id":"m","offer":{}}"#, "invalid-payload"),
+        (r#"{"id":"m","offer":{},"connection":"3"}"#, "invalid-payload"),
+    ] {
+        hub.handle_event(NOW, member, "hold", payload);
+        let [(_, "error", error)] = &outputs(&mut hub)[..] else { panic!("{payload} is held") };
+        assert!(error.contains(&format!(r#""code":"{code}""#)), "{error}");
+    }
+    let old = hub.connect(ApiVersion::V0_2);
+    hub.handle_event(NOW, old, "hold", HELD);
+    let [(_, "error", error)] = &outputs(&mut hub)[..] else { panic!("an old client holds") };
+    assert!(error.contains("unknown-event"), "{error}");
+}

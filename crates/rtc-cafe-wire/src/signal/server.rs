@@ -24,6 +24,27 @@ pub fn session(sid: &str, version: ApiVersion, session: &str, ice_servers: &str)
         .finish()
 }
 
+/// `acquire-peers` for a member of version 1.0 whose offer was held, and is given to the newcomer.
+pub fn offered(id: &str, sid: &str, room: &str, connection: u32) -> String {
+    let mut writer = Writer::new();
+    writer.raw("id", id).string("sid", sid).raw("prevSid", "null").raw("room", room);
+    writer.number("offered", connection).finish()
+}
+
+/// `offer` or `answer` as one side has left it with the server, and the connection of the other side that it is for.
+pub fn matched(id: &str, sid: &str, fields: &Object<'_>, peer_connection: Option<u32>) -> String {
+    let kept = |key: &str| !matches!(key, "id" | "sid" | "recipient" | "peerConnection");
+    let mut writer = Writer::new();
+    writer.raw("id", id).string("sid", sid);
+    for (key, value) in fields.entries().filter(|(key, _)| kept(key)) {
+        writer.raw(key, value.text());
+    }
+    if let Some(connection) = peer_connection {
+        writer.number("peerConnection", connection);
+    }
+    writer.finish()
+}
+
 /// `acquire-peers` and `acquire-peers-response`. `id` is JSON; a room is named to clients of version 1.0.
 pub fn announcement(id: &str, sid: &str, prev_sid: Option<&str>, room: Option<&str>) -> String {
     let mut writer = Writer::new();

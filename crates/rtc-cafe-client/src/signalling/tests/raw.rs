@@ -210,7 +210,7 @@ async fn headers_and_credentials_are_sent() {
         }
         drop(stream);
         let mut raw = Raw::accept(&listener).await;
-        raw.expect(r#"40/rtc-cafe,{"token":"secret"}"#).await;
+        raw.expect(r#"40/rtc-cafe,{"token":"secret","signals":[["request-sid",{"apiVersion":"1.0"}]]}"#).await;
         String::from_utf8(request).unwrap()
     });
     let mut client = Client::new(config);
@@ -258,20 +258,32 @@ async fn a_modifier_that_makes_no_json_is_told() {
 }
 
 #[tokio::test]
-async fn signals_may_go_ahead_of_the_servers_word() {
-    let (listener, config) = listen().await;
-    let server = tokio::spawn(async move {
-        let mut raw = Raw::accept(&listener).await;
-        raw.expect("40/rtc-cafe,").await;
-        raw.expect(r#"42/rtc-cafe,["request-sid",{"apiVersion":"1.0"}]"#).await;
-        raw.expect(r#"42/rtc-cafe,["join",{"room":"R","id":"a"}]"#).await;
-        raw
-    });
-    let mut client = Signalling::connect(config);
-    assert_eq!(in_time(client.recv()).await, SignallingEvent::Opened);
-    client.send(&join("R", "a")).unwrap();
-    tokio::select! {
-        arrived = server => drop(arrived.unwrap()),
-        event = client.recv() => panic!("{event:?} before the server has said anything"),
+async fn the_first_signals_go_with_the_question_for_the_namespace() {
+    let (listener, _) = listen().await;
+    let (sid, join_room) = (r#"["request-sid",{"apiVersion":"1.0"}]"#, r#"["join",{"room":"R","id":"a"}]"#);
+    // A server that knows nothing of it is told again.
+    for taken in [2, 0] {
+        let raw = Raw::accept(&listener);
+        let mut client = Signalling::connect(config(listener.local_addr().unwrap().port()));
+        let server = async {
+            let mut raw = raw.await;
+            raw.expect(&format!(r#"40/rtc-cafe,{{"signals":[{sid},{join_room}]}}"#)).await;
+            raw.send(OPEN).await;
+            raw.send(&format!(r#"40/rtc-cafe,{{"sid":"x","signals":{taken}}}"#)).await;
+            if taken == 0 {
+                raw.expect(&format!("42/rtc-cafe,{sid}")).await;
+                raw.expect(&format!("42/rtc-cafe,{join_room}")).await;
+            }
+            raw.send(r#"42/rtc-cafe,["peer-disconnection",{"sid":"B"}]"#).await;
+            raw
+        };
+        let talk = async {
+            assert_eq!(in_time(client.recv()).await, SignallingEvent::Opened);
+            client.send(&join("R", "a")).unwrap();
+            assert_eq!(in_time(client.recv()).await, SignallingEvent::State(SignallerState::Connected));
+            in_time(client.recv()).await
+        };
+        let (_raw, event) = tokio::join!(server, talk);
+        assert!(matches!(event, SignallingEvent::Signal(ServerSignal::PeerDisconnection { .. })), "{event:?}");
     }
 }

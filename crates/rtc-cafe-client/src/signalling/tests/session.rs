@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use axum::serve::ListenerExt;
 use rtc_cafe_signaller::Signaller;
+use rtc_cafe_wire::packet;
 
 use super::*;
 
@@ -155,7 +156,7 @@ async fn what_is_too_long_is_refused_here() {
     let Err(SendSignalError::TooLarge { size, most }) = client.0.send(&offer(1_000_000)) else { panic!() };
     assert!(size > most && most == 1_000_000);
     // The longest that fits is taken: the server finds nobody to give it to.
-    let frame = frame(client.0.session(), None, &offer(0)).unwrap().len();
+    let frame = packet::event(Namespace::Cafe, 0, "offer", &offer(0).payload()).len();
     client.0.send(&offer(1_000_000 - frame)).unwrap();
     let ServerSignal::Error { code, .. } = client.signal().await else { panic!() };
     assert_eq!(code.as_deref(), Some("recipient-not-found"));

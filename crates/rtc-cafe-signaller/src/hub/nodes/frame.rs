@@ -226,30 +226,30 @@ pub(super) fn enter(from: &str, room: &RoomId, entry: u64) -> String {
 /// Writes everything but the stamp of a link.
 impl Body<'_> {
     pub(super) fn write(&self, from: &str, link: u64, count: u64) -> String {
-        let writer = Writer::new()
+        let mut writer = Writer::new();
+        writer
             .string("type", self.kind())
             .string("from", from)
             .raw("link", &link.to_string())
             .raw("number", &count.to_string());
         match self {
-            Self::Beat | Self::Sync | Self::Begin | Self::End | Self::Unknown => writer,
-            Self::Room(roster) => write_roster(writer, roster),
+            Self::Beat | Self::Sync | Self::Begin | Self::End | Self::Unknown => {}
+            Self::Room(roster) => write_roster(&mut writer, roster),
             Self::Join { room, member } => write_member(writer.raw("room", room.as_json()), member),
-            Self::Leave { room, sid } => writer.raw("room", room.as_json()).string("sid", sid),
-            Self::Gone { sid } => writer.string("sid", sid),
-            Self::Session { sid, proof } => writer.string("sid", sid).string("proof", &proof.to_hex()),
+            Self::Leave { room, sid } => drop(writer.raw("room", room.as_json()).string("sid", sid)),
+            Self::Gone { sid } => drop(writer.string("sid", sid)),
+            Self::Session { sid, proof } => drop(writer.string("sid", sid).string("proof", &proof.to_hex())),
             // The signal itself is on a line of its own.
-            Self::Signal { event, to, .. } => writer.string("event", event).string("to", to),
+            Self::Signal { event, to, .. } => drop(writer.string("event", event).string("to", to)),
             Self::Response { to, sid, id, room, claim } => {
-                let writer = writer.string("to", to).string("sid", sid).optional("id", id.as_deref());
-                let writer = match room {
-                    Some(room) => writer.raw("room", room.as_json()),
-                    None => writer,
-                };
-                write_claim(writer, claim.as_ref())
+                writer.string("to", to).string("sid", sid).optional("id", id.as_deref());
+                if let Some(room) = room {
+                    writer.raw("room", room.as_json());
+                }
+                write_claim(&mut writer, claim.as_ref());
             }
         }
-        .finish()
+        writer.finish()
     }
 
     const fn kind(&self) -> &'static str {
@@ -270,34 +270,41 @@ impl Body<'_> {
     }
 }
 
-fn write_roster(writer: Writer, roster: &Roster<'_>) -> Writer {
-    let members: Vec<_> = roster.members.iter().map(|member| write_member(Writer::new(), member).finish()).collect();
-    let writer = writer.raw("room", roster.room.as_json()).raw("entry", &roster.entry.to_string());
-    let writer = match roster.want {
-        Some(entry) => writer.raw("want", &entry.to_string()),
-        None => writer,
+fn write_roster(writer: &mut Writer, roster: &Roster<'_>) {
+    writer.raw("room", roster.room.as_json()).raw("entry", &roster.entry.to_string());
+    if let Some(entry) = roster.want {
+        writer.raw("want", &entry.to_string());
+    }
+    if roster.knows {
+        writer.raw("knows", "true");
+    }
+    if roster.part > 0 {
+        writer.number("part", roster.part);
+    }
+    if roster.more {
+        writer.raw("more", "true");
+    }
+    let member = |member| {
+        let mut writer = Writer::new();
+        write_member(&mut writer, member);
+        writer.finish()
     };
-    let writer = if roster.knows { writer.raw("knows", "true") } else { writer };
-    let writer = if roster.part > 0 { writer.number("part", roster.part) } else { writer };
-    let writer = if roster.more { writer.raw("more", "true") } else { writer };
-    writer.raw("members", &json::concat(&["[", &members.join(","), "]"]))
+    writer.raw("members", &json::join(&mut roster.members.iter().map(member)));
 }
 
-fn write_member(writer: Writer, member: &Member<'_>) -> Writer {
-    let writer = writer.string("sid", &member.sid).optional("id", member.id.as_deref());
-    let writer = match &member.proof {
-        Some(proof) => writer.string("proof", &proof.to_hex()),
-        None => writer,
-    };
-    write_claim(writer.raw("joined", &member.joined.to_string()), member.claim.as_ref())
+fn write_member(writer: &mut Writer, member: &Member<'_>) {
+    writer.string("sid", &member.sid).optional("id", member.id.as_deref());
+    if let Some(proof) = &member.proof {
+        writer.string("proof", &proof.to_hex());
+    }
+    write_claim(writer.raw("joined", &member.joined.to_string()), member.claim.as_ref());
 }
 
-fn write_claim(writer: Writer, claim: Option<&Claim>) -> Writer {
-    let Some(claim) = claim else { return writer };
-    let writer = writer.string("prev", &claim.sid);
-    match &claim.proof {
-        Some(proof) => writer.string("claim", &proof.to_hex()),
-        None => writer,
+fn write_claim(writer: &mut Writer, claim: Option<&Claim>) {
+    let Some(claim) = claim else { return };
+    writer.string("prev", &claim.sid);
+    if let Some(proof) = &claim.proof {
+        writer.string("claim", &proof.to_hex());
     }
 }
 
