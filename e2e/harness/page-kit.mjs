@@ -3,8 +3,12 @@
 /** Is put into a page before its own scripts; it may not use anything from outside of itself. */
 export function pageKit() {
   const kit = {
-    /** Every peer connection that the page made: the object and its configuration. */
-    connections: [],
+    /** Every peer connection that the page made. */
+    made: [],
+    /** Those that have had a peer; others are only made ready for one. */
+    get connections() {
+      return kit.made.filter((connection) => connection.hadPeer);
+    },
     /** Every frame that the page sent over a websocket. */
     sent: [],
     /** Every websocket that the page opened. */
@@ -19,7 +23,12 @@ export function pageKit() {
     globalThis.RTCPeerConnection = class extends Native {
       constructor(configuration, ...rest) {
         super(configuration, ...rest);
-        kit.connections.push(this);
+        kit.made.push(this);
+      }
+
+      setRemoteDescription(...args) {
+        this.hadPeer = true;
+        return super.setRemoteDescription(...args);
       }
     };
   }

@@ -108,7 +108,7 @@ describe('leaving', () => {
     const [a] = await table(browser, server.url, 1);
     // Without relay servers this policy lets no connection come about.
     const b = await Peer.open(browser, server.url, { rooms: ['table'], rtcConfig: { iceTransportPolicy: 'relay' } });
-    await eventually(async () => assert.ok(await a.run(() => kit.connections.length)));
+    await eventually(async () => assert.ok(await a.run(() => kit.made.length)));
     await b.page.close();
     await eventually(async () => assert.deepEqual((await a.look()).discoveredPeers, []), { within: 15_000 });
     assert.deepEqual(await a.told('error'), []);
