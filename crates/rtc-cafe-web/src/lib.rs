@@ -36,6 +36,7 @@ type Refusal = (&'static str, String);
 pub struct Machine(Kind);
 
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "a page has one of each, and a box would be more code")]
 enum Kind {
     Client(Client),
     Session(Session),
