@@ -216,7 +216,7 @@ describe('several servers over Redis', { skip: WITHOUT_REDIS }, () => {
     const channels = cli('pubsub', 'channels', 'rtc-cafe:*').trim().split('\n');
     assert.equal(channels.length, 3, 'a channel for each server, and one for the room');
     for (const channel of channels) for (const junk of ['', 'x', '{}', '\u0001\u0001\u0001\u0001[]']) cli('publish', channel, junk);
-    assert.ok(await metric(a, 'broker_frames_strange_total') >= 4);
+    await eventually(async () => assert.ok(await metric(a, 'broker_frames_strange_total') >= 4));
     forget(one, other);
     other.emit('offer', { recipient: one.sid });
     await one.expect('offer');
@@ -245,7 +245,7 @@ describe('other kinds of Redis', { skip: WITHOUT_REDIS }, () => {
       await meet(one, other);
       forget(one, other);
       await all[0].kill();
-      await eventually(async () => assert.equal(await metric(a, 'broker_connections_lost_total'), 1), { within: 20_000 });
+      await eventually(async () => assert.ok(await metric(a, 'broker_connections_lost_total') >= 1), { within: 20_000 });
       await brokerIs(1, a, b);
       await eventually(async () => {
         forget(one);

@@ -121,6 +121,8 @@ pub struct Client {
     ahead: bool,
     /// Connections that wait for somebody.
     ready: Ready,
+    /// Those of them that were left before it had.
+    left_ahead: Vec<RoomId>,
     /// Our tracks.
     tracks: Map<TrackId, Definition>,
     roster: Roster,
@@ -169,6 +171,7 @@ impl Client {
             previous: None,
             rooms: Map::default(),
             ahead: false,
+            left_ahead: Vec::new(),
             ready: Ready::default(),
             tracks: Map::default(),
             roster: Roster::new(first),
@@ -294,6 +297,11 @@ impl Client {
             if !ahead {
                 self.begin_session();
             }
+            for room in std::mem::take(&mut self.left_ahead) {
+                if !self.rooms.contains_key(&room) {
+                    self.outputs.push(Output::Signal(ClientSignal::Leave { room }));
+                }
+            }
             self.join_rooms();
         } else {
             self.lose_signaller(now);
@@ -311,6 +319,7 @@ impl Client {
     }
 
     fn begin_session(&mut self) {
+        self.left_ahead.clear();
         self.previous = self.sid.clone().map(|sid| (sid, self.session.clone()));
         for joined in self.rooms.values_mut() {
             *joined = false;

@@ -82,6 +82,8 @@ pub struct Timing {
     pub offer: Duration,
     /// For a connection to open, before another one is tried. Default 15 s.
     pub connect: Duration,
+    /// For a first room, before answers that were made ahead are given up. Default 60 s.
+    pub unused: Duration,
     /// For the answer to a ping. Default 3 s.
     pub pong: Duration,
     /// For a peer to take something of what waits for it, before its connection is replaced. Default 120 s: a slow one may
@@ -116,6 +118,7 @@ impl Default for Timing {
         Self {
             offer: Duration::from_millis(2500),
             connect: Duration::from_secs(15),
+            unused: Duration::from_secs(60),
             pong: Duration::from_secs(3),
             stall: Duration::from_secs(120),
             stuck: Duration::from_secs(10),

@@ -332,6 +332,37 @@ fn leaving_a_room_leaves_those_who_share_no_other() {
 }
 
 #[test]
+fn a_room_that_is_left_before_the_server_lets_us_in_is_left() {
+    let mut client = Client::new(Config::default(), [7; 32]);
+    for name in ["R", "S"] {
+        client.join_room(NOW, RoomId::named(name).unwrap()).unwrap();
+    }
+    client.handle_signaller_opened(NOW);
+    assert_eq!(signals(&outputs(&mut client)), ["join", "join"]);
+    client.leave_room(NOW, &RoomId::named("R").unwrap());
+    assert_eq!(signals(&outputs(&mut client)), [""; 0], "nothing may be said yet");
+    client.handle_signaller_state(NOW, SignallerState::Connected);
+    assert_eq!(signals(&outputs(&mut client)), ["leave"]);
+}
+
+#[test]
+fn answers_are_made_anew_for_another_configuration() {
+    let mut config = Config::default();
+    config.ready = 2;
+    let mut client = Client::new(config, [7; 32]);
+    client.handle_signaller_state(NOW, SignallerState::Connected);
+    signal(&mut client, "sid", r#"{"sid":"me","apiVersion":"1.0","session":"secret","iceServers":[]}"#);
+    let made: Vec<_> = commands(&outputs(&mut client)).into_iter().map(|(id, _)| id.0).collect();
+    assert_eq!(made, [1, 1, 2, 2], "opened, and asked for an answer");
+    client.handle_configuration_change(NOW);
+    let anew = commands(&outputs(&mut client));
+    assert_eq!(anew[..2], [(ConnectionId(1), Command::Close), (ConnectionId(2), Command::Close)]);
+    assert_eq!(anew.len(), 6);
+    let unused = commands(&pass(&mut client, seconds(61)));
+    assert_eq!(unused, [(ConnectionId(3), Command::Close), (ConnectionId(4), Command::Close)], "nobody has joined");
+}
+
+#[test]
 fn a_peer_outlives_the_server() {
     let mut client = joined(|_| ());
     let b = connect(&mut client, "B", "b");

@@ -106,9 +106,9 @@ export class Connection implements TrackSender {
     pc.onicecandidate = ({ candidate }) => {
       // An empty candidate ends one generation; `null`, which follows, ends them all.
       if (candidate?.candidate === '') return;
+      this.#reports.iceServerAnswered((candidate as { url?: string | null } | null)?.url);
       // It is in the description.
       if (this.#preparing) return;
-      this.#reports.iceServerAnswered((candidate as { url?: string | null } | null)?.url);
       this.#report(['candidateFound'], candidate ? JSON.stringify(candidate) : undefined);
     };
     pc.onicecandidateerror = (error) => this.#reports.iceServerFailed(error);

@@ -21,6 +21,8 @@ export type SignallerState = 'setup' | 'connected' | 'reconnecting' | 'closed';
 export type SignalName =
   | 'request-sid'
   | 'join'
+  | 'leave'
+  | 'hold'
   | 'acquire-peers-response'
   | 'offer'
   | 'answer'
@@ -101,7 +103,7 @@ const RESERVED = ['connect', 'connect_error', 'disconnect', 'disconnecting', 'ne
 const CONNECT = 0;
 
 /** The name of a signal, and its payload. */
-type Said = [name: string, payload: unknown];
+type Said = [name: string, payload: unknown, modified?: Promise<unknown>];
 
 /** How long the server may take to show that it is there. */
 const DOUBT_MS = 3000;
@@ -127,6 +129,8 @@ export class RTCCafeSignallingClient extends EventEmitter<RTCCafeSignallingClien
   #greeting: Said[] | undefined;
   /** What was said so, until the server has answered, and how many of it have been taken. */
   #said: Said[] = [];
+  /** What follows it. */
+  #behind: Said[] = [];
   #taken = 0;
   #retry: ReturnType<typeof setTimeout> | undefined;
   #troubled = false;
@@ -153,7 +157,11 @@ export class RTCCafeSignallingClient extends EventEmitter<RTCCafeSignallingClien
     manager.on('packet', ({ type, data }) => {
       if (type === CONNECT) this.#taken = data?.signals ?? 0;
     });
-    const auth = (send: (content: object) => void) => void this.#greet(ioOptions?.auth, send);
+    const auth = (send: (content: object) => void) => {
+      this.#greet(ioOptions?.auth, send).catch((error) => {
+        this.#fail('SIGNALLER_UNREACHABLE', `the function "auth" failed: ${error}`, error);
+      });
+    };
     this.#socket = manager.socket(this.#session.call(['namespace']), { ...ioOptions, auth });
     this.#listen();
   }
@@ -283,27 +291,40 @@ export class RTCCafeSignallingClient extends EventEmitter<RTCCafeSignallingClien
     this.#flush();
     const greeting = this.#greeting;
     this.#greeting = undefined;
+    const [said, behind] = this.#modify(greeting);
+    const given = typeof auth === 'function' ? await new Promise<object>((give) => auth(give)) : auth;
+    // It may be over by now.
+    if (engine !== this.#socket.io.engine) return;
+    this.#taken = 0;
+    this.#said = said;
+    this.#behind = behind;
+    send({ ...given, signals: said });
+  }
+
+  /** What can be said with CONNECT, and what has to wait: a modifier that takes its time may need what comes later. */
+  #modify(greeting: Said[]): [said: Said[], behind: Said[]] {
     const said: Said[] = [];
-    for (const [name, data] of greeting) {
+    for (const [at, [name, data]] of greeting.entries()) {
       try {
-        const payload = this.signalModifier ? await this.signalModifier(name, data) : data;
+        const payload = this.signalModifier ? this.signalModifier(name, data) : data;
+        if (isPromise(payload)) {
+          // Its failure is told when its turn comes.
+          payload.catch(() => undefined);
+          return [said, [[name, data, payload], ...greeting.slice(at + 1)]];
+        }
         assertSerializable(payload);
         said.push([name, payload]);
       } catch (error) {
         this.#refuse(name, error);
       }
     }
-    const given = typeof auth === 'function' ? await new Promise<object>((give) => auth(give)) : auth;
-    // It may be over by now.
-    if (engine !== this.#socket.io.engine) return;
-    this.#taken = 0;
-    this.#said = said;
-    send({ ...given, signals: said });
+    return [said, []];
   }
 
   #connected(): void {
     this.#troubled = false;
     for (const [name, payload] of this.#said.splice(0).slice(this.#taken)) this.#socket.emit(name, payload);
+    for (const [name, data, payload] of this.#behind.splice(0)) this.#send(name, data, this.#socket.id, payload);
     this.#session.call(['connected']);
     this.#flush();
   }
@@ -347,14 +368,14 @@ export class RTCCafeSignallingClient extends EventEmitter<RTCCafeSignallingClien
   }
 
   /** Sends a signal behind those that wait for their modifier; one of a connection that is over is dropped. */
-  #send(name: string, data: unknown, connection?: string): void {
+  #send(name: string, data: unknown, connection?: string, modified?: Promise<unknown>): void {
     const emit = (payload: unknown) => {
       if (this.state === 'closed' || (connection && connection !== this.#socket.id)) return;
       // Socket.IO would throw later, when it has a connection, and lose everything that waits.
       assertSerializable(payload);
       this.#socket.emit(name, payload);
     };
-    const modify = () => (this.signalModifier ? this.signalModifier(name, data) : data);
+    const modify = () => modified ?? (this.signalModifier ? this.signalModifier(name, data) : data);
     const refuse = (error: unknown) => this.#refuse(name, error);
     if (!this.#sending) {
       try {

@@ -8,7 +8,7 @@ use rtc_cafe_wire::{
 
 use super::Client;
 use crate::{
-    event::{ErrorCode, Event},
+    event::{ErrorCode, Event, SignallerState},
     output::Output,
     report::Phase,
     roster::PeerKey,
@@ -20,7 +20,12 @@ impl Client {
     /// The server has given us a session.
     pub(super) fn handle_sid(&mut self, now: Time, sid: Sid, session: Option<String>, ice_servers: Option<String>) {
         if let Some(ice_servers) = ice_servers {
+            let some = ice_servers != "[]";
             self.outputs.push(Output::IceServers(ice_servers));
+            if some && self.sid.is_none() {
+                // Answers from before know nothing of them.
+                self.renew_answers();
+            }
         }
         self.session = session;
         if self.sid.as_ref() == Some(&sid) {
@@ -103,7 +108,8 @@ impl Client {
     /// The connection to the server is gone: nobody can be reached by it, so whoever is waited for is forgotten until
     /// the rooms are joined again.
     pub(super) fn lose_signaller(&mut self, now: Time) {
-        self.discard_ready();
+        self.hold_nothing();
+        self.forget_answers();
         for key in self.roster.keys() {
             if let Some(peer) = self.roster.get_mut(key) {
                 peer.present = false;
@@ -165,8 +171,10 @@ impl Client {
         if self.rooms.is_empty() {
             self.discard_ready();
         }
-        if joined {
+        if joined && self.state == SignallerState::Connected {
             self.outputs.push(Output::Signal(ClientSignal::Leave { room: room.clone() }));
+        } else if joined {
+            self.left_ahead.push(room.clone());
         }
         for key in self.roster.keys() {
             let Some(peer) = self.roster.get_mut(key) else { continue };

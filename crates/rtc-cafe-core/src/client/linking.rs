@@ -148,10 +148,12 @@ impl Client {
 
     /// A step of the handshake from a peer.
     pub(super) fn handle_handshake(&mut self, now: Time, key: PeerKey, handshake: Handshake) {
-        self.take_foretold(now, key, &handshake);
+        let from = handshake.connection;
+        if self.roster.get(key).is_some_and(|peer| from >= peer.newest_remote) {
+            self.take_foretold(now, key, &handshake);
+        }
         let Some(peer) = self.roster.get_mut(key) else { return };
         let ours = peer.connection.as_ref().map(Connection::id);
-        let from = handshake.connection;
         // What came over others counts only while its connection is there: anybody could have made it up.
         let bound = peer.connection.as_ref().and_then(Connection::remote);
         let late = from < peer.newest_remote || bound.is_some_and(|bound| from < bound);

@@ -31,10 +31,12 @@ pub(super) struct Ready {
 impl Client {
     /// Makes answers for those whom we shall meet in our first room.
     pub(super) fn foretell(&mut self) {
-        while !self.closed && self.roster.len() == 0 && self.ready.answering.len() < self.config.ready {
+        let first = !self.closed && self.roster.len() == 0 && self.previous.is_none();
+        while first && self.ready.answering.len() < self.config.ready {
             let connection = self.open_connection();
             self.command(connection.id(), Command::ForetellAnswer);
             self.ready.answering.insert(connection.id(), (connection, None));
+            self.timers.set(PeerKey::NOBODY, Timer::Unused, self.now + self.config.timing.unused);
         }
     }
 
@@ -54,6 +56,23 @@ impl Client {
     pub(super) fn forget_answers(&mut self) {
         for &id in std::mem::take(&mut self.ready.answering).keys() {
             self.command(id, Command::Close);
+        }
+    }
+
+    /// The answers that nobody has are of no use any more; others take their place if we have not joined yet.
+    pub(super) fn renew_answers(&mut self) {
+        let mut stale = Vec::new();
+        for (&id, (_, foretold)) in self.ready.answering.iter() {
+            if foretold.is_some() || self.rooms.is_empty() {
+                stale.push(id);
+            }
+        }
+        for &id in &stale {
+            self.ready.answering.remove(&id);
+            self.command(id, Command::Close);
+        }
+        if !stale.is_empty() {
+            self.foretell();
         }
     }
 
@@ -113,13 +132,14 @@ impl Client {
     /// Connections are configured differently from now on.
     pub fn handle_configuration_change(&mut self, now: Time) {
         self.now = now;
+        self.renew_answers();
         self.renew_ready();
     }
 
     /// The offer that is held is of no use any more, or about to be.
     pub(super) fn renew_ready(&mut self) {
         if self.ready.offering.is_some() {
-            self.timers.hasten(PeerKey::NOBODY, Timer::Ready, self.now + self.config.timing.ready);
+            self.timers.set(PeerKey::NOBODY, Timer::Ready, self.now + 10 * self.config.timing.ready);
         }
     }
 
@@ -140,8 +160,13 @@ impl Client {
         if offered.is_none() || self.ready.offering.as_ref().map(Connection::id) != offered {
             return false;
         }
-        let free = |key: &PeerKey| self.roster.get(*key).is_some_and(|peer| peer.connection.is_none() && !peer.absent);
+        // A newcomer takes it in place of an older one that is not open yet.
+        let replaces = |connection: &Connection| !connection.is_open() && Some(connection.id()) < offered;
+        let free = |key: &PeerKey| {
+            self.roster.get(*key).is_some_and(|peer| !peer.absent && peer.connection.as_ref().is_none_or(replaces))
+        };
         let key = key.filter(free);
+        key.into_iter().for_each(|key| self.unlink(key));
         match (key, self.ready.offering.take()) {
             (Some(key), Some(connection)) => {
                 self.bind(now, key, connection);

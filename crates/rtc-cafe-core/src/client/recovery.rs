@@ -291,6 +291,7 @@ impl Client {
     pub fn handle_network_change(&mut self, now: Time) {
         self.now = now;
         self.outputs.push(Output::CheckSignaller);
+        self.renew_answers();
         self.renew_ready();
         for key in self.roster.keys() {
             let polite = self.is_polite(key);

@@ -2,7 +2,14 @@
 //!
 //! In a cluster any of its nodes will do: they hand on to each other what is published.
 
-use std::{fmt, time::Duration};
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use bytes::Bytes;
 use redis::{
@@ -34,8 +41,9 @@ pub enum RedisUrlError {
 /// Redis, or a cluster of them; version 6 or newer, or what speaks its protocol, such as Valkey.
 #[derive(Clone)]
 pub struct RedisBroker {
-    /// They are tried one after the other.
+    /// They are tried one after the other, each time from another one on.
     clients: Vec<Client>,
+    attempts: Arc<AtomicUsize>,
 }
 
 impl RedisBroker {
@@ -50,7 +58,7 @@ impl RedisBroker {
             let _ = aws_lc_rs::default_provider().install_default();
         }
         let clients = urls.into_iter().map(|url| client(url.as_ref().trim())).collect::<Result<Vec<_>, _>>()?;
-        if clients.is_empty() { Err(RedisUrlError::Missing) } else { Ok(Self { clients }) }
+        if clients.is_empty() { Err(RedisUrlError::Missing) } else { Ok(Self { clients, attempts: Arc::default() }) }
     }
 }
 
@@ -86,7 +94,9 @@ impl Broker for RedisBroker {
     fn connect(&self) -> BrokerFuture<'_, Connection> {
         Box::pin(async {
             let mut last = String::new();
-            for client in &self.clients {
+            let first = self.attempts.fetch_add(1, Ordering::Relaxed) % self.clients.len();
+            let (last_ones, first_ones) = self.clients.split_at(first);
+            for client in first_ones.iter().chain(last_ones) {
                 match connect(client).await {
                     Ok(connection) => return Ok(connection),
                     Err(error) => last = format!("{}: {error}", place(client)),

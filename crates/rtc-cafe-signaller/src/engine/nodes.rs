@@ -10,7 +10,7 @@ use bytes::Bytes;
 use sha2::{Digest, Sha256};
 use tokio::{
     sync::{Notify, watch},
-    time::{MissedTickBehavior, interval, sleep, timeout},
+    time::{Instant, MissedTickBehavior, interval, sleep, timeout},
 };
 
 use super::{envelope, shared::Shared};
@@ -29,6 +29,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const IDLE: Duration = Duration::from_secs(5);
 /// Pauses between attempts to connect.
 const PAUSES: std::ops::Range<Duration> = Duration::from_millis(100)..Duration::from_secs(3);
+/// A connection that lasted as long was no failure.
+const STEADY: Duration = Duration::from_secs(10);
 const TICK: Duration = Duration::from_secs(1);
 
 /// The prefix of all topics; the number is that of the format of frames.
@@ -167,9 +169,13 @@ pub(super) async fn run(broker: Arc<dyn Broker>, queue: Arc<Queue>, shared: Weak
         match timeout(2 * PATIENCE, broker.connect()).await {
             Ok(Ok(connection)) => {
                 tracing::info!(broker = place, "connected to the broker");
-                (told, pause) = (false, PAUSES.start);
+                let since = Instant::now();
                 let why = serve(connection, &queue, &shared).await;
                 queue.set_up(false);
+                told = false;
+                if since.elapsed() > STEADY {
+                    pause = PAUSES.start;
+                }
                 let Some(shared) = shared.upgrade() else { return };
                 queue.waiting().counts.lost_connections += 1;
                 tracing::warn!(broker = place, why, "lost the broker; until it is back, rooms end at this node");

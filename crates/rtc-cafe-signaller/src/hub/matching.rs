@@ -49,10 +49,15 @@ impl Hub {
 
     /// Those whom a socket meets when it enters a room. Whoever is there already, or comes back, may be connected to them.
     pub(super) fn strangers(&self, id: SocketId, room: &RoomId, join: &Object<'_>) -> Vec<SocketId> {
-        let mut members = self.members(room);
+        let members = self.members(room);
         let new = self.socket(id).is_some_and(|socket| socket.version >= ApiVersion::V1_0) && !members.contains(&id);
-        members.retain(|&member| new && join.string("prevSid").is_none() && !self.share_a_room(id, member));
-        members
+        if !new || join.string("prevSid").is_some() {
+            return Vec::new();
+        }
+        let holds = |member: &SocketId| self.socket(*member).is_some_and(|socket| socket.held.is_some());
+        // Whoever is in many rooms already is spared a long search.
+        let with_offers = members.into_iter().filter(holds).take(2 * MAX_MATCHES);
+        with_offers.filter(|&member| !self.share_a_room(id, member)).collect()
     }
 
     /// Takes the offers of those whom a socket has just met, with its answers.

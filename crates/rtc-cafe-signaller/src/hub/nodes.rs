@@ -22,6 +22,10 @@ mod tell;
 const ROUND: usize = 60;
 /// How long nodes are given at least to be heard of when the broker is there again.
 const GRACE: Duration = Duration::from_secs(10);
+/// So late a tick means that this node did not run for a while.
+const ASLEEP: Duration = Duration::from_secs(4);
+/// No two nodes' clocks are further apart, or one of them lies.
+const CLOCKS_APART: Duration = Duration::from_hours(24);
 
 /// Under what frames are published.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -73,6 +77,7 @@ pub(super) struct Nodes {
     names: BTreeMap<Arc<str>, u32>,
     remotes: Remotes,
     beat_at: Duration,
+    ticked: Duration,
     /// Which sixtieth of the rooms was entered again last.
     round: usize,
     gaps: u64,
@@ -90,6 +95,24 @@ impl Nodes {
         let clock = u64::try_from((self.epoch + now).as_millis()).unwrap_or(u64::MAX - 1);
         self.last_joined = clock.max(self.last_joined.saturating_add(1));
         self.last_joined
+    }
+
+    /// Gives every node a moment to be heard of again.
+    fn give_grace(&mut self, now: Duration, lease: Duration) {
+        let known: Vec<u32> = self.nodes.iter().map(|(index, _)| index).collect();
+        for index in known {
+            if let Some(node) = self.nodes.get_mut(index) {
+                node.heard = node.heard.max((now + GRACE).saturating_sub(lease));
+            }
+        }
+    }
+
+    /// Whoever joins here from now on comes later than this one, unless its clock cannot be right.
+    fn note_joined(&mut self, now: Duration, joined: u64) {
+        let latest = u64::try_from((self.epoch + now + CLOCKS_APART).as_millis()).unwrap_or(u64::MAX);
+        if joined <= latest {
+            self.last_joined = self.last_joined.max(joined);
+        }
     }
 
     /// The node of a name, known or new; `None` if there are too many.
@@ -137,6 +160,7 @@ impl Hub {
             names: BTreeMap::new(),
             remotes: Remotes::default(),
             beat_at: Duration::ZERO,
+            ticked: Duration::ZERO,
             round: 0,
             gaps: 0,
             strange: 0,
@@ -173,9 +197,9 @@ impl Hub {
             let link = nodes.count();
             if let Some(node) = nodes.nodes.get_mut(index) {
                 node.relink(link);
-                node.heard = node.heard.max((now + GRACE).saturating_sub(lease));
             }
         }
+        nodes.give_grace(now, lease);
         self.outputs.push_back(Output::Subscribe { topic: Topic::Node(nodes.name.clone()) });
         let rooms: Vec<u32> = self.rooms.iter().map(|(index, _)| index).collect();
         for room in rooms {
@@ -190,6 +214,10 @@ impl Hub {
     pub fn handle_tick(&mut self, now: Duration) {
         let (lease, heartbeat) = (self.config.lease, self.config.heartbeat);
         let Some(nodes) = self.nodes.as_deref_mut() else { return };
+        if std::mem::replace(&mut nodes.ticked, now) + ASLEEP <= now {
+            // We have slept, and what the others have said meanwhile waits.
+            nodes.give_grace(now, lease);
+        }
         let beats = nodes.beat_at <= now;
         if beats {
             nodes.beat_at = now + heartbeat;

@@ -37,10 +37,17 @@ impl Hub {
             return;
         };
         let Some(other) = nodes.nodes.get_mut(node) else { return };
-        other.heard = other.heard.max(now);
+        let arrival = match &frame {
+            Frame::Enter { .. } => Arrival::InOrder,
+            Frame::Link { link, number, body } => other.arrive(*link, *number, *body == Body::Begin),
+        };
+        // A node of which only stale frames come is forgotten with its lease: somebody has made up newer ones.
+        if arrival != Arrival::Stale {
+            other.heard = other.heard.max(now);
+        }
         match frame {
             Frame::Enter { room, entry } => self.handle_enter(node, &room, entry),
-            Frame::Link { link, number, body } => match other.arrive(link, number, body == Body::Begin) {
+            Frame::Link { body, .. } => match arrival {
                 Arrival::InOrder => self.handle_body(now, node, body),
                 Arrival::AfterGap => {
                     nodes.gaps += 1;
@@ -219,7 +226,7 @@ impl Hub {
 
     /// A session of another node is in a room: those here hear of it who were there before it.
     fn meet(&mut self, now: Duration, node: u32, index: u32, member: Member<'_>) {
-        if !self.note_stay(node, index, &member) {
+        if !self.note_stay(now, node, index, &member) {
             return;
         }
         let Member { sid, id, joined, claim, .. } = member;
@@ -245,7 +252,7 @@ impl Hub {
     }
 
     /// Takes note of a member of a room on another node; whether it is one to be announced.
-    fn note_stay(&mut self, node: u32, index: u32, member: &Member<'_>) -> bool {
+    fn note_stay(&mut self, now: Duration, node: u32, index: u32, member: &Member<'_>) -> bool {
         let (most_stays, most_away) = (self.config.rooms_per_socket, self.config.members_per_room.saturating_mul(2));
         let Some(nodes) = self.nodes.as_deref_mut() else { return false };
         let Some(room) = self.rooms.get_mut(index) else { return false };
@@ -256,7 +263,7 @@ impl Hub {
             nodes.strange += 1;
             return false;
         }
-        nodes.last_joined = nodes.last_joined.max(member.joined);
+        nodes.note_joined(now, member.joined);
         let known = nodes.remotes.find(&member.sid);
         if let Some(remote) = known.and_then(|known| nodes.remotes.get_mut(known)) {
             let elsewhere = remote.node != node;
