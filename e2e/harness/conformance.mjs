@@ -86,12 +86,14 @@ function player() {
 
     open() {
       this.connection = new backend.Connection({}, LOW_WATER, {
-        event: (kind, detail) => this.#take(kind, detail),
-        buffered: (bytes) => {
-          this.buffered = bytes;
-          this.#wake();
+        event: ([kind, more], body) => {
+          if (kind === 'channelBuffered') {
+            this.buffered = more;
+            this.#wake();
+          } else {
+            this.#take(kind, kind === 'offerCreated' ? { sdp: body, ids: more } : body);
+          }
         },
-        offer: (sdp, ids) => this.#take('offerCreated', { sdp, ids }),
         iceServerFailed: () => {},
         iceServerAnswered: () => {},
         source: (id) => this.sources.get(id),
