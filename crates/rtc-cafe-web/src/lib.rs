@@ -24,8 +24,8 @@ const HIGH_WATER: usize = 256 << 10;
 /// Bytes in a data channel below which it is filled again.
 const LOW_WATER: usize = 64 << 10;
 
-/// Answers that are made ready: there is one for everybody in a small room.
-const READY: usize = 8;
+/// Answers that are made ready. Each takes a peer connection, and browsers become slow with many that gather in vain.
+const READY: usize = 2;
 
 /// Why a call is refused: a code for programs, and a message.
 type Refusal = (&'static str, String);

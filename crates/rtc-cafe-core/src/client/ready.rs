@@ -12,6 +12,7 @@ use crate::{
     event::SignallerState,
     map::Map,
     output::{Command, ConnectionEvent},
+    report::Route,
     roster::PeerKey,
     time::Time,
     timers::Timer,
@@ -84,7 +85,15 @@ impl Client {
             && matches!(handshake.body, HandshakeBody::Offer(_))
             && let Some((connection, _)) = self.ready.answering.remove(&meant)
         {
-            self.bind(now, key, connection);
+            self.bind_ready(now, key, connection);
+        }
+    }
+
+    /// What was ready becomes the connection of a peer. Its first step went over the server.
+    fn bind_ready(&mut self, now: Time, key: PeerKey, connection: Connection) {
+        self.bind(now, key, connection);
+        if let Some(peer) = self.roster.get_mut(key) {
+            peer.history.route = Some(Route::Server);
         }
     }
 
@@ -169,7 +178,7 @@ impl Client {
         key.into_iter().for_each(|key| self.unlink(key));
         match (key, self.ready.offering.take()) {
             (Some(key), Some(connection)) => {
-                self.bind(now, key, connection);
+                self.bind_ready(now, key, connection);
                 self.negotiate(key, Connection::send_candidates);
             }
             (_, connection) => self.ready.offering = connection,
