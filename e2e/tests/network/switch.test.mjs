@@ -111,9 +111,14 @@ describe('the network', () => {
     const cwd = new URL('../..', import.meta.url).pathname;
     const maker = new Program(process.execPath, ['--input-type=module', '-e', script], { cwd });
     const [, ...pids] = await maker.line(/pids (\d+) (\d+)/);
-    const runs = (pid) => existsSync(`/proc/${pid}`) && !/^State:\s+Z/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'));
-    for (const pid of pids) assert.ok(runs(pid));
+    // When it was started, for another process may be given the same id; nothing if it has ended.
+    const started = (pid) => {
+      const [state, ...more] = existsSync(`/proc/${pid}`) ? readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ').at(-1).split(' ') : [];
+      return state === 'Z' ? undefined : more[18];
+    };
+    const before = pids.map(started);
+    assert.ok(before.every(Boolean));
     await maker.kill();
-    for (const pid of pids) await eventually(() => assert.ok(!runs(pid), `${pid} runs on`));
+    for (const [at, pid] of pids.entries()) await eventually(() => assert.notEqual(started(pid), before[at], `${pid} runs on`));
   });
 });
