@@ -122,7 +122,8 @@ impl Builder {
     }
 
     /// Where the permanent id and all jitter come from, so that a program that keeps it is the same peer after it was
-    /// started again. That takes a clock that does not go back between the two. Whoever knows it can claim to be this client. Default: from the system's random numbers.
+    /// started again. That takes a clock that does not go back between the two. Whoever knows it can claim to be this
+    /// client. Default: from the system's random numbers.
     pub fn seed(mut self, seed: [u8; 32]) -> Self {
         self.seed = Some(seed);
         self

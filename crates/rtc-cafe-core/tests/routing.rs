@@ -243,6 +243,9 @@ fn who_takes_no_handshakes_over_others_meets_nobody_by_them() {
     let a = connect(&mut client, "A", "a");
     acquainted(&mut client, a, "b", room());
     assert_eq!(sids(client.discovered_peers()), ["A"]);
+    let elsewhere = RoomId::named("elsewhere").unwrap();
+    let told = passed(&acquainted(&mut client, a, "b", elsewhere.clone()));
+    assert_eq!(told, [(a, Frame::Leave { room: elsewhere }.encode())], "a room that we are not in is not noted");
 }
 
 #[test]

@@ -224,14 +224,14 @@ impl Client {
         added: Vec<(PermanentId, Sid)>,
         removed: Vec<PermanentId>,
     ) {
-        if !self.config.handshake_over_peers {
-            return self.note_room(key, room);
-        }
         if !self.rooms.contains_key(&room) {
             // It has yet to hear that we have left, if we were there.
             self.acknowledge_all(key);
             self.answer(key, &Frame::Leave { room });
             return;
+        }
+        if !self.config.handshake_over_peers {
+            return self.note_room(key, room);
         }
         let max = self.config.limits.peers;
         let Some(peer) = self.roster.get_mut(key) else { return };
