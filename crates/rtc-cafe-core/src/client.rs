@@ -395,6 +395,7 @@ impl Client {
             ConnectionEvent::ChannelOpen => self.handle_open(key),
             ConnectionEvent::ChannelMessage(frame) => self.handle_frame(now, key, &frame),
             ConnectionEvent::ChannelBuffered(bytes) => self.handle_buffered(now, key, bytes),
+            ConnectionEvent::ChannelStalled => self.handle_stall(now, key),
         }
     }
 

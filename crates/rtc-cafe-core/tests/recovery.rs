@@ -77,6 +77,23 @@ fn a_channel_that_stands_still_though_its_path_is_back_is_replaced() {
 }
 
 #[test]
+fn a_channel_that_stalls_is_replaced_if_the_peer_can_be_asked() {
+    let mut client = joined(|_| ());
+    let b = connect(&mut client, "B", "b");
+    client.send_message(seconds(10), "[1]", Recipients::All).unwrap();
+    signal(&mut client, "peer-disconnection", r#"{"sid":"B"}"#);
+    outputs(&mut client);
+    client.handle_connection(seconds(18), b, ConnectionEvent::ChannelStalled);
+    assert_eq!(commands(&outputs(&mut client)), [], "nobody could tell it of another one");
+    signal(&mut client, "acquire-peers", r#"{"id":"b","sid":"B","room":"R"}"#);
+    client.handle_connection(seconds(26), b, ConnectionEvent::ChannelStalled);
+    let replaced = pass(&mut client, seconds(29));
+    assert!(commands(&replaced).contains(&(b, Command::Close)));
+    assert!(commands(&replaced).contains(&(ConnectionId(2), Command::CreateOffer)));
+    assert_eq!(told(&replaced), []);
+}
+
+#[test]
 fn a_lost_path_is_restarted_then_replaced_and_at_last_given_up() {
     let mut client = joined(|_| ());
     let b = connect(&mut client, "B", "b");
