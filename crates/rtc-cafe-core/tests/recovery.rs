@@ -380,6 +380,24 @@ fn answers_are_made_anew_for_another_configuration() {
 }
 
 #[test]
+fn who_left_an_offer_and_ended_is_forgotten_at_the_first_failure() {
+    let offer = r#"{"id":"b","sid":"B","offer":{"type":"offer","sdp":"offer"},"connection":1,"negotiation":1}"#;
+    for (announced, left) in [(false, vec![]), (true, vec!["B"])] {
+        let mut client = joined(|_| ());
+        signal(&mut client, "offer", offer);
+        if announced {
+            signal(&mut client, "acquire-peers-response", r#"{"id":"b","sid":"B","room":"R"}"#);
+        }
+        tell(&mut client, ConnectionId(1), ConnectionEvent::AnswerCreated("answer".into()));
+        assert_eq!(sids(client.discovered_peers()), ["B"]);
+        let passed = pass(&mut client, seconds(20));
+        assert!(commands(&passed).contains(&(ConnectionId(1), Command::Close)));
+        assert_eq!(sids(client.discovered_peers()), left);
+        assert_eq!(told(&passed).len(), left.len(), "an error is told of who is there: {passed:?}");
+    }
+}
+
+#[test]
 fn a_peer_outlives_the_server() {
     let mut client = joined(|_| ());
     let b = connect(&mut client, "B", "b");

@@ -13,6 +13,7 @@ use crate::{
     connection::{Action, Connection},
     event::ErrorCode,
     output::Command,
+    peer::Peer,
     report::Phase,
     roster::PeerKey,
     time::Time,
@@ -107,6 +108,11 @@ impl Client {
     /// The connection is of no use: the application is told why, unless it believes that the peer is connected, and
     /// another one is tried.
     pub(super) fn fail(&mut self, now: Time, key: PeerKey, reason: String) {
+        let only_offered = |peer: &Peer| peer.rooms.is_empty() && !peer.connected;
+        if self.is_told_rooms() && self.roster.get(key).is_some_and(only_offered) {
+            // Who is there says so when somebody joins. This one has most likely ended since it left its offer.
+            return self.part(now, key);
+        }
         if let Some(peer) = self.roster.get_mut(key) {
             peer.failures += 1;
             peer.history.failure = Some(reason.clone());
