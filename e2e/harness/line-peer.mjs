@@ -52,9 +52,9 @@ export class LinePeer extends Peer {
     return new LinePeer(program, 'aiortc');
   }
 
-  /** `rtc-cafe join`, on this machine or on a host of a network. */
+  /** `rtc-cafe join`, on this machine or on a host of a network. Without a room it waits to be told. */
   static native(base, room, { on = HERE, name = 'native' } = {}) {
-    return new LinePeer(on.spawn(binary(), ['join', room, '--json', '--server', base]), name);
+    return new LinePeer(on.spawn(binary(), ['join', ...(room ? [room] : []), '--json', '--server', base]), name);
   }
 
   /** Everything it has told, results included, and when, in milliseconds of the system's clock. */
