@@ -409,7 +409,7 @@ impl Client {
             match timer {
                 Timer::Offer => self.offer(now, key),
                 Timer::Connect if self.is_reachable(key) => {
-                    self.fail(now, key, String::from("the connection did not open in time"));
+                    self.fail_to_connect(now, key, "the connection did not open in time");
                 }
                 // The peer left in the middle of the handshake.
                 Timer::Connect => self.lose(now, key),

@@ -398,6 +398,16 @@ fn who_left_an_offer_and_ended_is_forgotten_at_the_first_failure() {
 }
 
 #[test]
+fn a_member_whose_offer_is_of_no_use_is_offered_another_connection() {
+    let offer = r#"{"id":"b","sid":"B","offer":{"type":"offer","sdp":"offer"},"connection":1,"negotiation":1}"#;
+    let mut client = joined(|_| ());
+    signal(&mut client, "offer", offer);
+    tell(&mut client, ConnectionId(1), ConnectionEvent::Failed("the answer is another one".into()));
+    assert_eq!(sids(client.discovered_peers()), ["B"], "it has yet to say that it is there");
+    assert!(commands(&pass(&mut client, seconds(3))).contains(&(ConnectionId(2), Command::CreateOffer)));
+}
+
+#[test]
 fn a_peer_outlives_the_server() {
     let mut client = joined(|_| ());
     let b = connect(&mut client, "B", "b");
