@@ -110,6 +110,16 @@ export class Cafe {
     if (took > bound) this.#late.push(said);
   }
 
+  /** For so many milliseconds everybody hears something new from everybody again and again, as soon as it has to be. */
+  async keepsFlowing(duration, bound) {
+    const end = performance.now() + duration;
+    let longest = 0;
+    while (performance.now() < end) longest = Math.max(longest, await this.traffic.flows(await this.traffic.mark(), PATIENCE));
+    const said = `something new came from everybody after ${seconds(longest)} at the latest, of ${seconds(bound)} at the most`;
+    this.#note(said);
+    if (longest > bound) this.#late.push(said);
+  }
+
   /**
    * Ends the talk: all see each other, nobody was told to have lost anybody, unless that may be, everything took no longer
    * than it may, and every message is accounted for.

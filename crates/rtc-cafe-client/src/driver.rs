@@ -35,6 +35,7 @@ mod tracks;
 
 use clock::Clock;
 use found::Found;
+use reporting::Ended;
 use telling::code;
 use tracks::Outgoing;
 
@@ -83,6 +84,7 @@ pub(crate) struct Driver {
     connections: BTreeMap<ConnectionId, Connection>,
     /// Connections that the core has closed, and that have not said goodbye yet.
     leaving: Vec<Connection>,
+    ended: Ended,
     /// By whose address datagrams belong to which connection.
     routes: HashMap<(SocketAddr, SocketAddr), ConnectionId>,
     /// Connections with something to poll.
@@ -116,6 +118,7 @@ impl Driver {
             datagram: Vec::new(),
             connections: BTreeMap::new(),
             leaving: Vec::new(),
+            ended: Ended::default(),
             routes: HashMap::new(),
             dirty: BTreeSet::new(),
             room_made: false,
@@ -400,6 +403,7 @@ impl Driver {
             }
             Command::Close => {
                 if let Some(mut connection) = self.connections.remove(&id) {
+                    self.ended.keep(id, connection.pairs(now));
                     connection.execute(Command::Close, now);
                     self.leaving.push(connection);
                 }

@@ -13,7 +13,6 @@ use rtc_cafe_wire::{
 
 use crate::{
     config::Config,
-    connection::Connection,
     event::{Definition, ErrorCode, Event, SignallerState},
     mailbox::Undelivered,
     map::Map,
@@ -480,10 +479,10 @@ impl Client {
         self.roster.iter().map(|(_, peer)| &peer.sid)
     }
 
-    /// The present connection to a peer, open or not.
+    /// The present connection to a peer, open or not, or else the last one that there was.
     pub fn connection_of(&self, sid: &Sid) -> Option<ConnectionId> {
         let peer = self.roster.get(self.roster.by_sid(sid)?)?;
-        peer.connection.as_ref().map(Connection::id)
+        peer.history.connection
     }
 
     /// What has happened to the connection with a peer that is discovered.

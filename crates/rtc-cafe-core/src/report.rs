@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use rtc_cafe_wire::signal::ConnectionId;
+
 use crate::{map::take, time::Time};
 
 /// What a connection to a peer is at.
@@ -79,6 +81,8 @@ pub(crate) struct History {
     pub(crate) attempts: u32,
     pub(crate) restarts: u32,
     pub(crate) failure: Option<String>,
+    /// The last of them.
+    pub(crate) connection: Option<ConnectionId>,
 }
 
 impl History {

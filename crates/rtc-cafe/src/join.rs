@@ -69,7 +69,7 @@ Files to play are Opus in Ogg (.ogg, .opus), VP8 or VP9 in IVF (.ivf), or H.264 
 The room of the command line is a text; rooms that are numbers are joined by `joinRoom`.")]
 pub(crate) struct Options {
     /// The room to meet in, any text; with --json it may be left to the operation `joinRoom`
-    #[arg(value_name = "ROOM", value_parser = peer::room, required_unless_present = "json")]
+    #[arg(value_name = "ROOM", value_parser = peer::room)]
     room: Option<RoomId>,
 
     #[command(flatten)]
@@ -107,6 +107,10 @@ pub(crate) fn run(options: Options) -> anyhow::Result<()> {
 }
 
 async fn join(options: Options) -> anyhow::Result<()> {
+    if options.room.is_none() && !options.json {
+        let message = "a ROOM is needed, unless a program names it by --json and joinRoom; `--help` has examples\n";
+        clap::Error::raw(clap::error::ErrorKind::MissingRequiredArgument, message).exit();
+    }
     let mut stop = StopSignals::new()?;
     let folder = options.record.clone().filter(|folder| !folder.as_os_str().is_empty());
     let shown = folder.clone().unwrap_or_default();

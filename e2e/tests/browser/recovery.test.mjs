@@ -161,6 +161,39 @@ describe('the report', () => {
     await eventually(async () => assert.match((await report(b, sid)).failure, /\w/), { within: 30_000 });
   });
 
+  it('of a peer to which no path leads has those that were tried, when the error is told and after it', async () => {
+    const lost = async () => {
+      const page = await browser.open(`${server.url}/healthz`);
+      await page.evaluate(() => {
+        // Nobody listens there.
+        const astray = (candidate) => candidate.replace(/ \d+ typ/, ' 65009 typ');
+        const { setRemoteDescription, addIceCandidate } = RTCPeerConnection.prototype;
+        RTCPeerConnection.prototype.setRemoteDescription = function ({ type, sdp }) {
+          return setRemoteDescription.call(this, { type, sdp: sdp.replace(/^a=candidate:.*$/gm, astray) });
+        };
+        RTCPeerConnection.prototype.addIceCandidate = function (init) {
+          return addIceCandidate.call(this, init && { ...init, candidate: astray(init.candidate) });
+        };
+      });
+      return Peer.start(page, { rooms: ['table'] });
+    };
+    const [a, b] = [await lost(), await lost()];
+    const sid = await b.sid();
+    await a.run((client) => {
+      globalThis.told = [];
+      client.on('error', ({ code, sid }) => sid && client.getConnectionReport(sid).then((report) => told.push([code, report])));
+    });
+    const [code, { failure, selectedPair, candidatePairs }] = await eventually(async () => {
+      const told = await a.run(() => told);
+      assert.ok(told.length > 0, JSON.stringify(await report(a, sid)));
+      return told[0];
+    }, { within: 40_000 });
+    assert.equal(code, 'CONNECT_FAILED');
+    assert.match(failure, /path|in time/);
+    assert.equal(selectedPair, null);
+    assert.ok(candidatePairs.some(({ remote }) => remote.port === 65009), JSON.stringify(candidatePairs));
+  });
+
   it('of a peer that is gone, or never was there, is refused', async () => {
     const [a, b] = await table(browser, server.url, 2);
     const sid = await b.sid();

@@ -14,6 +14,6 @@ for (const server of ['both halves', 'one half']) {
     await cafe.network.cut(...halves);
     await sleep(APART);
     await cafe.recovers(`the halves were apart, with the server in ${server}`, 15_000, () => cafe.network.heal(...halves));
-    await cafe.ends({ mayLose: true });
+    await cafe.ends();
   });
 }

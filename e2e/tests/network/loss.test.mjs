@@ -1,15 +1,15 @@
 // Every hop takes 100 ms and loses frames: a room meets and talks all the same.
 
-import { setTimeout as sleep } from 'node:timers/promises';
-
 import { scenario } from '../../harness/cafe.mjs';
 
 /** For so many milliseconds they talk like this. */
-const TALK = 15_000;
+const TALK = 20_000;
+/** For no longer nothing new comes from somebody. Natively SCTP pauses for 7 seconds at the most, then it is replaced. */
+const STALLED = 20_000;
 
 for (const loss of [0.05, 0.2]) {
   scenario(`${loss * 100} % of what is sent is lost, and the rest takes 100 ms`, { delay: 100, loss }, async (cafe) => {
-    await sleep(TALK);
+    await cafe.keepsFlowing(TALK, STALLED);
     await cafe.recovers(`${loss * 100} % were lost`, 15_000, () => cafe.network.loss(0));
     await cafe.ends();
   });

@@ -50,6 +50,7 @@ async function comesBack(t, command, during, milliseconds, afterwards) {
   t.diagnostic(`messages flow again between all after ${Math.round(took)} ms, of ${BACK} ms at the most`);
   assert.ok(took <= BACK, `messages flow again after ${Math.round(took)} ms`);
   await everybodySees(peers);
+  for (const peer of peers) assert.deepEqual(await peer.told('disconnectFromPeer'), [], `${peer.name} has lost somebody`);
   assert.deepEqual((await traffic.account()).findings, []);
 }
 

@@ -20,6 +20,9 @@ import {
   type TrackOptions,
 } from './tracks.js';
 
+/** Connections that have ended and are remembered. */
+const MAX_ENDED = 64;
+
 /** Options of {@link RTCCafeClient}. */
 export interface RTCCafeClientOptions {
   /** The newest version of the signalling API to use, where no `signaller` is given. Default `LATEST_API_VERSION`. */
@@ -84,6 +87,8 @@ export class RTCCafeClient<Message = unknown> extends EventEmitter<RTCCafeClient
   /** The rooms that were joined, as JSON. */
   readonly #rooms = new Set<string>();
   readonly #connections = new Map<number, Connection>();
+  /** What was tried by those that have ended: reports are asked for when they have. */
+  readonly #ended = new Map<number, Connection>();
   readonly #tracks = new LocalTracks(this.#connections, (id) => this.removeTrack(id));
   readonly #peerTrackDefinitions = new PeerTable<TrackDefinition>();
   readonly #peerTracks = new PeerTable<MediaStreamTrack>();
@@ -337,7 +342,7 @@ export class RTCCafeClient<Message = unknown> extends EventEmitter<RTCCafeClient
     checkTexts(sid);
     const known = () => this.#core.call(['connectionReport', sid]);
     const id = known() && this.#core.call(['connectionOf', sid]);
-    const stats = id === null ? undefined : await this.#connections.get(id)?.rawStats();
+    const stats = id === null ? undefined : await (this.#connections.get(id) ?? this.#ended.get(id))?.rawStats();
     const report = known();
     if (!report) throw new RTCCafeError('UNKNOWN_PEER', `there is no peer with the sid ${sid}`, sid);
     return connectionReport(report, stats, this.#iceFailures.failures);
@@ -409,8 +414,13 @@ export class RTCCafeClient<Message = unknown> extends EventEmitter<RTCCafeClient
       this.#connections.set(id, connection);
       return;
     }
-    this.#connections.get(id)?.execute(...command);
-    if (command[0] === 'close') this.#connections.delete(id);
+    const connection = this.#connections.get(id);
+    if (command[0] === 'close') {
+      this.#connections.delete(id);
+      if (this.#ended.size >= MAX_ENDED) this.#ended.clear();
+      if (connection) this.#ended.set(id, connection);
+    }
+    connection?.execute(...command);
   }
 
   #tell(event: CoreEvent): void {

@@ -8,6 +8,9 @@ import type { TrackSender, TrackSource } from './tracks.js';
 /** How long an offer that is prepared waits for its candidates. */
 const GATHERING_MS = 1000;
 
+/** After so long a connection has tried all paths. */
+const TRYING_MS = 3000;
+
 /** Where a connection reports to. */
 export interface ConnectionReports {
   /** Something happened. */
@@ -28,6 +31,8 @@ export class Connection implements TrackSender {
   #closed = false;
   /** The line of the answer that was foretold by which it is known. */
   #foretold: string | undefined;
+  /** What was known when it did not connect at once: Chromium forgets what leads nowhere. */
+  #tried: Promise<RTCStatsReport | undefined> | undefined;
   /** The offer is told when its candidates are there. */
   #preparing = false;
   /** The local tracks that are sent, by id. */
@@ -95,9 +100,10 @@ export class Connection implements TrackSender {
     return report && !this.#closed ? this.#meter.read(report, performance.now()) : undefined;
   }
 
-  /** All that the browser knows of it, as long as it is open. */
-  async rawStats(): Promise<RTCStatsReport | undefined> {
-    return this.#closed ? undefined : this.#pc?.getStats().catch(() => undefined);
+  /** All that the browser knows of it, as long as it is open; or knew while it tried to connect. */
+  rawStats(): Promise<RTCStatsReport | undefined> | undefined {
+    const failing = this.#channel?.readyState === 'connecting' || this.#closed;
+    return failing && this.#tried ? this.#tried : this.#pc?.getStats().catch(() => undefined);
   }
 
   #open(): RTCPeerConnection {
@@ -112,7 +118,10 @@ export class Connection implements TrackSender {
       this.#report(['candidateFound'], candidate ? JSON.stringify(candidate) : undefined);
     };
     pc.onicecandidateerror = (error) => this.#reports.iceServerFailed(error);
-    pc.onconnectionstatechange = () => this.#report(['stateChanged'], pc.connectionState);
+    pc.onconnectionstatechange = () => {
+      if (pc.connectionState === 'connecting') setTimeout(() => { this.#tried ??= this.rawStats(); }, TRYING_MS);
+      this.#report(['stateChanged'], pc.connectionState);
+    };
     pc.ontrack = ({ transceiver }) => {
       transceiver.direction = 'recvonly';
       if (transceiver.mid !== null) this.#report(['trackAdded'], transceiver.mid);

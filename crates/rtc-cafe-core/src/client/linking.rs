@@ -63,12 +63,14 @@ impl Client {
     /// Makes a connection that of a peer.
     pub(super) fn bind(&mut self, now: Time, key: PeerKey, mut connection: Connection) {
         connection.set_polite(self.is_polite(key));
+        let id = connection.id();
         self.roster.set_connection(key, connection);
         self.timers.cancel(key, Timer::Offer);
         self.timers.set(key, Timer::Connect, now + self.config.timing.connect);
         self.timers.set(key, Timer::Resend, now + self.config.timing.resend);
         if let Some(peer) = self.roster.get_mut(key) {
             peer.history.attempts += 1;
+            peer.history.connection = Some(id);
             peer.resent = 0;
         }
         self.reach(key, Phase::Signalling);
