@@ -150,18 +150,17 @@ impl Client {
         }
     }
 
-    /// A peer has left a room of ours. If that was the last one, it is gone.
+    /// A peer has left a room of ours. If that was the last one, it is gone; it says so if it believes the same, and what
+    /// it has received until then.
     pub(super) fn handle_leave(&mut self, now: Time, key: PeerKey, room: &RoomId) {
         let Some(peer) = self.roster.get_mut(key).filter(|peer| peer.rooms.contains_key(room)) else { return };
-        if peer.rooms.len() == 1 {
-            // The others hear of it in the room that it was in.
+        peer.leave_room(room);
+        if peer.rooms.is_empty() {
             peer.present = false;
-            self.handle_bye(now, key);
-        } else {
-            peer.leave_room(room);
-            let id = peer.id.clone();
-            id.into_iter().for_each(|id| self.announce(id, room.clone(), None));
+            self.timers.hasten(key, Timer::Farewell, now + self.config.timing.pong);
         }
+        let id = self.roster.get(key).and_then(|peer| peer.id.clone());
+        id.into_iter().for_each(|id| self.announce(id, room.clone(), None));
     }
 
     /// Leaves a room: peers who share no other room with us are disconnected from. Returns whether we were in it.

@@ -149,7 +149,7 @@ impl Client {
 
     /// A step of the handshake from a peer, by way of the server.
     pub(super) fn handle_signalled(&mut self, now: Time, sid: &Sid, id: Option<PermanentId>, handshake: Handshake) {
-        let is_offer = matches!(handshake.body, HandshakeBody::Offer(_));
+        let is_offer = matches!(handshake.body, HandshakeBody::Offer(_)) && !handshake.restart;
         let by_id = id.as_ref().and_then(|id| self.roster.by_id(id));
         let known = self.roster.by_sid(sid).or(by_id);
         let there = known.and_then(|key| self.roster.get(key)).is_some_and(|peer| !peer.absent);
@@ -161,7 +161,6 @@ impl Client {
         self.arrive(key);
         if let Some(peer) = self.roster.get_mut(key)
             && is_offer
-            && !handshake.restart
         {
             peer.newest_remote = peer.newest_remote.max(handshake.connection);
         }

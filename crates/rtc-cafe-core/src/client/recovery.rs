@@ -223,6 +223,10 @@ impl Client {
 
     /// The time to come back is over.
     pub(super) fn bid_farewell(&mut self, now: Time, key: PeerKey) {
+        if self.roster.get(key).is_some_and(|peer| peer.is_well() && !peer.rooms.is_empty()) {
+            // It had left, and has come again.
+            return;
+        }
         self.unlink(key);
         self.tell_farewell(now, key);
         if self.is_reachable(key) {

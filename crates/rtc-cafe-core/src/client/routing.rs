@@ -328,7 +328,7 @@ impl Client {
     pub(super) fn gossip(&mut self, key: PeerKey, connected: bool) {
         let Some(peer) = self.roster.get(key) else { return };
         let Some(id) = peer.id.clone() else { return };
-        let sid = connected.then(|| peer.sid.clone());
+        let sid = (connected && peer.is_well()).then(|| peer.sid.clone());
         for room in peer.rooms.keys().cloned().collect::<Vec<_>>() {
             self.announce(id.clone(), room, sid.clone());
         }
