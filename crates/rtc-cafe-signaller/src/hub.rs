@@ -21,9 +21,15 @@ use rtc_cafe_wire::{
 pub use config::HubConfig;
 pub(crate) use mint::Mint;
 pub use nodes::{NodeStats, Topic};
+pub use permit::{Permit, RoomRule};
+#[cfg(feature = "server")]
+pub(crate) use {
+    events::read_room,
+    refusal::{Refusal as HubRefusal, argument as read_argument},
+};
 
 use self::{
-    account::{Account, announcing, price},
+    account::{Account, Rate, announcing, price},
     ended::{Ended, Session},
     frames::Frames,
     nodes::{Away, Claim, Nodes},
@@ -41,6 +47,7 @@ mod frames;
 mod matching;
 mod mint;
 mod nodes;
+mod permit;
 mod refusal;
 mod slab;
 mod standing;
@@ -138,6 +145,8 @@ struct Socket {
     sole: bool,
     /// The offer for the next newcomer, as it came.
     held: Option<Box<str>>,
+    /// What it may do, where that is not everything.
+    permit: Option<Box<Permit>>,
 }
 
 #[derive(Debug)]
@@ -235,9 +244,9 @@ impl Hub {
         self.add(version, account, true)
     }
 
-    /// Adds a socket to a connection; `None` if the connection has sent too much.
-    pub fn connect_on(&mut self, now: Duration, connection: &ConnectionId, version: ApiVersion) -> Option<SocketId> {
-        self.take(now, connection.0, 1).then(|| self.add(version, connection.0, false))
+    /// Adds a socket to a connection, which [`Self::charge`] has let through.
+    pub fn connect_on(&mut self, connection: &ConnectionId, version: ApiVersion) -> SocketId {
+        self.add(version, connection.0, false)
     }
 
     fn add(&mut self, version: ApiVersion, account: u32, sole: bool) -> SocketId {
@@ -246,8 +255,9 @@ impl Hub {
         let sid: Arc<str> = self.mint.text::<20>().into();
         let session = Session { id: None, proof: None };
         let rooms = Vec::new();
+        let (secret, held, permit) = (None, None, None);
         let socket =
-            Socket { generation, sid: sid.clone(), version, session, secret: None, rooms, account, sole, held: None };
+            Socket { generation, sid: sid.clone(), version, session, secret, rooms, account, sole, held, permit };
         let id = SocketId { index: self.sockets.insert(socket), generation };
         if version == ApiVersion::V0_0 {
             self.emit(id, name::SID, server::sid(&sid).into());
@@ -301,9 +311,9 @@ impl Hub {
     }
 
     /// Refuses an admitted event on behalf of the application; `reason` is its own JSON.
-    pub fn reject(&mut self, socket: SocketId, event: &str, reason: &str) {
+    pub fn reject(&mut self, socket: SocketId, event: &str, code: ErrorCode, reason: &str) {
         if self.socket(socket).is_some() {
-            self.tell_json(socket, event, ErrorCode::Rejected, reason, None);
+            self.tell_json(socket, event, code, reason, None);
         }
     }
 
@@ -353,10 +363,11 @@ impl Hub {
                 self.emit(member, name::PEER_DISCONNECTION, payload.clone());
             }
         }
-        let (rate, burst) = (self.config.events_per_second, self.config.burst);
+        let default = self.rate();
         let account = self.accounts.get_mut(socket.account);
         let remember = account.is_some_and(|account| {
-            account.bucket.charge(now, cost.max(1), rate, burst);
+            let Rate { per_second, burst } = account.rate.unwrap_or(default);
+            account.bucket.charge(now, cost.max(1), per_second, burst);
             !socket.rooms.is_empty() && account.remember()
         });
         if socket.sole {
@@ -399,14 +410,23 @@ impl Hub {
         if self.take(now, account, tokens) {
             return Ok(());
         }
-        let rate = self.config.events_per_second;
+        let rate =
+            self.accounts.get(account).and_then(|account| account.rate).unwrap_or_else(|| self.rate()).per_second;
         let reason = format!("too many events: {rate} in a second are allowed in the long run; slow down");
         Err(Refusal::new(ErrorCode::RateLimited, reason))
     }
 
     fn take(&mut self, now: Duration, account: u32, tokens: u32) -> bool {
-        let (rate, burst) = (self.config.events_per_second, self.config.burst);
-        self.accounts.get_mut(account).is_none_or(|account| account.bucket.take(now, tokens, rate, burst))
+        let default = self.rate();
+        self.accounts.get_mut(account).is_none_or(|account| {
+            let Rate { per_second, burst } = account.rate.unwrap_or(default);
+            account.bucket.take(now, tokens, per_second, burst)
+        })
+    }
+
+    /// How much a connection may send.
+    const fn rate(&self) -> Rate {
+        Rate { per_second: self.config.events_per_second, burst: self.config.burst }
     }
 
     fn emit(&mut self, to: SocketId, event: &'static str, payload: Arc<str>) {

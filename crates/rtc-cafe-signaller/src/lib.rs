@@ -27,6 +27,8 @@
 //! What is decided is decided by the [`hub`], which does no I/O; what moves bytes is behind the feature `server`.
 
 #[cfg(feature = "server")]
+pub mod admission;
+#[cfg(feature = "server")]
 pub mod broker;
 mod code;
 pub mod hub;

@@ -1,9 +1,13 @@
 //! Accepts connections and serves HTTP/1.1 on them.
 
-use std::{io, pin::pin, time::Duration};
+use std::{io, net::SocketAddr, pin::pin, time::Duration};
 
-use axum::Router;
-use hyper::server::conn::http1;
+use axum::{Router, extract::ConnectInfo};
+use hyper::{
+    body::Incoming,
+    server::conn::http1,
+    service::{Service, service_fn},
+};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
@@ -46,7 +50,7 @@ async fn accept(listener: TcpListener, app: Router, mut stopped: watch::Receiver
             _ = stopped.changed() => return,
         };
         match accepted {
-            Ok((stream, _)) => drop(tokio::spawn(serve(stream, app.clone(), stopped.clone()))),
+            Ok((stream, from)) => drop(tokio::spawn(serve(stream, from, app.clone(), stopped.clone()))),
             Err(error) if is_of_one_connection(&error) => {}
             Err(error) => {
                 tracing::error!(%error, "cannot accept connections");
@@ -56,15 +60,21 @@ async fn accept(listener: TcpListener, app: Router, mut stopped: watch::Receiver
     }
 }
 
-async fn serve(stream: TcpStream, app: Router, mut stopped: watch::Receiver<()>) {
+async fn serve(stream: TcpStream, from: SocketAddr, app: Router, mut stopped: watch::Receiver<()>) {
     // Signals are small and many: with Nagle's algorithm each would wait for the acknowledgement of the last.
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "cannot set TCP_NODELAY");
     }
+    // Whose connection it is, for limits and admission.
+    let app = TowerToHyperService::new(app);
+    let app = service_fn(move |mut request: hyper::Request<Incoming>| {
+        request.extensions_mut().insert(ConnectInfo(from));
+        app.call(request)
+    });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(REQUEST_HEAD)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(app))
+        .serve_connection(TokioIo::new(stream), app)
         .with_upgrades();
     let mut connection = pin!(connection);
     let ended = tokio::select! {

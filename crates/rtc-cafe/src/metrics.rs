@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use rtc_cafe_signaller::{BrokerStats, Stats};
+use rtc_cafe_signaller::{BrokerStats, ErrorCode, Stats};
 
 /// Writes every metric.
 pub(crate) fn text(stats: &Stats) -> String {
@@ -17,18 +17,24 @@ pub(crate) fn text(stats: &Stats) -> String {
     single("rtc_cafe_rooms", "gauge", "Rooms with somebody in them.", stats.rooms as u64);
     let opened = "Connections that there were.";
     single("rtc_cafe_connections_opened_total", "counter", opened, stats.connections_opened);
-    let cut = "Connections that were cut because their clients read too slowly.";
-    single("rtc_cafe_connections_cut_total", "counter", cut, stats.connections_cut);
     single("rtc_cafe_events_received_total", "counter", "Events that clients sent.", stats.events_received);
     single("rtc_cafe_events_sent_total", "counter", "Events that were sent to clients.", stats.events_sent);
     if let Some(broker) = &stats.broker {
         write_broker(&mut single, broker);
     }
-    let refused = "rtc_cafe_events_refused_total";
-    family(&mut out, refused, "counter", "Events that were refused, by the code that the client was told.");
-    for (code, count) in &stats.events_refused {
-        let _ = writeln!(out, "{refused}{{code=\"{code}\"}} {count}");
-    }
+    let mut by_code = |name: &str, help: &str, counts: &[(ErrorCode, u64)]| {
+        family(&mut out, name, "counter", help);
+        for (code, count) in counts {
+            let _ = writeln!(out, "{name}{{code=\"{code}\"}} {count}");
+        }
+    };
+    let refused = "Connections that were refused, and clients that were not let in, by the code that they were told.";
+    by_code("rtc_cafe_connections_refused_total", refused, &stats.connections_refused);
+    let cut =
+        "Connections that were cut, by code: clients that read too slowly, send too much at once, or say nothing.";
+    by_code("rtc_cafe_connections_cut_total", cut, &stats.connections_cut);
+    let refused = "Events that were refused, by the code that the client was told.";
+    by_code("rtc_cafe_events_refused_total", refused, &stats.events_refused);
     out
 }
 

@@ -1,10 +1,9 @@
 //! What all connections share: the hub, the ways to its sockets, and who is connected.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, hash_map::Entry},
     fmt,
-    future::Future,
-    pin::Pin,
+    net::IpAddr,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -13,13 +12,15 @@ use std::{
 };
 
 use bytes::Bytes;
+use ipnet::IpNet;
 use rtc_cafe_wire::signal::name;
-use serde_json::Value;
 use tokio::sync::Notify;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 pub(crate) use super::keepalive::Timing;
 use super::{
+    address,
+    http::Refused,
     keepalive::Life,
     nodes::{self, Queue},
     origin::Origins,
@@ -28,20 +29,22 @@ use super::{
     polling::Polling,
 };
 use crate::{
+    ErrorCode,
+    admission::{Arrival, chain::Chain},
     broker::Broker,
     hub::{Hub, Mint, Output, SocketId},
 };
-
-/// The answer of the application to an event.
-pub(crate) type Verdict = Pin<Box<dyn Future<Output = Result<(), Value>> + Send>>;
-/// Asks the application about an event: sid, name, data.
-pub(crate) type Validate = dyn Fn(String, String, Value) -> Verdict + Send + Sync;
 
 /// What the transports may be told at construction.
 pub(crate) struct Config {
     pub(crate) timing: Timing,
     pub(crate) origins: Origins,
-    pub(crate) validate: Option<Box<Validate>>,
+    /// Who is asked about clients and their events.
+    pub(crate) admission: Option<Chain>,
+    /// Proxies that say for whom they speak.
+    pub(crate) trusted_proxies: Vec<IpNet>,
+    /// Connections of one address.
+    pub(crate) per_address: usize,
     /// Bytes of one message that are taken.
     pub(crate) max_payload: usize,
     /// Bytes of one websocket message that are read, so that its sender can be told what was wrong.
@@ -57,6 +60,8 @@ pub(super) struct Link {
     pub(super) sid: Box<str>,
     pub(super) outbox: Outbox,
     pub(super) life: Life,
+    /// For who is asked about it.
+    pub(super) arrival: Option<Arc<Arrival>>,
     /// For connections that begin with polling.
     pub(super) polling: Option<Box<Polling>>,
 }
@@ -80,13 +85,32 @@ pub(crate) struct Core {
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
     pub(crate) opened: AtomicU64,
-    pub(crate) cut: AtomicU64,
+    /// Connections, and clients on them, that were refused.
+    pub(crate) refused: ByCode,
+    /// Connections that were cut.
+    pub(crate) cut: ByCode,
+}
+
+/// Counts by code.
+#[derive(Debug, Default)]
+pub(crate) struct ByCode([AtomicU64; ErrorCode::ALL.len()]);
+
+impl ByCode {
+    pub(crate) fn count(&self, code: ErrorCode) {
+        self.0[code as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn get(&self, code: ErrorCode) -> u64 {
+        self.0[code as usize].load(Ordering::Relaxed)
+    }
 }
 
 /// Who is connected, by the sid of Engine.IO.
 struct Links {
     mint: Mint,
     by_sid: HashMap<Box<str>, Arc<Link>>,
+    /// Connections by address, as far as they are counted.
+    by_address: HashMap<IpAddr, usize>,
 }
 
 /// What all connections share.
@@ -117,7 +141,7 @@ impl Shared {
             start: Instant::now(),
             core: Mutex::new(Core { hub, routes: Vec::new(), queue }),
             broker: Mutex::new(broker),
-            links: Mutex::new(Links { mint, by_sid: HashMap::new() }),
+            links: Mutex::new(Links { mint, by_sid: HashMap::new(), by_address: HashMap::new() }),
             draining: AtomicBool::new(false),
             left: Notify::new(),
         }
@@ -142,18 +166,34 @@ impl Shared {
         self.links.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds a connection; `None` when the server is shutting down.
-    pub(super) fn open(self: &Arc<Self>, polling: Option<Box<Polling>>) -> Option<Open> {
+    /// Adds a connection, unless the server is shutting down, or there are too many from its address.
+    pub(super) fn open(
+        self: &Arc<Self>,
+        arrival: Arrival,
+        polling: Option<Box<Polling>>,
+    ) -> Result<Open, Refused<'static>> {
         let mut links = self.links();
         if self.draining.load(Ordering::Relaxed) {
-            return None;
+            return Err(Refused::ShuttingDown);
+        }
+        let counted = arrival.address.and_then(address::counted);
+        if let Some(address) = counted {
+            let count = links.by_address.entry(address).or_default();
+            if *count >= self.config.per_address {
+                drop(links);
+                self.counters.refused.count(ErrorCode::TooManyConnections);
+                tracing::debug!(%address, "refused one connection too many from an address; a proxy needs to be trusted");
+                return Err(Refused::TooMany(self.config.per_address));
+            }
+            *count += 1;
         }
         let sid = links.mint.text::<24>();
         let outbox = Outbox::new(self.config.queue);
-        let link = Arc::new(Link { sid: sid.clone(), outbox, life: Life::new(), polling });
+        let arrival = self.config.admission.is_some().then(|| Arc::new(arrival));
+        let link = Arc::new(Link { sid: sid.clone(), outbox, life: Life::new(), arrival, polling });
         links.by_sid.insert(sid, link.clone());
         self.counters.opened.fetch_add(1, Ordering::Relaxed);
-        Some(Open { shared: self.clone(), link })
+        Ok(Open { shared: self.clone(), link, counted })
     }
 
     pub(super) fn link(&self, sid: &str) -> Option<Arc<Link>> {
@@ -210,12 +250,22 @@ impl fmt::Debug for Shared {
 pub(super) struct Open {
     shared: Arc<Shared>,
     pub(super) link: Arc<Link>,
+    /// The address among whose connections it is counted.
+    counted: Option<IpAddr>,
 }
 
 impl Drop for Open {
     fn drop(&mut self) {
         self.link.outbox.kill();
-        self.shared.links().by_sid.remove(&self.link.sid);
+        let mut links = self.shared.links();
+        links.by_sid.remove(&self.link.sid);
+        if let Some(Entry::Occupied(mut count)) = self.counted.map(|address| links.by_address.entry(address)) {
+            *count.get_mut() -= 1;
+            if *count.get() == 0 {
+                count.remove();
+            }
+        }
+        drop(links);
         self.shared.left.notify_waiters();
     }
 }
@@ -266,7 +316,7 @@ impl Core {
                     last = Some((route.namespace, payload, frame));
                     if overflow {
                         tracing::info!(sid = self.hub.sid(to), "cut a connection that reads too slowly");
-                        counters.cut.fetch_add(1, Ordering::Relaxed);
+                        counters.cut.count(ErrorCode::TooSlow);
                         self.hub.disconnect(now, to);
                         self.routes[to.index()] = None;
                     }

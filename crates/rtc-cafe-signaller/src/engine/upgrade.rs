@@ -25,7 +25,7 @@ pub(super) async fn serve(mut socket: Socket, link: Arc<Link>, shared: Arc<Share
     match taken.ok().flatten() {
         Some((open, session)) => {
             let keepalive = Keepalive::new(shared.config.timing);
-            websocket::run(socket, open, session, keepalive).await;
+            websocket::run(socket, open, session, keepalive, &shared.counters).await;
         }
         None => {
             polling.end_probe();

@@ -5,10 +5,21 @@ use super::bucket::Bucket;
 /// Ended sessions that are remembered of one connection.
 const REMEMBERED: u8 = 4;
 
+/// How much a connection may send.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Rate {
+    /// Events in the long run.
+    pub(super) per_second: u32,
+    /// Events at once.
+    pub(super) burst: u32,
+}
+
 /// The allowance of a connection.
 #[derive(Debug, Default)]
 pub(super) struct Account {
     pub(super) bucket: Bucket,
+    /// Where it is another one than that of all.
+    pub(super) rate: Option<Rate>,
     remembered: u8,
 }
 

@@ -114,7 +114,7 @@ fn one_connection_does_not_push_out_the_ended_sessions_of_others() {
     let mut hub = hub();
     let connection = hub.open();
     for _ in 0..200 {
-        let socket = hub.connect_on(NOW, &connection, ApiVersion::V0_2).unwrap();
+        let socket = hub.connect_on(&connection, ApiVersion::V0_2);
         hub.handle_event(NOW, socket, "join", "{\"room\":1}");
         hub.disconnect(NOW, socket);
     }
@@ -132,7 +132,8 @@ fn leaving_a_large_room_costs_as_much_as_entering_it() {
     }
     let connection = hub.open();
     let mut cycles = 0;
-    while let Some(socket) = hub.connect_on(NOW, &connection, ApiVersion::V0_2) {
+    while hub.charge(NOW, &connection, 0) {
+        let socket = hub.connect_on(&connection, ApiVersion::V0_2);
         hub.handle_event(NOW, socket, "join", "{\"room\":1}");
         hub.disconnect(NOW, socket);
         cycles += 1;
