@@ -53,8 +53,8 @@ export class LinePeer extends Peer {
   }
 
   /** `rtc-cafe join`, on this machine or on a host of a network. */
-  static native(base, room, { on = HERE, name = 'native' } = {}) {
-    return new LinePeer(on.spawn(binary(), ['join', room, '--json', '--server', base]), name);
+  static native(base, room, { on = HERE, name = 'native', options = [] } = {}) {
+    return new LinePeer(on.spawn(binary(), ['join', room, '--json', '--server', base, ...options]), name);
   }
 
   /** Everything it has told, results included, and when, in milliseconds of the system's clock. */

@@ -43,4 +43,6 @@ pub use code::ErrorCode;
 #[doc(hidden)]
 pub use engine::fuzzing;
 #[cfg(feature = "server")]
+pub use ipnet::IpNet;
+#[cfg(feature = "server")]
 pub use signaller::{BrokerStats, Builder, IceServer, Limits, Signaller, Stats};

@@ -17,6 +17,9 @@ use crate::{
     stop::StopSignals,
 };
 
+mod admission;
+mod limits;
+
 const DEFAULT_LISTEN: &str = "127.0.0.1:8080";
 /// How long to wait for Redis before clients are let in without it.
 const REDIS: Duration = Duration::from_secs(3);
@@ -38,7 +41,11 @@ Examples:
   rtc-cafe serve --allow-origin https://app.example.org
       For the pages of another site.
   rtc-cafe serve --redis redis://10.0.0.5
-      One of several servers with the same rooms: start each with the same Redis, and a balancer in front.")]
+      One of several servers with the same rooms: start each with the same Redis, and a balancer in front.
+  RTC_CAFE_JWT_SECRET=$(cat secret) rtc-cafe serve
+      For those only to whom your application has given a token, signed with the secret.
+  rtc-cafe serve --validate-url http://127.0.0.1:3000/may --trusted-proxy 127.0.0.1
+      For those only whom your application lets in; it is asked each time. A proxy on this machine says where they are.")]
 pub(crate) struct Options {
     /// Address and port to listen on; with port 0 the system chooses one
     #[arg(long, env = "RTC_CAFE_LISTEN", value_name = "ADDRESS:PORT", default_value = DEFAULT_LISTEN)]
@@ -71,6 +78,12 @@ pub(crate) struct Options {
     /// Its database number does not keep different sites apart. In passwords, commas are written as `%2C`.
     #[arg(long, env = "RTC_CAFE_REDIS", hide_env_values = true, value_name = "URL", value_delimiter = ',')]
     redis: Vec<String>,
+
+    #[command(flatten)]
+    admission: admission::AdmissionOptions,
+
+    #[command(flatten)]
+    limits: limits::LimitOptions,
 }
 
 fn origin(text: &str) -> Result<Listed<String>, String> {
@@ -104,7 +117,8 @@ async fn serve(options: Options) -> anyhow::Result<()> {
     if !redis.is_empty() {
         builder = builder.broker(RedisBroker::new(redis).context("--redis")?);
     }
-    let signaller = builder.build();
+    builder = builder.limits(options.limits.limits()).trust_proxies(options.limits.trusted_proxies());
+    let signaller = options.admission.apply(builder)?.build();
     let (app, readiness) = app::router(&signaller);
     let mut stop = StopSignals::new()?;
     if timeout(REDIS, signaller.broker_connected()).await.is_err() {
