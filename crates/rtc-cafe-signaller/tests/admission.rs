@@ -321,6 +321,9 @@ async fn the_hook_sees_where_a_client_is_from() {
     a.enter(&json!({"name": "ana"})).await;
     let seen = &doorman.seen()[0];
     assert_eq!((&seen["origin"], &seen["cookie"]), (&json!(headers[0].1), &json!("session=1")));
+    let long = [("cookie", "x".repeat(20_000))];
+    let refused = Client::try_with_headers(&server, &long).await.map(drop).unwrap_err();
+    assert!(refused.to_string().contains("431"), "{refused}");
 }
 
 #[tokio::test]

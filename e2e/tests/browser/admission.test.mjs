@@ -42,9 +42,10 @@ it('a page without a token is told so, and joins nothing', async () => {
   await a.sid();
   const b = await Peer.open(browser, server.url, { rooms: ['table'] });
   await eventually(async () => assert.match((await messages(b)).join(), /a token is needed/));
-  await b.sid();
+  assert.deepEqual((await b.told('error')).flat(), ['SIGNAL_REFUSED', 'SIGNAL_REFUSED'], 'its session, and its room');
+  const { sid, discoveredPeers } = await b.look();
+  assert.deepEqual([sid, discoveredPeers], ['unassigned', []]);
   assert.deepEqual((await a.look()).discoveredPeers, []);
-  assert.deepEqual((await b.look()).discoveredPeers, []);
 });
 
 it('a room that the token does not open is refused, and others are not', async () => {

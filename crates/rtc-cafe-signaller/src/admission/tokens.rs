@@ -9,7 +9,6 @@ use std::{
 
 use axum::http::{HeaderMap, header};
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header, errors::ErrorKind};
-use rtc_cafe_wire::signal::name;
 use rustls_pki_types::{SubjectPublicKeyInfoDer, pem::PemObject};
 use serde::Deserialize;
 use serde_json::Value;
@@ -51,8 +50,8 @@ struct Key {
 /// Lets in who has a token, a JWT that is signed with one of the keys: HS256 with a secret, EdDSA with a key pair.
 ///
 /// The token comes as `token` in `auth`, in the header `Authorization: Bearer`, or as the field `token` of signals. Without
-/// one a client is let in, but only `request-sid` and `leave` are taken from it; a token that is refused is an error in any
-/// case. A later token takes the place of the one before, if its `sub` is the same.
+/// one a client is let in, but nothing is taken from it, and nothing told, until a signal has one. A token that is refused is
+/// an error in any case. A later token takes the place of the one before, if its `sub` is the same.
 ///
 /// | claim | |
 /// |---|---|
@@ -190,7 +189,6 @@ impl Admission for Tokens {
                 self.renew(&token, visitor.pass(), given).map_or_else(Ruling::Reject, Ruling::Admit)
             }
             (None, Some(_)) => Ruling::Allow,
-            (None, None) if matches!(request.name(), name::REQUEST_SID | name::LEAVE) => Ruling::Allow,
             (None, None) => missing().into(),
         }
     }

@@ -124,6 +124,8 @@ pub(crate) struct Shared {
     broker: Mutex<Option<Arc<dyn Broker>>>,
     links: Mutex<Links>,
     draining: AtomicBool,
+    /// It was logged that an address has too many connections.
+    crowded: AtomicBool,
     left: Notify,
 }
 
@@ -143,6 +145,7 @@ impl Shared {
             broker: Mutex::new(broker),
             links: Mutex::new(Links { mint, by_sid: HashMap::new(), by_address: HashMap::new() }),
             draining: AtomicBool::new(false),
+            crowded: AtomicBool::new(false),
             left: Notify::new(),
         }
     }
@@ -182,7 +185,9 @@ impl Shared {
             if *count >= self.config.per_address {
                 drop(links);
                 self.counters.refused.count(ErrorCode::TooManyConnections);
-                tracing::debug!(%address, "refused one connection too many from an address; a proxy needs to be trusted");
+                if !self.crowded.swap(true, Ordering::Relaxed) {
+                    tracing::warn!(%address, "refused connections of an address that has too many; is it a proxy to be trusted?");
+                }
                 return Err(Refused::TooMany(self.config.per_address));
             }
             *count += 1;
