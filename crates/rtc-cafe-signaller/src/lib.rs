@@ -18,9 +18,12 @@
 //! let listener = tokio::net::TcpListener::bind("127.0.0.1:3000").await?.tap_io(|stream| {
 //!     let _ = stream.set_nodelay(true);
 //! });
-//! axum::serve(listener, app).await
+//! // The server limits connections by address, if it is told.
+//! axum::serve(listener, app.into_make_service_with_connect_info::<std::net::SocketAddr>()).await
 //! # }
 //! ```
+//!
+//! Who may come in, and what they may do, is decided by an [`admission`], of which `validate` is the shortest form.
 //!
 //! Several servers are one when each is given a [`broker`], such as Redis: clients meet whichever they are connected to.
 //!

@@ -188,6 +188,9 @@ impl Signaller {
 
     /// Serves `/socket.io/`, below whatever path it is nested at. Call it on a Tokio runtime with time enabled.
     ///
+    /// Serve it with `into_make_service_with_connect_info::<SocketAddr>()`, so that connections are limited by address, and
+    /// an admission sees it.
+    ///
     /// Turn on `TCP_NODELAY` where you listen (`axum::serve::ListenerExt::tap_io`): without it joining a room takes
     /// 40 ms longer.
     pub fn router(&self) -> Router {
