@@ -237,6 +237,14 @@ impl Hub {
         self.take(now, connection.0, price(bytes))
     }
 
+    /// Charges a connection for as many events, however little it has left.
+    pub fn fine(&mut self, now: Duration, connection: &ConnectionId, events: u32) {
+        let default = self.rate();
+        if let Some(account) = self.accounts.get_mut(connection.0) {
+            account.owe(now, events, default);
+        }
+    }
+
     /// Adds a socket that speaks the version until it agrees on another; one of 0.0 is told its sid right away.
     /// It has a connection of its own.
     pub fn connect(&mut self, version: ApiVersion) -> SocketId {
@@ -366,8 +374,7 @@ impl Hub {
         let default = self.rate();
         let account = self.accounts.get_mut(socket.account);
         let remember = account.is_some_and(|account| {
-            let Rate { per_second, burst } = account.rate.unwrap_or(default);
-            account.bucket.charge(now, cost.max(1), per_second, burst);
+            account.owe(now, cost.max(1), default);
             !socket.rooms.is_empty() && account.remember()
         });
         if socket.sole {

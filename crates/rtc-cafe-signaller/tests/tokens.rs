@@ -219,6 +219,19 @@ async fn a_bad_token_is_no_way_in() {
 }
 
 #[tokio::test]
+async fn forging_is_slow() {
+    let server = start().await;
+    let mut a = Client::open(&server).await;
+    let mut codes = Vec::new();
+    for _ in 0..600 {
+        codes.push(a.refused(&json!({"token": "forged"})).await.0);
+    }
+    // The first 5,000 events are free, at 21 for each; then it is the rate of 500 a second.
+    let tried = codes.iter().filter(|code| *code == "token-invalid").count();
+    assert!((230..500).contains(&tried) && codes.last().unwrap() == "rate-limited", "{tried}");
+}
+
+#[tokio::test]
 async fn a_token_opens_rooms_and_sets_limits() {
     let server = start().await;
     let mut a = Client::open(&server).await;

@@ -21,6 +21,9 @@ use crate::{
 /// Most attachments of one event.
 const MAX_ATTACHMENTS: usize = 16;
 
+/// What a refusal costs besides, in events.
+const REFUSAL: u32 = 20;
+
 /// What is to be done after a packet.
 pub(super) enum Step {
     /// The next packet may come.
@@ -219,8 +222,9 @@ impl Session {
         let pass = match verdict {
             Ok(pass) => pass,
             Err(rejection) => {
-                tracing::debug!(sid = self.link.sid, code = %rejection.code(), "refused a client");
+                tracing::debug!(address = self.address(), code = %rejection.code(), "refused a client");
                 self.shared.counters.refused.count(rejection.code());
+                self.fine();
                 self.send(packet::rejected(namespace, rejection.code(), &rejection.message()));
                 return;
             }
@@ -237,6 +241,9 @@ impl Session {
         core.deliver(now, &self.shared.counters);
         let said = packet::said_with_connect(&entry.auth).unwrap_or_default();
         let sid = core.hub.sid(socket).unwrap_or_default();
+        if self.link.arrival.is_some() {
+            tracing::debug!(sid, address = self.address(), identity = core.hub.identity(socket), "let a client in");
+        }
         self.send(packet::connected(namespace, sid, said.len()));
         let arrival = self.link.arrival.clone();
         let visitor = arrival.map(|arrival| Box::new(Visitor::new(arrival).admitted(sid, pass)));
@@ -327,6 +334,7 @@ impl Session {
                 self.handle(event);
             }
             Err(rejection) => {
+                self.fine();
                 let (mut core, now) = self.shared.core();
                 core.hub.reject(event.socket, &event.name, rejection.code(), &rejection.reason().to_string());
                 core.deliver(now, &self.shared.counters);
@@ -408,6 +416,19 @@ impl Session {
     fn charge(&self, bytes: usize) -> bool {
         let (mut core, now) = self.shared.core();
         self.connection.as_ref().is_none_or(|connection| core.hub.charge(now, connection, bytes))
+    }
+
+    /// Charges for a refusal: checking signatures, or asking somebody, is more work than other events are.
+    fn fine(&self) {
+        let (mut core, now) = self.shared.core();
+        if let Some(connection) = &self.connection {
+            core.hub.fine(now, connection, REFUSAL);
+        }
+    }
+
+    /// Where the client is, for logs.
+    fn address(&self) -> Option<String> {
+        Some(self.link.arrival.as_ref()?.address?.to_string())
     }
 
     /// Sends the empty acknowledgement, behind what the event caused.

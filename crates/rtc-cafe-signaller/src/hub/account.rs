@@ -1,5 +1,7 @@
 //! What one connection may still use up, over however many sockets it has one after the other.
 
+use std::time::Duration;
+
 use super::bucket::Bucket;
 
 /// Ended sessions that are remembered of one connection.
@@ -24,6 +26,12 @@ pub(super) struct Account {
 }
 
 impl Account {
+    /// Takes tokens, also those that are not there yet.
+    pub(super) fn owe(&mut self, now: Duration, tokens: u32, default: Rate) {
+        let Rate { per_second, burst } = self.rate.unwrap_or(default);
+        self.bucket.charge(now, tokens, per_second, burst);
+    }
+
     /// Whether one more of its sessions is to be remembered: one connection must not push out those of all others.
     pub(super) const fn remember(&mut self) -> bool {
         let remember = self.remembered < REMEMBERED;

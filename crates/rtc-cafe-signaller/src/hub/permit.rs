@@ -96,8 +96,8 @@ impl Hub {
     }
 
     /// Whose socket it is, as the JSON that [`Permit::identity`] said.
-    pub fn identity(&self, id: SocketId) -> Option<&Arc<str>> {
-        self.socket(id)?.permit.as_ref()?.identity.as_ref()
+    pub fn identity(&self, id: SocketId) -> Option<&str> {
+        self.socket(id)?.permit.as_ref()?.identity.as_deref()
     }
 
     pub(super) fn may_join(&self, now: Duration, id: SocketId, room: &RoomId) -> Result<(), Refusal> {
