@@ -1,10 +1,11 @@
 // Who is let in: by tokens, by somebody else's server, and how many from one address; with the binary and its options.
 
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
+import { createServer as createSecureServer } from 'node:https';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, afterEach, describe, it } from 'node:test';
@@ -180,6 +181,25 @@ describe('a URL that is asked', () => {
     assert.equal(await metric(server, 'rtc_cafe_connections_refused_total{code="admission-failed"}'), 2);
     assert.equal(server.output.match(/the webhook does not decide/g)?.length, 1, server.output);
     assert.equal(server.output.includes('key=k'), false, 'a secret in the log');
+  });
+
+  it('may be asked by TLS, if its certificate is trusted', async () => {
+    const [key, cert] = ['key.pem', 'cert.pem'].map((name) => join(folder, name));
+    const made = spawnSync('openssl', ['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-keyout', key, '-out', cert,
+      '-days', '2', '-subj', '/CN=127.0.0.1', '-addext', 'subjectAltName=IP:127.0.0.1', '-addext', 'basicConstraints=critical,CA:FALSE'], { encoding: 'utf8' });
+    assert.equal(made.status, 0, made.stderr);
+    const app = createSecureServer({ key: readFileSync(key), cert: readFileSync(cert) }, (request, response) => {
+      request.resume().on('end', () => response.end('{"identity":"ana"}'));
+    }).listen(0, '127.0.0.1');
+    await once(app, 'listening');
+    closing.push(() => app.close());
+    const url = `https://127.0.0.1:${app.address().port}/`;
+    const stranger = await serve('--validate-url', url);
+    assert.deepEqual((await enter(stranger.url, {})).content.data, { code: 'admission-failed' });
+    assert.match(stranger.output, /certificate/);
+    process.env.SSL_CERT_FILE = cert;
+    const server = await serve('--validate-url', url).finally(() => delete process.env.SSL_CERT_FILE);
+    assert.equal((await enter(server.url, {})).refused, false);
   });
 
   it('is asked after the token', async () => {
