@@ -155,6 +155,9 @@ fn what_goes_wrong_is_said() {
     assert!(code == Some(1) && text.contains("needs --jwt-secret"), "{text}");
     let (code, text) = fails(&[&listen[..], &["--validate-url", "example.org/may"]].concat());
     assert!(code == Some(1) && text.contains("http://HOST"), "{text}");
+    // Without TLS no certificates are needed.
+    let nothing = [("SSL_CERT_FILE", "/nothing.pem"), ("SSL_CERT_DIR", "/nothing")];
+    Serving::start(&[&listen[..], &["--validate-url", "http://127.0.0.1:9/"]].concat(), &nothing);
     let (code, text) = fails(&["--validate-timeout", "60"]);
     assert!(code == Some(2) && text.contains("1 to 10"), "{text}");
     let (code, text) = fails(&["--trusted-proxy", "proxy.example"]);

@@ -22,6 +22,7 @@ use hyper_util::{
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::{sync::Semaphore, time::timeout};
+use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto::aws_lc_rs};
 
 use super::{Admission, Pass, Rejection, Request, Ruling, Visitor, grant::Grant};
 use crate::ErrorCode;
@@ -116,13 +117,7 @@ impl Webhook {
         if authority.as_str().contains('@') {
             return Err(WebhookUrlError::Credentials);
         }
-        let provider = tokio_rustls::rustls::crypto::aws_lc_rs::default_provider();
-        let connector = HttpsConnectorBuilder::new()
-            .with_provider_and_native_roots(provider)
-            .map_err(|error| WebhookUrlError::Certificates(error.to_string()))?
-            .https_or_http()
-            .enable_http1()
-            .build();
+        let connector = connector(url.scheme_str() == Some("https")).map_err(WebhookUrlError::Certificates)?;
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE)
@@ -208,6 +203,20 @@ impl fmt::Debug for Webhook {
 async fn collect(body: Incoming) -> Result<Bytes, Undecided> {
     let body = Limited::new(body, MAX_ANSWER).collect().await;
     body.map(http_body_util::Collected::to_bytes).map_err(|error| Undecided::Answer(error.to_string()))
+}
+
+/// The way to the server. The system's certificates, which there may not be any of, are for TLS only.
+fn connector(is_secure: bool) -> Result<HttpsConnector<HttpConnector>, String> {
+    let provider = aws_lc_rs::default_provider();
+    let builder = HttpsConnectorBuilder::new();
+    let builder = if is_secure {
+        builder.with_provider_and_native_roots(provider).map_err(|error| error.to_string())?
+    } else {
+        let config = ClientConfig::builder_with_provider(provider.into()).with_safe_default_protocol_versions();
+        let config = config.map_err(|error| error.to_string())?.with_root_certificates(RootCertStore::empty());
+        builder.with_tls_config(config.with_no_client_auth())
+    };
+    Ok(builder.https_or_http().enable_http1().build())
 }
 
 /// What an answer says: yes, which may change the pass of who is let in, or no and why.
