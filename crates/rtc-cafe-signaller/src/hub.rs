@@ -317,6 +317,18 @@ impl Hub {
         self.remove(now, socket, None);
     }
 
+    /// Keeps a socket whose connection this node has ended, for its client is about to come back elsewhere. Returns whether
+    /// it is kept: then nobody hears of its end before it has come back, or [`Self::disconnect`] is called.
+    ///
+    /// Where there are other nodes, only who can prove to be its successor is kept; others could not come back before it
+    /// has ended.
+    pub fn set_aside(&mut self, socket: SocketId) -> bool {
+        let is_alone = self.nodes.is_none();
+        let Some(socket) = self.socket_mut(socket) else { return false };
+        socket.held = None;
+        is_alone || socket.session.proof.is_some()
+    }
+
     /// The next thing to be done.
     pub fn poll(&mut self) -> Option<Output> {
         self.outputs.pop_front()

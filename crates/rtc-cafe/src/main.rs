@@ -7,6 +7,7 @@ use tracing_subscriber::EnvFilter;
 
 mod app;
 mod doctor;
+mod duration;
 mod files;
 mod ice;
 mod join;

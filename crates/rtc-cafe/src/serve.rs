@@ -11,10 +11,10 @@ use rtc_cafe_signaller::{IceServer, Signaller, broker::RedisBroker};
 use tokio::{net::TcpListener, time::timeout};
 
 use crate::{
-    app, ice,
+    app, duration, ice,
     listed::{Listed, listed},
     listener,
-    stop::StopSignals,
+    stop::{Stop, StopSignals},
 };
 
 const DEFAULT_LISTEN: &str = "127.0.0.1:8080";
@@ -25,8 +25,9 @@ const LAST_REQUESTS: Duration = Duration::from_secs(5);
 
 /// Serves signalling, the landing page with the samples, the client's files, and metrics, all on one port
 ///
-/// When it is ready it prints one line with its URL. On SIGTERM or SIGINT it takes no new clients, sends what still
-/// waits, closes the connections and exits with 0; a second signal ends it at once. Clients that use this server have its URL as their `host`.
+/// When it is ready it prints one line with its URL. On SIGTERM it takes no new clients, sends those that are
+/// there away over the time of `--drain`, and exits with 0. On SIGINT it does so at once. A second signal ends it on the
+/// spot. Clients that use this server have its URL as their `host`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -71,6 +72,13 @@ pub(crate) struct Options {
     /// Its database number does not keep different sites apart. In passwords, commas are written as `%2C`.
     #[arg(long, env = "RTC_CAFE_REDIS", hide_env_values = true, value_name = "URL", value_delimiter = ',')]
     redis: Vec<String>,
+
+    /// Over how long clients are sent away on SIGTERM, such as `30s`; `0` for all at once
+    ///
+    /// They come back by themselves, to another server or to this one when it is there again, and had better not come all
+    /// at the same time. The end takes up to 13 seconds longer than this.
+    #[arg(long, env = "RTC_CAFE_DRAIN", value_name = "TIME", default_value = "10s", value_parser = duration::parse)]
+    drain: Duration,
 }
 
 fn origin(text: &str) -> Result<Listed<String>, String> {
@@ -113,11 +121,15 @@ async fn serve(options: Options) -> anyhow::Result<()> {
     // Whoever started this may have stopped listening; that is no reason not to serve.
     let _ = writeln!(io::stdout(), "rtc-cafe is ready at {}", url(address));
     let serving = listener::Serving::start(listener, app);
-    stop.next().await;
-    tracing::info!("shutting down");
+    let over = match stop.asked().await {
+        Stop::Terminate => options.drain,
+        Stop::Interrupt => Duration::ZERO,
+    };
+    let connections = signaller.stats().connections;
+    tracing::info!(connections, ?over, "shutting down: the clients are sent away");
     readiness.end();
     let end = async {
-        signaller.shutdown().await;
+        signaller.drain(over).await;
         if timeout(LAST_REQUESTS, serving.shutdown()).await.is_err() {
             tracing::warn!("some requests did not end in time");
         }

@@ -121,7 +121,8 @@ async fn keep(link: Arc<Link>, mut keepalive: Keepalive) {
             }
         }
     }
-    if !link.outbox.is_killed() {
+    let is_finished = !link.outbox.is_killed();
+    if is_finished {
         // The last poll kills it.
         let killed = async {
             while !link.outbox.is_killed() {
@@ -132,7 +133,10 @@ async fn keep(link: Arc<Link>, mut keepalive: Keepalive) {
     }
     polling.ended.notify_one();
     let open = polling.end();
-    drop(polling.session.lock().await.take());
+    match polling.session.lock().await.take() {
+        Some(session) if is_finished => session.finish(),
+        session => drop(session),
+    }
     drop(open);
 }
 

@@ -147,6 +147,18 @@ impl Session {
         self.go_on()
     }
 
+    /// Ends it, because everything is said that was to be said. If the server goes away, the client is about to come back.
+    pub(super) fn finish(mut self) {
+        if !self.shared.is_draining() {
+            return;
+        }
+        let sockets = [self.cafe.take(), self.root.take()];
+        let (mut core, now) = self.shared.core();
+        for socket in sockets.into_iter().flatten() {
+            core.set_aside(now, socket, &self.shared.counters);
+        }
+    }
+
     fn message(&mut self, text: &str) -> Step {
         if let Some(partial) = self.partial.take()
             && let Some(packet) = &partial.packet

@@ -15,7 +15,10 @@ use std::{
 use bytes::Bytes;
 use rtc_cafe_wire::signal::name;
 use serde_json::Value;
-use tokio::sync::Notify;
+use tokio::{
+    sync::Notify,
+    time::{sleep, timeout_at},
+};
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 pub(crate) use super::keepalive::Timing;
@@ -31,6 +34,9 @@ use crate::{
     broker::Broker,
     hub::{Hub, Mint, Output, SocketId},
 };
+
+/// How often it is looked who has come back elsewhere.
+const LOOK: Duration = Duration::from_millis(50);
 
 /// The answer of the application to an event.
 pub(crate) type Verdict = Pin<Box<dyn Future<Output = Result<(), Value>> + Send>>;
@@ -72,6 +78,8 @@ pub(crate) struct Core {
     pub(crate) hub: Hub,
     /// By the index of the socket.
     routes: Vec<Option<Route>>,
+    /// Sockets whose clients were sent away and are about to come back on another node.
+    aside: Vec<SocketId>,
     /// To the broker, where there are several nodes.
     queue: Option<Arc<Queue>>,
 }
@@ -115,7 +123,7 @@ impl Shared {
             counters: Counters::default(),
             queue: queue.clone(),
             start: Instant::now(),
-            core: Mutex::new(Core { hub, routes: Vec::new(), queue }),
+            core: Mutex::new(Core { hub, routes: Vec::new(), aside: Vec::new(), queue }),
             broker: Mutex::new(broker),
             links: Mutex::new(Links { mint, by_sid: HashMap::new() }),
             draining: AtomicBool::new(false),
@@ -164,11 +172,47 @@ impl Shared {
         self.links().by_sid.len()
     }
 
-    /// Takes no new connections, lets every connection send what waits, and ends it.
-    pub(crate) fn drain(&self) {
-        let links = self.links();
-        self.draining.store(true, Ordering::Relaxed);
-        links.by_sid.values().for_each(|link| link.outbox.close());
+    /// Takes no new connections, lets those that are there send what waits, and ends them, one after the other.
+    pub(crate) async fn drain(&self, over: Duration) {
+        let links: Vec<_> = {
+            let links = self.links();
+            self.draining.store(true, Ordering::Relaxed);
+            links.by_sid.values().map(Arc::downgrade).collect()
+        };
+        let (start, count) = (Instant::now(), u32::try_from(links.len()).unwrap_or(u32::MAX));
+        // In no order, because a hash map has none: nobody's whole room is sent away at once.
+        for (at, link) in (0..).zip(links) {
+            let due = start + over.mul_f64(f64::from(at) / f64::from(count));
+            if due > Instant::now() {
+                let nobody_is_left = timeout_at(due.into(), self.drained()).await.is_ok();
+                if nobody_is_left {
+                    return;
+                }
+            }
+            if let Some(link) = link.upgrade() {
+                link.outbox.close();
+            }
+        }
+    }
+
+    /// Whether connections that end now are ended by a server that goes away.
+    pub(super) fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+
+    /// Waits until everybody who was sent away has come back on another node.
+    pub(crate) async fn have_moved(&self) {
+        while self.core().0.anybody_aside() {
+            sleep(LOOK).await;
+        }
+    }
+
+    /// Ends the sessions of those who were sent away and have not come back.
+    pub(crate) fn miss(&self) {
+        let (mut core, now) = self.core();
+        for socket in std::mem::take(&mut core.aside) {
+            core.remove(now, socket, &self.counters);
+        }
     }
 
     /// Waits until nobody is connected.
@@ -226,6 +270,21 @@ impl Core {
             self.routes.resize_with(socket.index() + 1, || None);
         }
         self.routes[socket.index()] = Some(Route { link: link.clone(), namespace });
+    }
+
+    /// Keeps a socket whose client was sent away, if that is of any use, and forgets the way to it.
+    pub(super) fn set_aside(&mut self, now: Duration, socket: SocketId, counters: &Counters) {
+        if !self.hub.set_aside(socket) {
+            return self.remove(now, socket, counters);
+        }
+        self.routes[socket.index()] = None;
+        self.aside.push(socket);
+    }
+
+    fn anybody_aside(&mut self) -> bool {
+        let hub = &self.hub;
+        self.aside.retain(|&socket| hub.sid(socket).is_some());
+        !self.aside.is_empty()
     }
 
     /// Takes a socket out of the hub and forgets the way to it.

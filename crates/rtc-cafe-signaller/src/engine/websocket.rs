@@ -90,12 +90,18 @@ pub(super) async fn run(socket: Socket, open: Open, session: Session, timing: Ke
     tracing::debug!(sid = connection.open.link.sid, ?ended, "websocket ended");
     let Connection { socket, session, open, .. } = connection;
     // Peers hear of it before the goodbye.
-    drop((session, open));
     let code = match ended {
         Ended::Gone => return,
-        Ended::Finished => CloseCode::Away,
-        Ended::TooLarge => CloseCode::Size,
+        Ended::Finished => {
+            session.finish();
+            CloseCode::Away
+        }
+        Ended::TooLarge => {
+            drop(session);
+            CloseCode::Size
+        }
     };
+    drop(open);
     Box::pin(say_goodbye(socket, code)).await;
 }
 
