@@ -18,6 +18,7 @@ mod peer;
 mod serve;
 mod stop;
 mod text;
+mod tls;
 mod transfer;
 
 /// Rooms in which browsers and programs find each other and connect over WebRTC.

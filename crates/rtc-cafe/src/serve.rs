@@ -15,6 +15,7 @@ use crate::{
     listed::{Listed, listed},
     listener,
     stop::{Stop, StopSignals},
+    tls::{Certificates, Files},
 };
 
 const DEFAULT_LISTEN: &str = "127.0.0.1:8080";
@@ -34,8 +35,10 @@ Examples:
   rtc-cafe serve
       On this machine only: http://127.0.0.1:8080/ has a chat to try.
   rtc-cafe serve --listen 0.0.0.0:8080 --ice-server stun:stun.example.org
-      For others too. Browsers give camera and microphone to pages over HTTPS only: for those, put a proxy that does
-      TLS in front.
+      For others too. Browsers give camera and microphone to pages over HTTPS only: for those, name a certificate, or
+      put a proxy that does TLS in front.
+  rtc-cafe serve --listen 0.0.0.0:443 --tls-cert fullchain.pem --tls-key privkey.pem
+      With HTTPS.
   rtc-cafe serve --allow-origin https://app.example.org
       For the pages of another site.
   rtc-cafe serve --redis redis://10.0.0.5
@@ -73,6 +76,16 @@ pub(crate) struct Options {
     #[arg(long, env = "RTC_CAFE_REDIS", hide_env_values = true, value_name = "URL", value_delimiter = ',')]
     redis: Vec<String>,
 
+    /// File with the certificate for HTTPS, and those between it and the authority, in PEM; it goes with `--tls-key`
+    ///
+    /// Both files are read again when they change, or at once on SIGHUP. Clients that are connected do not notice.
+    #[arg(long, env = "RTC_CAFE_TLS_CERT", value_name = "FILE")]
+    tls_cert: Option<String>,
+
+    /// File with the private key of the certificate, in PEM, not encrypted
+    #[arg(long, env = "RTC_CAFE_TLS_KEY", value_name = "FILE")]
+    tls_key: Option<String>,
+
     /// Over how long clients are sent away on SIGTERM, such as `30s`; `0` for all at once
     ///
     /// They come back by themselves, to another server or to this one when it is there again, and had better not come all
@@ -101,6 +114,8 @@ pub(crate) fn run(options: Options) -> anyhow::Result<()> {
 }
 
 async fn serve(options: Options) -> anyhow::Result<()> {
+    let files = Files::new(options.tls_cert.as_deref(), options.tls_key.as_deref())?;
+    let certificates = files.map(Certificates::load).transpose()?;
     let address = Some(options.listen.trim()).filter(|address| !address.is_empty());
     let listener = listen(address.unwrap_or(DEFAULT_LISTEN)).await?;
     let address = listener.local_addr()?;
@@ -119,8 +134,12 @@ async fn serve(options: Options) -> anyhow::Result<()> {
         eprintln!("rtc-cafe: Redis is away; clients meet on this server only, until it is there");
     }
     // Whoever started this may have stopped listening; that is no reason not to serve.
-    let _ = writeln!(io::stdout(), "rtc-cafe is ready at {}", url(address));
-    let serving = listener::Serving::start(listener, app);
+    let _ = writeln!(io::stdout(), "rtc-cafe is ready at {}", url(address, certificates.is_some()));
+    let acceptor = certificates.as_ref().map(Certificates::acceptor);
+    let serving = listener::Serving::start(listener, app, acceptor);
+    if let Some(certificates) = certificates {
+        tokio::spawn(certificates.follow());
+    }
     let over = match stop.asked().await {
         Stop::Terminate => options.drain,
         Stop::Interrupt => Duration::ZERO,
@@ -148,14 +167,15 @@ async fn listen(address: &str) -> anyhow::Result<TcpListener> {
 }
 
 /// The URL at which a browser on this machine finds the server.
-fn url(address: SocketAddr) -> String {
+fn url(address: SocketAddr, tls: bool) -> String {
+    let scheme = if tls { "https" } else { "http" };
     let host = match address {
         SocketAddr::V4(v4) if v4.ip().is_unspecified() => "127.0.0.1".to_owned(),
         SocketAddr::V6(v6) if v6.ip().is_unspecified() => "[::1]".to_owned(),
         SocketAddr::V4(v4) => v4.ip().to_string(),
         SocketAddr::V6(v6) => format!("[{}]", v6.ip()),
     };
-    format!("http://{host}:{}/", address.port())
+    format!("{scheme}://{host}:{}/", address.port())
 }
 
 #[cfg(test)]
@@ -179,8 +199,9 @@ mod tests {
 
     #[test]
     fn the_url_can_be_opened() {
-        let of = |address: &str| url(address.parse().unwrap());
+        let of = |address: &str| url(address.parse().unwrap(), false);
         assert_eq!(of("0.0.0.0:80"), "http://127.0.0.1:80/");
         assert_eq!(of("[::1]:8080"), "http://[::1]:8080/");
+        assert_eq!(url(([192, 0, 2, 1], 443).into(), true), "https://192.0.2.1:443/");
     }
 }
