@@ -17,7 +17,9 @@ use tower_http::compression::CompressionLayer;
 
 use crate::{
     files::{self, CLIENT, SAMPLES},
-    metrics,
+    metrics::{self, Surroundings},
+    process::Process,
+    tls::Certificates,
 };
 
 /// What this is, for whoever asks whether it is there.
@@ -34,13 +36,15 @@ impl Readiness {
     }
 }
 
-pub(crate) fn router(signaller: &Signaller) -> (Router, Readiness) {
+pub(crate) fn router(signaller: &Signaller, certificates: Option<Certificates>) -> (Router, Readiness) {
+    // It counts as the start.
+    Process::now();
     let readiness = Readiness(Arc::new(AtomicBool::new(true)));
     let (ready, asked, counted) = (readiness.clone(), signaller.clone(), signaller.clone());
     let health = Router::new()
         .route("/healthz", get(async || ([(header::SERVER, SOFTWARE)], "ok\n")))
         .route("/readyz", get(async move || answer_readiness(&ready, &asked)))
-        .route("/metrics", get(async move || answer_metrics(&counted)));
+        .route("/metrics", get(async move || answer_metrics(&counted, certificates.as_ref())));
     let router = pages().merge(health).merge(signaller.router());
     let router = router.fallback(async || files::not_found("There is nothing here; / has an overview.\n"));
     (router, readiness)
@@ -71,7 +75,9 @@ fn answer_readiness(readiness: &Readiness, signaller: &Signaller) -> (StatusCode
     }
 }
 
-fn answer_metrics(signaller: &Signaller) -> impl IntoResponse + use<> {
+fn answer_metrics(signaller: &Signaller, certificates: Option<&Certificates>) -> impl IntoResponse + use<> {
+    let certificate_expiry = certificates.map(Certificates::expiry);
+    let around = Surroundings { process: Process::now(), certificate_expiry };
     let kind = [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
-    (kind, metrics::text(&signaller.stats()))
+    (kind, metrics::text(&signaller.stats(), &around))
 }

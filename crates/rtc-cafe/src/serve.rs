@@ -125,16 +125,17 @@ async fn serve(options: Options) -> anyhow::Result<()> {
     }
     let redis: Vec<_> = options.redis.iter().map(|url| url.trim()).filter(|url| !url.is_empty()).collect();
     if !redis.is_empty() {
-        builder = builder.broker(RedisBroker::new(redis).context("--redis")?);
+        builder = builder.broker(RedisBroker::new(redis.iter().copied()).context("--redis")?);
     }
     let signaller = builder.build();
-    let (app, readiness) = app::router(&signaller);
+    let (app, readiness) = app::router(&signaller, certificates.clone());
     let mut stop = StopSignals::new()?;
-    if timeout(REDIS, signaller.broker_connected()).await.is_err() {
-        eprintln!("rtc-cafe: Redis is away; clients meet on this server only, until it is there");
-    }
+    // If Redis is away, that is logged, and nothing waits for it.
+    let _ = timeout(REDIS, signaller.broker_connected()).await;
     // Whoever started this may have stopped listening; that is no reason not to serve.
     let _ = writeln!(io::stdout(), "rtc-cafe is ready at {}", url(address, certificates.is_some()));
+    let (nodes, tls) = (!redis.is_empty(), certificates.is_some());
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), %address, tls, nodes, "serving");
     let acceptor = certificates.as_ref().map(Certificates::acceptor);
     let serving = listener::Serving::start(listener, app, acceptor);
     if let Some(certificates) = certificates {

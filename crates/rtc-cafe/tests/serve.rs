@@ -105,6 +105,34 @@ fn it_serves_what_it_promises() {
 }
 
 #[test]
+fn metrics_follow_the_conventions() {
+    let serving = Serving::start(&["--listen", "127.0.0.1:0", "--redis", "redis://127.0.0.1:1"], &[]);
+    let (_, text) = serving.get("/metrics", "");
+    let text = String::from_utf8(text).unwrap();
+    let mut family = ("", "");
+    let mut seen = Vec::new();
+    for line in text.lines() {
+        if let Some(rest) = line.strip_prefix("# HELP ") {
+            let (name, help) = rest.split_once(' ').unwrap();
+            assert!(help.ends_with('.') && !seen.contains(&name), "{line}");
+            seen.push(name);
+        } else if let Some(rest) = line.strip_prefix("# TYPE ") {
+            family = rest.split_once(' ').unwrap();
+            assert_eq!(seen.last(), Some(&family.0));
+            assert_eq!(family.1 == "counter", family.0.ends_with("_total"), "{line}");
+            assert!(["counter", "gauge"].contains(&family.1), "{line}");
+        } else {
+            let (name, value) = line.rsplit_once(' ').unwrap();
+            assert_eq!(name.split('{').next(), Some(family.0), "{line}");
+            assert!(value.parse::<f64>().is_ok_and(|value| value >= 0.0), "{line}");
+        }
+    }
+    assert!(text.contains(concat!("rtc_cafe_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"} 1")), "{text}");
+    assert!(seen.contains(&"process_start_time_seconds") && seen.contains(&"rtc_cafe_broker_up"), "{text}");
+    assert!(!text.contains("certificate"), "there is none");
+}
+
+#[test]
 fn options_come_from_the_environment_too() {
     let environment = [
         ("RTC_CAFE_LISTEN", "127.0.0.1:0"),

@@ -129,8 +129,14 @@ fn a_new_certificate_is_shown_and_nobody_is_dropped() {
 
     fs::write(folder.path("key.pem"), &new.key).unwrap();
     until_line(&lines, "the certificate has changed");
-    assert_eq!(connect(&server, &[&old, &new]).1, der(&new));
+    let (mut second, shown) = connect(&server, &[&old, &new]);
+    assert_eq!(shown, der(&new));
     ask(&mut first);
+    // When it ends: the first of January 2099.
+    write!(second, "GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
+    let mut metrics = String::new();
+    let _ = second.read_to_string(&mut metrics);
+    assert!(metrics.contains("\nrtc_cafe_tls_certificate_expiry_timestamp_seconds 4070908800\n"), "{metrics}");
 }
 
 #[test]

@@ -116,7 +116,7 @@ async fn keep(link: Arc<Link>, mut keepalive: Keepalive) {
             Due::Nothing => {}
             Due::Ping => drop(link.outbox.push(Frame::text(packet::PING))),
             Due::Dead(why) => {
-                tracing::debug!(sid = link.sid, why, "polling session is dead");
+                tracing::debug!(connection = link.number, why, "dead");
                 link.outbox.kill();
             }
         }
@@ -131,6 +131,7 @@ async fn keep(link: Arc<Link>, mut keepalive: Keepalive) {
         };
         let _ = timeout(LAST_POLL, killed).await;
     }
+    tracing::debug!(connection = link.number, finished = is_finished, "ended");
     polling.ended.notify_one();
     let open = polling.end();
     match polling.session.lock().await.take() {

@@ -204,6 +204,7 @@ impl Session {
         };
         core.add_route(socket, &self.link, namespace);
         core.deliver(now, &self.shared.counters);
+        tracing::debug!(connection = self.link.number, namespace = name, sid = core.hub.sid(socket), "entered");
         let said = packet::said_with_connect(packet.data).unwrap_or_default();
         let reply = packet::connected(namespace, core.hub.sid(socket).unwrap_or_default(), said.len());
         self.send(reply);
@@ -306,6 +307,13 @@ impl Session {
     }
 
     fn handle(&self, event: Event<'_>) {
+        tracing::trace!(
+            connection = self.link.number,
+            // The client's own choice.
+            event = event.name.escape_debug().take(64).collect::<String>(),
+            bytes = event.size(),
+            "received"
+        );
         let unfit = self.unfit(&event);
         let (mut core, now) = self.shared.core();
         if event.admitted || core.hub.admit(now, event.socket, &event.name, event.size()) {
@@ -419,7 +427,7 @@ async fn decide(mut verdict: Verdict, most: Duration) -> Result<(), Value> {
 
 impl fmt::Debug for Session {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Session").field("sid", &self.link.sid).finish_non_exhaustive()
+        f.debug_struct("Session").field("connection", &self.link.number).finish_non_exhaustive()
     }
 }
 

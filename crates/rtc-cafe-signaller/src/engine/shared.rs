@@ -61,6 +61,8 @@ pub(crate) struct Config {
 pub(super) struct Link {
     /// The sid of Engine.IO. It lets one act as the client, so peers never see it.
     pub(super) sid: Box<str>,
+    /// Which connection of this server it is, for logs.
+    pub(super) number: u64,
     pub(super) outbox: Outbox,
     pub(super) life: Life,
     /// For connections that begin with polling.
@@ -158,9 +160,11 @@ impl Shared {
         }
         let sid = links.mint.text::<24>();
         let outbox = Outbox::new(self.config.queue);
-        let link = Arc::new(Link { sid: sid.clone(), outbox, life: Life::new(), polling });
+        let number = self.counters.opened.fetch_add(1, Ordering::Relaxed) + 1;
+        let transport = if polling.is_some() { "polling" } else { "websocket" };
+        tracing::debug!(connection = number, transport, "opened");
+        let link = Arc::new(Link { sid: sid.clone(), number, outbox, life: Life::new(), polling });
         links.by_sid.insert(sid, link.clone());
-        self.counters.opened.fetch_add(1, Ordering::Relaxed);
         Some(Open { shared: self.clone(), link })
     }
 
@@ -321,10 +325,12 @@ impl Core {
                     };
                     let frames = std::iter::once(Frame::Text(frame.clone()));
                     let frames = frames.chain(attachments.iter().cloned().map(Frame::Binary));
+                    tracing::trace!(connection = route.link.number, event, bytes = payload.len(), "sends");
                     let overflow = route.link.outbox.push_all(frames).is_err();
                     last = Some((route.namespace, payload, frame));
                     if overflow {
-                        tracing::info!(sid = self.hub.sid(to), "cut a connection that reads too slowly");
+                        let (connection, sid) = (route.link.number, self.hub.sid(to));
+                        tracing::debug!(connection, sid, "cut, because its client reads too slowly");
                         counters.cut.fetch_add(1, Ordering::Relaxed);
                         self.hub.disconnect(now, to);
                         self.routes[to.index()] = None;

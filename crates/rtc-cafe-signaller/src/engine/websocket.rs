@@ -87,7 +87,7 @@ pub(super) async fn run(socket: Socket, open: Open, session: Session, timing: Ke
         open,
     };
     let ended = poll_fn(|cx| connection.poll(cx)).await;
-    tracing::debug!(sid = connection.open.link.sid, ?ended, "websocket ended");
+    tracing::debug!(connection = connection.open.link.number, ?ended, "ended");
     let Connection { socket, session, open, .. } = connection;
     // Peers hear of it before the goodbye.
     let code = match ended {
@@ -248,7 +248,7 @@ impl Connection {
         while self.timer.as_mut().poll(cx).is_ready() {
             match self.keepalive.due(Instant::now(), &self.open.link.life) {
                 Due::Dead(why) => {
-                    tracing::debug!(sid = self.open.link.sid, why, "connection is dead");
+                    tracing::debug!(connection = self.open.link.number, why, "dead");
                     return Poll::Ready(Ended::Gone);
                 }
                 Due::Ping => {
