@@ -58,6 +58,8 @@ codes! {
     IncompleteBinary = "incomplete-binary",
     /// The validation of the application refused the event.
     Rejected = "rejected",
+    /// The operator has ended the session; the connection ends as well.
+    Kicked = "kicked",
 }
 
 impl fmt::Display for ErrorCode {

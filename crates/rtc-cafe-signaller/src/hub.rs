@@ -21,6 +21,7 @@ use rtc_cafe_wire::{
 pub use config::HubConfig;
 pub(crate) use mint::Mint;
 pub use nodes::{NodeStats, Topic};
+pub use overview::{MemberOverview, Part, Place, RoomOverview};
 
 use self::{
     account::{Account, announcing, price},
@@ -41,6 +42,7 @@ mod frames;
 mod matching;
 mod mint;
 mod nodes;
+mod overview;
 mod refusal;
 mod slab;
 mod standing;
@@ -79,7 +81,7 @@ pub enum Output {
         /// The event's only argument, as JSON; everybody who gets the same one shares it.
         payload: Arc<str>,
     },
-    /// Close a socket, of which the hub knows nothing any more: its client proved that it has a newer one.
+    /// Close a socket, of which the hub knows nothing any more: its client has proven that it has a newer one, or is kicked.
     Disconnect {
         /// The socket.
         socket: SocketId,
@@ -121,6 +123,8 @@ pub struct HubStats {
     pub emitted: u64,
     /// Events that were refused, by code, in the order of [`ErrorCode::ALL`].
     pub refused: Vec<u64>,
+    /// Sessions that were ended by an operator.
+    pub kicked: u64,
 }
 
 #[derive(Debug)]
@@ -190,6 +194,7 @@ pub struct Hub {
     received: u64,
     emitted: u64,
     refused: Vec<u64>,
+    kicked: u64,
 }
 
 impl Hub {
@@ -210,6 +215,7 @@ impl Hub {
             received: 0,
             emitted: 0,
             refused: vec![0; ErrorCode::ALL.len()],
+            kicked: 0,
         }
     }
 
@@ -343,6 +349,7 @@ impl Hub {
             received: self.received,
             emitted: self.emitted,
             refused: self.refused.clone(),
+            kicked: self.kicked,
         }
     }
 

@@ -34,11 +34,15 @@ pub mod hub;
 #[cfg(feature = "server")]
 mod engine;
 #[cfg(feature = "server")]
+mod overview;
+#[cfg(feature = "server")]
 mod signaller;
 
 pub use code::ErrorCode;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub use engine::fuzzing;
+#[cfg(feature = "server")]
+pub use overview::{Member, Page, RoomSummary};
 #[cfg(feature = "server")]
 pub use signaller::{BrokerStats, Builder, IceServer, Limits, Signaller, Stats};

@@ -112,6 +112,8 @@ pub struct Stats {
     pub events_sent: u64,
     /// Events that were refused, by code.
     pub events_refused: Vec<(ErrorCode, u64)>,
+    /// Sessions that were ended by [`Signaller::kick`] and its like, on this node or another.
+    pub kicked: u64,
     /// How it goes with the other nodes; `None` where there are none.
     pub broker: Option<BrokerStats>,
 }
@@ -143,7 +145,7 @@ pub struct BrokerStats {
 /// A signalling server to be nested into an axum application. Clones are the same server.
 #[derive(Debug, Clone)]
 pub struct Signaller {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
 }
 
 impl Signaller {
@@ -192,6 +194,7 @@ impl Signaller {
             events_received: hub.received,
             events_sent: hub.emitted,
             events_refused: ErrorCode::ALL.iter().copied().zip(hub.refused).collect(),
+            kicked: hub.kicked,
             broker: self.shared.queue.as_ref().map(|queue| {
                 let counts = queue.counts();
                 BrokerStats {

@@ -1,9 +1,13 @@
 //! Accepts connections, with TLS or without, and serves HTTP/1.1 on them.
 
-use std::{io, pin::pin, time::Duration};
+use std::{io, net::SocketAddr, pin::pin, time::Duration};
 
-use axum::Router;
-use hyper::server::conn::http1;
+use axum::{Router, extract::ConnectInfo};
+use hyper::{
+    body::Incoming,
+    server::conn::http1,
+    service::{Service, service_fn},
+};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
@@ -50,7 +54,9 @@ async fn accept(listener: TcpListener, app: Router, tls: Option<TlsAcceptor>, mu
             _ = stopped.changed() => return,
         };
         match accepted {
-            Ok((stream, _)) => drop(tokio::spawn(shake_hands(stream, app.clone(), tls.clone(), stopped.clone()))),
+            Ok((stream, from)) => {
+                drop(tokio::spawn(shake_hands(stream, from, app.clone(), tls.clone(), stopped.clone())))
+            }
             Err(error) if is_of_one_connection(&error) => {}
             Err(error) => {
                 tracing::error!(%error, "cannot accept connections");
@@ -60,18 +66,24 @@ async fn accept(listener: TcpListener, app: Router, tls: Option<TlsAcceptor>, mu
     }
 }
 
-async fn shake_hands(stream: TcpStream, app: Router, tls: Option<TlsAcceptor>, mut stopped: watch::Receiver<()>) {
+async fn shake_hands(
+    stream: TcpStream,
+    from: SocketAddr,
+    app: Router,
+    tls: Option<TlsAcceptor>,
+    mut stopped: watch::Receiver<()>,
+) {
     // Signals are small and many: with Nagle's algorithm each would wait for the acknowledgement of the last.
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "cannot set TCP_NODELAY");
     }
-    let Some(tls) = tls else { return serve(stream, app, stopped).await };
+    let Some(tls) = tls else { return serve(stream, from, app, stopped).await };
     let shaken = tokio::select! {
         shaken = timeout(HANDSHAKE, tls.accept(stream)) => shaken,
         _ = stopped.changed() => return,
     };
     match shaken {
-        Ok(Ok(stream)) => serve(stream, app, stopped).await,
+        Ok(Ok(stream)) => serve(stream, from, app, stopped).await,
         Ok(Err(error)) => tracing::debug!(%error, "no TLS was agreed on"),
         Err(_) => tracing::debug!("the handshake of TLS took too long"),
     }
@@ -79,13 +91,20 @@ async fn shake_hands(stream: TcpStream, app: Router, tls: Option<TlsAcceptor>, m
 
 async fn serve(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    from: SocketAddr,
     app: Router,
     mut stopped: watch::Receiver<()>,
 ) {
+    // Whose connection it is.
+    let app = TowerToHyperService::new(app);
+    let app = service_fn(move |mut request: hyper::Request<Incoming>| {
+        request.extensions_mut().insert(ConnectInfo(from));
+        app.call(request)
+    });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(REQUEST_HEAD)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(app))
+        .serve_connection(TokioIo::new(stream), app)
         .with_upgrades();
     let mut connection = pin!(connection);
     let ended = tokio::select! {

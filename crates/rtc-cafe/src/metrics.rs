@@ -12,6 +12,8 @@ pub(crate) struct Surroundings {
     pub(crate) process: Process,
     /// When the certificate ends, in seconds since 1970, where there is one.
     pub(crate) certificate_expiry: Option<u64>,
+    /// Requests for the admin view without its token, where there is one.
+    pub(crate) admin_refusals: Option<u64>,
 }
 
 /// Writes every metric.
@@ -25,6 +27,8 @@ pub(crate) fn text(stats: &Stats, around: &Surroundings) -> String {
     }
     let expiry = "When the first certificate of the chain that clients are shown ends, in seconds since 1970.";
     out.known("rtc_cafe_tls_certificate_expiry_timestamp_seconds", "gauge", expiry, around.certificate_expiry);
+    let refusals = "Requests for the admin view that came without its token.";
+    out.known("rtc_cafe_admin_requests_refused_total", "counter", refusals, around.admin_refusals);
     write_process(&mut out, &around.process);
     out.0
 }
@@ -39,6 +43,8 @@ fn write_signaller(out: &mut Text, stats: &Stats) {
     out.single("rtc_cafe_connections_cut_total", "counter", cut, stats.connections_cut);
     out.single("rtc_cafe_events_received_total", "counter", "Events that clients sent.", stats.events_received);
     out.single("rtc_cafe_events_sent_total", "counter", "Events that were sent to clients.", stats.events_sent);
+    let kicked = "Sessions that were ended by an operator.";
+    out.single("rtc_cafe_sessions_kicked_total", "counter", kicked, stats.kicked);
     let refused = "rtc_cafe_events_refused_total";
     out.family(refused, "counter", "Events that were refused, by the code that the client was told.");
     for (code, count) in &stats.events_refused {

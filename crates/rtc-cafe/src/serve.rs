@@ -11,7 +11,9 @@ use rtc_cafe_signaller::{IceServer, Signaller, broker::RedisBroker};
 use tokio::{net::TcpListener, time::timeout};
 
 use crate::{
-    app, duration, ice,
+    admin::Token,
+    app::{self, Extras},
+    duration, ice,
     listed::{Listed, listed},
     listener,
     stop::{Stop, StopSignals},
@@ -86,6 +88,12 @@ pub(crate) struct Options {
     #[arg(long, env = "RTC_CAFE_TLS_KEY", value_name = "FILE")]
     tls_key: Option<String>,
 
+    /// Turns on the view of rooms and members at `/admin/`, for whoever has this token; give it by the environment
+    ///
+    /// It shows who is where and from which address, and can end sessions. Use it over HTTPS only.
+    #[arg(long, env = "RTC_CAFE_ADMIN_TOKEN", hide_env_values = true, value_name = "TOKEN")]
+    admin_token: Option<String>,
+
     /// Over how long clients are sent away on SIGTERM, such as `30s`; `0` for all at once
     ///
     /// They come back by themselves, to another server or to this one when it is there again, and had better not come all
@@ -114,6 +122,7 @@ pub(crate) fn run(options: Options) -> anyhow::Result<()> {
 }
 
 async fn serve(options: Options) -> anyhow::Result<()> {
+    let admin = Token::new(options.admin_token.as_deref()).map_err(anyhow::Error::msg)?;
     let files = Files::new(options.tls_cert.as_deref(), options.tls_key.as_deref())?;
     let certificates = files.map(Certificates::load).transpose()?;
     let address = Some(options.listen.trim()).filter(|address| !address.is_empty());
@@ -128,7 +137,7 @@ async fn serve(options: Options) -> anyhow::Result<()> {
         builder = builder.broker(RedisBroker::new(redis.iter().copied()).context("--redis")?);
     }
     let signaller = builder.build();
-    let (app, readiness) = app::router(&signaller, certificates.clone());
+    let (app, readiness) = app::router(&signaller, Extras { certificates: certificates.clone(), admin });
     let mut stop = StopSignals::new()?;
     // If Redis is away, that is logged, and nothing waits for it.
     let _ = timeout(REDIS, signaller.broker_connected()).await;

@@ -74,7 +74,7 @@ impl Server {
 
     /// A client connects.
     pub fn connect(&self) -> Connection {
-        let open = self.shared.open(None).expect("nobody shuts it down");
+        let open = self.shared.open(None, None).expect("nobody shuts it down");
         Connection { session: Session::new(self.shared.clone(), open.link.clone()), open }
     }
 

@@ -1,11 +1,15 @@
 //! The HTTP face of Engine.IO: one route for both transports.
 
-use std::{borrow::Cow, sync::Arc};
+use std::{
+    borrow::Cow,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
 
 use axum::{
     Router,
     body::Body,
-    extract::{Request, State},
+    extract::{ConnectInfo, Request, State},
     http::{HeaderMap, HeaderValue, Method, StatusCode, header},
     response::{IntoResponse, Response},
     routing::any,
@@ -110,7 +114,7 @@ async fn dispatch(shared: &Arc<Shared>, request: Request) -> Response {
         },
     };
     match (parameter("transport"), request.method(), link) {
-        (Some("polling"), &Method::GET, None) => polling::handshake(shared).await,
+        (Some("polling"), &Method::GET, None) => polling::handshake(shared, address(&request)).await,
         (Some("polling"), &Method::GET, Some(link)) => polling::get(&link, shared).await,
         (Some("polling"), &Method::POST, Some(link)) => polling::post(link, shared, request.into_body()).await,
         (Some("polling"), &Method::POST, None) => Refused::InvalidSession("None").into_response(),
@@ -118,6 +122,11 @@ async fn dispatch(shared: &Arc<Shared>, request: Request) -> Response {
         (Some("polling" | "websocket"), ..) => Refused::Method.into_response(),
         _ => Refused::Transport.into_response(),
     }
+}
+
+/// Whose request it is, where the application tells.
+fn address(request: &Request) -> Option<IpAddr> {
+    request.extensions().get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(address)| address.ip().to_canonical())
 }
 
 /// Answers a websocket handshake, and serves the connection in a task of its own.
@@ -129,7 +138,7 @@ fn websocket_upgrade(shared: &Arc<Shared>, link: Option<Arc<super::shared::Link>
     let shared = shared.clone();
     match link {
         None => {
-            let Some(open) = shared.open(None) else { return Refused::ShuttingDown.into_response() };
+            let Some(open) = shared.open(address(&request), None) else { return Refused::ShuttingDown.into_response() };
             tokio::spawn(async move {
                 if let Ok(upgraded) = upgraded.await {
                     let socket = websocket::accept(upgraded, &shared.config).await;

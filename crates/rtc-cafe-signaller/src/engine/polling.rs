@@ -2,6 +2,7 @@
 
 use std::{
     future::poll_fn,
+    net::IpAddr,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU8, Ordering},
@@ -92,8 +93,8 @@ impl Polling {
 }
 
 /// Begins a session.
-pub(super) async fn handshake(shared: &Arc<Shared>) -> Response {
-    let Some(open) = shared.open(Some(Box::default())) else { return Refused::ShuttingDown.into_response() };
+pub(super) async fn handshake(shared: &Arc<Shared>, address: Option<IpAddr>) -> Response {
+    let Some(open) = shared.open(address, Some(Box::default())) else { return Refused::ShuttingDown.into_response() };
     let link = open.link.clone();
     if let Some(polling) = &link.polling {
         *polling.session.lock().await = Some(Session::new(shared.clone(), link.clone()));

@@ -4,6 +4,7 @@ use std::{
     collections::HashMap,
     fmt,
     future::Future,
+    net::IpAddr,
     pin::Pin,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -63,6 +64,8 @@ pub(super) struct Link {
     pub(super) sid: Box<str>,
     /// Which connection of this server it is, for logs.
     pub(super) number: u64,
+    /// Of the client, where the application tells.
+    pub(super) address: Option<IpAddr>,
     pub(super) outbox: Outbox,
     pub(super) life: Life,
     /// For connections that begin with polling.
@@ -153,7 +156,7 @@ impl Shared {
     }
 
     /// Adds a connection; `None` when the server is shutting down.
-    pub(super) fn open(self: &Arc<Self>, polling: Option<Box<Polling>>) -> Option<Open> {
+    pub(super) fn open(self: &Arc<Self>, address: Option<IpAddr>, polling: Option<Box<Polling>>) -> Option<Open> {
         let mut links = self.links();
         if self.draining.load(Ordering::Relaxed) {
             return None;
@@ -162,8 +165,8 @@ impl Shared {
         let outbox = Outbox::new(self.config.queue);
         let number = self.counters.opened.fetch_add(1, Ordering::Relaxed) + 1;
         let transport = if polling.is_some() { "polling" } else { "websocket" };
-        tracing::debug!(connection = number, transport, "opened");
-        let link = Arc::new(Link { sid: sid.clone(), number, outbox, life: Life::new(), polling });
+        tracing::debug!(connection = number, transport, address = address.map(tracing::field::display), "opened");
+        let link = Arc::new(Link { sid: sid.clone(), number, address, outbox, life: Life::new(), polling });
         links.by_sid.insert(sid, link.clone());
         Some(Open { shared: self.clone(), link })
     }
@@ -285,6 +288,12 @@ impl Core {
         self.aside.push(socket);
     }
 
+    /// The address of a socket's client, if it is known, and how long it is connected.
+    pub(crate) fn connection(&self, socket: SocketId) -> Option<(Option<IpAddr>, Duration)> {
+        let route = self.routes.get(socket.index())?.as_ref()?;
+        Some((route.link.address, route.link.life.age()))
+    }
+
     fn anybody_aside(&mut self) -> bool {
         let hub = &self.hub;
         self.aside.retain(|&socket| hub.sid(socket).is_some());
@@ -301,7 +310,7 @@ impl Core {
     }
 
     /// Hands everything that the hub has decided to those who send it. Who reads too slowly is cut, and the others hear.
-    pub(super) fn deliver(&mut self, now: Duration, counters: &Counters) {
+    pub(crate) fn deliver(&mut self, now: Duration, counters: &Counters) {
         self.deliver_with(now, &[], counters);
     }
 
