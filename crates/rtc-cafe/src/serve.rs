@@ -97,7 +97,7 @@ pub(crate) struct Options {
     /// Over how long clients are sent away on SIGTERM, such as `30s`; `0` for all at once
     ///
     /// They come back by themselves, to another server or to this one when it is there again, and had better not come all
-    /// at the same time. The end takes up to 13 seconds longer than this.
+    /// at the same time. The end takes up to 17 seconds longer than this.
     #[arg(long, env = "RTC_CAFE_DRAIN", value_name = "TIME", default_value = "10s", value_parser = duration::parse)]
     drain: Duration,
 }

@@ -21,9 +21,8 @@ fn file(name: &str) -> String {
 /// The names of metrics in a text.
 fn named(text: &str) -> BTreeSet<String> {
     let words = text.split(|it: char| !it.is_ascii_alphanumeric() && it != '_');
-    let ours = |word: &&str| {
-        ["rtc_cafe_", "process_"].iter().any(|prefix| word.starts_with(prefix)) && !word.ends_with('_')
-    };
+    let ours =
+        |word: &&str| ["rtc_cafe_", "process_"].iter().any(|prefix| word.starts_with(prefix)) && !word.ends_with('_');
     words.filter(ours).map(str::to_owned).collect()
 }
 
