@@ -220,6 +220,7 @@ describe('over several servers', { skip: WITHOUT_REDIS }, () => {
     await there.ended;
     await lists(page, '#members td:nth-child(1)', [here.sid]);
     await redis.kill();
+    await page.waitForSelector('#broker', { visible: true });
     await shows(page, '#broker', /Redis is away/);
     await picture(page, 'admin-redis-away');
   });

@@ -65,9 +65,18 @@ impl Hub {
         let fits = |room: &Room| has(room.id.as_json(), &needle) || self.members_in(room).any(|it| it.fits(&needle));
         let rooms = self.rooms.iter().map(|(_, room)| room).filter(|room| needle.is_empty() || fits(room));
         let mut rooms: Vec<_> = rooms.map(|room| (Reverse(room.population()), room)).collect();
-        rooms.sort_unstable_by_key(|(size, room)| (*size, &room.id));
-        let (total, rooms) = part.take(rooms);
-        let rooms = rooms.into_iter().map(|(Reverse(members), room)| {
+        let total = rooms.len();
+        let order = |one: &(Reverse<usize>, &Room), other: &(Reverse<usize>, &Room)| {
+            (one.0, &one.1.id).cmp(&(other.0, &other.1.id))
+        };
+        // Of many rooms only those that are shown need an order.
+        let end = part.offset.saturating_add(part.limit);
+        if end < total {
+            rooms.select_nth_unstable_by(end, order);
+            rooms.truncate(end);
+        }
+        rooms.sort_unstable_by(order);
+        let rooms = rooms.into_iter().skip(part.offset).map(|(Reverse(members), room)| {
             let (room, here) = (room.id.clone(), room.members.len());
             RoomOverview { room, members, here }
         });
