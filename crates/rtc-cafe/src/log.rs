@@ -9,12 +9,21 @@ use std::io::{self, IsTerminal};
 use tracing_subscriber::EnvFilter;
 
 /// The form of a line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Format {
     /// For people.
     Text,
     /// A JSON object for each line, for programs.
     Json,
+}
+
+/// Reads the name of a form; an empty one is as good as none.
+pub(crate) fn format(text: &str) -> Result<Format, String> {
+    match text.trim() {
+        "" | "text" => Ok(Format::Text),
+        "json" => Ok(Format::Json),
+        _ => Err("it is `text` or `json`".to_owned()),
+    }
 }
 
 /// Logs what the filter lets through; without one, what `RUST_LOG` does, or this.

@@ -37,8 +37,15 @@ struct Arguments {
     #[arg(long, global = true, env = "RTC_CAFE_LOG", value_name = "FILTER")]
     log: Option<String>,
 
-    /// How it is logged: for people, or one JSON object in each line
-    #[arg(long, global = true, env = "RTC_CAFE_LOG_FORMAT", value_name = "FORMAT", default_value = "text")]
+    /// How it is logged: `text` for people, or `json`, an object in each line, for programs
+    #[arg(
+        long,
+        global = true,
+        env = "RTC_CAFE_LOG_FORMAT",
+        value_name = "FORMAT",
+        default_value = "text",
+        value_parser = log::format
+    )]
     log_format: log::Format,
 }
 

@@ -21,6 +21,7 @@ use crate::{
 };
 
 const DEFAULT_LISTEN: &str = "127.0.0.1:8080";
+const DEFAULT_DRAIN: &str = "10s";
 /// How long to wait for Redis before clients are let in without it.
 const REDIS: Duration = Duration::from_secs(3);
 /// How long open requests may take to end once the clients have been told to go.
@@ -37,8 +38,8 @@ Examples:
   rtc-cafe serve
       On this machine only: http://127.0.0.1:8080/ has a chat to try.
   rtc-cafe serve --listen 0.0.0.0:8080 --ice-server stun:stun.example.org
-      For others too. Browsers give camera and microphone to pages over HTTPS only: for those, name a certificate, or
-      put a proxy that does TLS in front.
+      For others too. Browsers give camera and microphone to pages over HTTPS only; see below, or put a proxy that
+      does TLS in front.
   rtc-cafe serve --listen 0.0.0.0:443 --tls-cert fullchain.pem --tls-key privkey.pem
       With HTTPS.
   rtc-cafe serve --allow-origin https://app.example.org
@@ -98,8 +99,12 @@ pub(crate) struct Options {
     ///
     /// They come back by themselves, to another server or to this one when it is there again, and had better not come all
     /// at the same time. The end takes up to 17 seconds longer than this.
-    #[arg(long, env = "RTC_CAFE_DRAIN", value_name = "TIME", default_value = "10s", value_parser = duration::parse)]
+    #[arg(long, env = "RTC_CAFE_DRAIN", value_name = "TIME", default_value = DEFAULT_DRAIN, value_parser = drain)]
     drain: Duration,
+}
+
+fn drain(text: &str) -> Result<Duration, String> {
+    duration::parse(if text.trim().is_empty() { DEFAULT_DRAIN } else { text })
 }
 
 fn origin(text: &str) -> Result<Listed<String>, String> {

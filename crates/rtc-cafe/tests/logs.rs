@@ -120,5 +120,5 @@ fn what_is_no_filter_is_refused() {
     let text = String::from_utf8(output.stderr).unwrap();
     assert!(output.status.code() == Some(1) && text.contains("the log filter"), "{text}");
     let output = command(&["--log-format", "xml", "serve"]).output().unwrap();
-    assert!(String::from_utf8(output.stderr).unwrap().contains("[possible values: text, json]"));
+    assert!(String::from_utf8(output.stderr).unwrap().contains("it is `text` or `json`"));
 }

@@ -161,6 +161,8 @@ fn what_goes_wrong_is_said() {
     assert!(code == Some(1) && text.contains("no port"), "{text}");
     let (code, text) = fails(&["--allow-origin", "a.example"]);
     assert!(code == Some(2) && text.contains("an origin is"), "{text}");
+    let (code, text) = fails(&["--drain", "a while"]);
+    assert!(code == Some(2) && text.contains("no length of time"), "{text}");
     let (code, text) = fails(&["--ice-server", "turn:turn.example.org"]);
     assert!(code == Some(2) && text.contains("needs credentials"), "{text}");
     let (code, text) = fails(&["--ice-server", "stun:stun.example.org:99999"]);
@@ -173,6 +175,11 @@ fn empty_variables_are_as_good_as_none() {
         ("RTC_CAFE_ALLOW_ORIGIN", ""),
         ("RTC_CAFE_ICE_SERVER", ""),
         ("RTC_CAFE_LOG", ""),
+        ("RTC_CAFE_LOG_FORMAT", ""),
+        ("RTC_CAFE_DRAIN", ""),
+        ("RTC_CAFE_TLS_CERT", ""),
+        ("RTC_CAFE_TLS_KEY", ""),
+        ("RTC_CAFE_ADMIN_TOKEN", ""),
         ("RTC_CAFE_LISTEN", "127.0.0.1:0"),
     ];
     assert_eq!(Serving::start(&[], &environment).stop("-TERM"), Some(0));
