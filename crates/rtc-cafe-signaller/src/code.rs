@@ -75,6 +75,8 @@ codes! {
     TooSlow = "too-slow",
     /// The client has entered no namespace in time, and is cut; the reason of a close frame.
     ConnectTimeout = "connect-timeout",
+    /// The operator has ended the session; the connection ends as well.
+    Kicked = "kicked",
 }
 
 impl fmt::Display for ErrorCode {

@@ -21,6 +21,7 @@ use rtc_cafe_wire::{
 pub use config::HubConfig;
 pub(crate) use mint::Mint;
 pub use nodes::{NodeStats, Topic};
+pub use overview::{MemberOverview, Part, Place, RoomOverview};
 pub use permit::{Permit, RoomRule};
 #[cfg(feature = "server")]
 pub(crate) use {
@@ -47,6 +48,7 @@ mod frames;
 mod matching;
 mod mint;
 mod nodes;
+mod overview;
 mod permit;
 mod refusal;
 mod slab;
@@ -86,7 +88,7 @@ pub enum Output {
         /// The event's only argument, as JSON; everybody who gets the same one shares it.
         payload: Arc<str>,
     },
-    /// Close a socket, of which the hub knows nothing any more: its client proved that it has a newer one.
+    /// Close a socket, of which the hub knows nothing any more: its client has proven that it has a newer one, or is kicked.
     Disconnect {
         /// The socket.
         socket: SocketId,
@@ -128,6 +130,8 @@ pub struct HubStats {
     pub emitted: u64,
     /// Events that were refused, by code, in the order of [`ErrorCode::ALL`].
     pub refused: Vec<u64>,
+    /// Sessions that were ended by an operator.
+    pub kicked: u64,
 }
 
 #[derive(Debug)]
@@ -199,6 +203,7 @@ pub struct Hub {
     received: u64,
     emitted: u64,
     refused: Vec<u64>,
+    kicked: u64,
 }
 
 impl Hub {
@@ -219,6 +224,7 @@ impl Hub {
             received: 0,
             emitted: 0,
             refused: vec![0; ErrorCode::ALL.len()],
+            kicked: 0,
         }
     }
 
@@ -335,6 +341,18 @@ impl Hub {
         self.remove(now, socket, None);
     }
 
+    /// Keeps a socket whose connection this node has ended, for its client is about to come back elsewhere. Returns whether
+    /// it is kept: then nobody hears of its end before it has come back, or [`Self::disconnect`] is called.
+    ///
+    /// Where there are other nodes, only who can prove to be its successor is kept; others could not come back before it
+    /// has ended.
+    pub fn set_aside(&mut self, socket: SocketId) -> bool {
+        let is_alone = self.nodes.is_none();
+        let Some(socket) = self.socket_mut(socket) else { return false };
+        socket.held = None;
+        is_alone || socket.session.proof.is_some()
+    }
+
     /// The next thing to be done.
     pub fn poll(&mut self) -> Option<Output> {
         self.outputs.pop_front()
@@ -349,6 +367,7 @@ impl Hub {
             received: self.received,
             emitted: self.emitted,
             refused: self.refused.clone(),
+            kicked: self.kicked,
         }
     }
 

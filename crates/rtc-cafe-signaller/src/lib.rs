@@ -39,6 +39,8 @@ pub mod hub;
 #[cfg(feature = "server")]
 mod engine;
 #[cfg(feature = "server")]
+mod overview;
+#[cfg(feature = "server")]
 mod signaller;
 
 pub use code::ErrorCode;
@@ -47,5 +49,7 @@ pub use code::ErrorCode;
 pub use engine::fuzzing;
 #[cfg(feature = "server")]
 pub use ipnet::IpNet;
+#[cfg(feature = "server")]
+pub use overview::{Member, Page, RoomSummary};
 #[cfg(feature = "server")]
 pub use signaller::{BrokerStats, Builder, IceServer, Limits, Signaller, Stats};

@@ -20,8 +20,10 @@ use crate::{
     hub::{Hub, HubConfig, Mint},
 };
 
-/// How long [`Signaller::shutdown`] waits for clients that do not take what waits for them.
+/// How long [`Signaller::drain`] waits for clients that do not take what waits for them.
 const DRAIN: Duration = Duration::from_secs(5);
+/// How long it then waits for clients to come back on other nodes, before they are reported gone.
+const RETURN: Duration = Duration::from_secs(5);
 /// How long it then waits for the broker to take what is left for other nodes.
 const FLUSH: Duration = Duration::from_secs(2);
 
@@ -121,6 +123,8 @@ pub struct Stats {
     pub events_sent: u64,
     /// Events that were refused, by code.
     pub events_refused: Vec<(ErrorCode, u64)>,
+    /// Sessions that were ended by [`Signaller::kick`] and its like, on this node or another.
+    pub kicked: u64,
     /// How it goes with the other nodes; `None` where there are none.
     pub broker: Option<BrokerStats>,
 }
@@ -172,7 +176,7 @@ fn by_code(counts: &ByCode, usual: &[ErrorCode]) -> Vec<(ErrorCode, u64)> {
 /// A signalling server to be nested into an axum application. Clones are the same server.
 #[derive(Debug, Clone)]
 pub struct Signaller {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
 }
 
 impl Signaller {
@@ -225,6 +229,7 @@ impl Signaller {
             events_received: hub.received,
             events_sent: hub.emitted,
             events_refused: ErrorCode::ALL.iter().copied().zip(hub.refused).collect(),
+            kicked: hub.kicked,
             broker: self.shared.queue.as_ref().map(|queue| {
                 let counts = queue.counts();
                 BrokerStats {
@@ -245,13 +250,32 @@ impl Signaller {
     /// Takes no new clients, sends to everybody what still waits, closes every connection, and returns when all are
     /// gone, or after five seconds at the latest. Clients reconnect on their own when a server is there again.
     ///
+    /// Where there are other nodes, it then waits for up to seven seconds, see [`Signaller::drain`].
+    ///
     /// Dropping the future leaves the connections draining.
     pub async fn shutdown(&self) {
-        self.shared.drain();
+        self.drain(Duration::ZERO).await;
+    }
+
+    /// As [`Signaller::shutdown`], but sends the clients away one after the other, evenly over this time, so that they
+    /// do not all come back at once; in no order, and sooner where they leave on their own.
+    ///
+    /// Who is sent away is not reported gone, for it is about to come back: on another node, where it proves to be the
+    /// same, or on this one, when it is there again. Where there are other nodes, and the broker is there, who has not
+    /// come back to them five seconds after the last was sent away is reported gone, and so are, at once, clients before
+    /// version 1.0, which cannot prove anything.
+    ///
+    /// When the future is dropped, nobody else is sent away.
+    pub async fn drain(&self, over: Duration) {
+        self.shared.drain(over).await;
         if timeout(DRAIN, self.shared.drained()).await.is_err() {
             self.shared.kill();
         }
         if let Some(queue) = &self.shared.queue {
+            if queue.is_up() {
+                let _ = timeout(RETURN, self.shared.have_moved()).await;
+            }
+            self.shared.miss();
             // Whoever is not told now is told by the end of our lease.
             let _ = timeout(FLUSH, queue.flushed()).await;
         }

@@ -110,6 +110,34 @@ fn it_serves_what_it_promises() {
 }
 
 #[test]
+fn metrics_follow_the_conventions() {
+    let serving = Serving::start(&["--listen", "127.0.0.1:0", "--redis", "redis://127.0.0.1:1"], &[]);
+    let (_, text) = serving.get("/metrics", "");
+    let text = String::from_utf8(text).unwrap();
+    let mut family = ("", "");
+    let mut seen = Vec::new();
+    for line in text.lines() {
+        if let Some(rest) = line.strip_prefix("# HELP ") {
+            let (name, help) = rest.split_once(' ').unwrap();
+            assert!(help.ends_with('.') && !seen.contains(&name), "{line}");
+            seen.push(name);
+        } else if let Some(rest) = line.strip_prefix("# TYPE ") {
+            family = rest.split_once(' ').unwrap();
+            assert_eq!(seen.last(), Some(&family.0));
+            assert_eq!(family.1 == "counter", family.0.ends_with("_total"), "{line}");
+            assert!(["counter", "gauge"].contains(&family.1), "{line}");
+        } else {
+            let (name, value) = line.rsplit_once(' ').unwrap();
+            assert_eq!(name.split('{').next(), Some(family.0), "{line}");
+            assert!(value.parse::<f64>().is_ok_and(|value| value >= 0.0), "{line}");
+        }
+    }
+    assert!(text.contains(concat!("rtc_cafe_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"} 1")), "{text}");
+    assert!(seen.contains(&"process_start_time_seconds") && seen.contains(&"rtc_cafe_broker_up"), "{text}");
+    assert!(!text.contains("certificate"), "there is none");
+}
+
+#[test]
 fn options_come_from_the_environment_too() {
     let environment = [
         ("RTC_CAFE_LISTEN", "127.0.0.1:0"),
@@ -138,6 +166,8 @@ fn what_goes_wrong_is_said() {
     assert!(code == Some(1) && text.contains("no port"), "{text}");
     let (code, text) = fails(&["--allow-origin", "a.example"]);
     assert!(code == Some(2) && text.contains("an origin is"), "{text}");
+    let (code, text) = fails(&["--drain", "a while"]);
+    assert!(code == Some(2) && text.contains("no length of time"), "{text}");
     let (code, text) = fails(&["--ice-server", "turn:turn.example.org"]);
     assert!(code == Some(2) && text.contains("needs credentials"), "{text}");
     let (code, text) = fails(&["--ice-server", "stun:stun.example.org:99999"]);
@@ -196,6 +226,11 @@ fn empty_variables_are_as_good_as_none() {
         ("RTC_CAFE_MAX_EVENTS_PER_SECOND", ""),
         ("RTC_CAFE_MAX_MESSAGE_BYTES", ""),
         ("RTC_CAFE_CONNECT_TIMEOUT", ""),
+        ("RTC_CAFE_LOG_FORMAT", ""),
+        ("RTC_CAFE_DRAIN", ""),
+        ("RTC_CAFE_TLS_CERT", ""),
+        ("RTC_CAFE_TLS_KEY", ""),
+        ("RTC_CAFE_ADMIN_TOKEN", ""),
         ("RTC_CAFE_LISTEN", "127.0.0.1:0"),
     ];
     assert_eq!(Serving::start(&[], &environment).stop("-TERM"), Some(0));

@@ -29,6 +29,11 @@ impl Life {
         Self { pong: AtomicBool::new(false), start: Instant::now(), left: AtomicU64::new(0) }
     }
 
+    /// How long it lasts already.
+    pub(super) fn age(&self) -> Duration {
+        self.start.elapsed()
+    }
+
     pub(super) fn pong(&self) {
         self.pong.store(true, Ordering::Relaxed);
     }

@@ -120,17 +120,18 @@ async fn keep(link: Arc<Link>, mut keepalive: Keepalive, shared: Arc<Shared>) {
             Due::Nothing => {}
             Due::Ping => drop(link.outbox.push(Frame::text(packet::PING))),
             Due::Dead => {
-                tracing::debug!(sid = link.sid, "polling session is dead");
+                tracing::debug!(connection = link.number, "dead");
                 link.outbox.kill();
             }
             Due::Late => {
-                tracing::debug!(sid = link.sid, "a polling session entered no namespace in time");
+                tracing::debug!(connection = link.number, "entered no namespace in time");
                 shared.counters.cut.count(ErrorCode::ConnectTimeout);
                 link.outbox.kill();
             }
         }
     }
-    if !link.outbox.is_killed() {
+    let is_finished = !link.outbox.is_killed();
+    if is_finished {
         // The last poll kills it.
         let killed = async {
             while !link.outbox.is_killed() {
@@ -139,9 +140,13 @@ async fn keep(link: Arc<Link>, mut keepalive: Keepalive, shared: Arc<Shared>) {
         };
         let _ = timeout(LAST_POLL, killed).await;
     }
+    tracing::debug!(connection = link.number, finished = is_finished, "ended");
     polling.ended.notify_one();
     let open = polling.end();
-    drop(polling.session.lock().await.take());
+    match polling.session.lock().await.take() {
+        Some(session) if is_finished => session.finish(),
+        session => drop(session),
+    }
     drop(open);
 }
 

@@ -156,6 +156,18 @@ impl Session {
         self.go_on()
     }
 
+    /// Ends it, because everything is said that was to be said. If the server goes away, the client is about to come back.
+    pub(super) fn finish(mut self) {
+        if !self.shared.is_draining() {
+            return;
+        }
+        let sockets = [self.cafe.take(), self.root.take()];
+        let (mut core, now) = self.shared.core();
+        for socket in sockets.into_iter().flatten() {
+            core.set_aside(now, socket, &self.shared.counters);
+        }
+    }
+
     fn message(&mut self, text: &str) -> Step {
         if let Some(partial) = self.partial.take()
             && let Some(packet) = &partial.packet
@@ -222,7 +234,7 @@ impl Session {
         let pass = match verdict {
             Ok(pass) => pass,
             Err(rejection) => {
-                tracing::debug!(address = self.address(), code = %rejection.code(), "refused a client");
+                tracing::debug!(connection = self.link.number, code = %rejection.code(), "refused");
                 self.shared.counters.refused.count(rejection.code());
                 self.fine();
                 self.send(packet::rejected(namespace, rejection.code(), &rejection.message()));
@@ -241,9 +253,8 @@ impl Session {
         core.deliver(now, &self.shared.counters);
         let said = packet::said_with_connect(&entry.auth).unwrap_or_default();
         let sid = core.hub.sid(socket).unwrap_or_default();
-        if self.link.arrival.is_some() {
-            tracing::debug!(sid, address = self.address(), identity = core.hub.identity(socket), "let a client in");
-        }
+        let identity = core.hub.identity(socket);
+        tracing::debug!(connection = self.link.number, ?namespace, sid, identity, "entered");
         self.send(packet::connected(namespace, sid, said.len()));
         let arrival = self.link.arrival.clone();
         let visitor = arrival.map(|arrival| Box::new(Visitor::new(arrival).admitted(sid, pass)));
@@ -354,6 +365,13 @@ impl Session {
     }
 
     fn handle(&self, event: Event<'_>) {
+        tracing::trace!(
+            connection = self.link.number,
+            // The client's own choice.
+            event = event.name.escape_debug().take(64).collect::<String>(),
+            bytes = event.size(),
+            "received"
+        );
         let unfit = self.unfit(&event);
         let (mut core, now) = self.shared.core();
         if event.admitted || core.hub.admit(now, event.socket, &event.name, event.size()) {
@@ -426,11 +444,6 @@ impl Session {
         }
     }
 
-    /// Where the client is, for logs.
-    fn address(&self) -> Option<String> {
-        Some(self.link.arrival.as_ref()?.address?.to_string())
-    }
-
     /// Sends the empty acknowledgement, behind what the event caused.
     fn acknowledge(&self, event: &Event<'_>) {
         if let Some(id) = &event.ack {
@@ -471,7 +484,7 @@ impl Drop for Session {
 
 impl fmt::Debug for Session {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Session").field("sid", &self.link.sid).finish_non_exhaustive()
+        f.debug_struct("Session").field("connection", &self.link.number).finish_non_exhaustive()
     }
 }
 

@@ -14,7 +14,10 @@ use std::{
 use bytes::Bytes;
 use ipnet::IpNet;
 use rtc_cafe_wire::signal::name;
-use tokio::sync::Notify;
+use tokio::{
+    sync::Notify,
+    time::{sleep, timeout_at},
+};
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 pub(crate) use super::keepalive::Timing;
@@ -34,6 +37,9 @@ use crate::{
     broker::Broker,
     hub::{Hub, Mint, Output, SocketId},
 };
+
+/// How often it is looked who has come back elsewhere.
+const LOOK: Duration = Duration::from_millis(50);
 
 /// What the transports may be told at construction.
 pub(crate) struct Config {
@@ -58,6 +64,10 @@ pub(crate) struct Config {
 pub(super) struct Link {
     /// The sid of Engine.IO. It lets one act as the client, so peers never see it.
     pub(super) sid: Box<str>,
+    /// Which connection of this server it is, for logs.
+    pub(super) number: u64,
+    /// Of the client, where the application tells.
+    pub(super) address: Option<IpAddr>,
     pub(super) outbox: Outbox,
     pub(super) life: Life,
     /// For who is asked about it.
@@ -77,6 +87,8 @@ pub(crate) struct Core {
     pub(crate) hub: Hub,
     /// By the index of the socket.
     routes: Vec<Option<Route>>,
+    /// Sockets whose clients were sent away and are about to come back on another node.
+    aside: Vec<SocketId>,
     /// To the broker, where there are several nodes.
     queue: Option<Arc<Queue>>,
 }
@@ -141,7 +153,7 @@ impl Shared {
             counters: Counters::default(),
             queue: queue.clone(),
             start: Instant::now(),
-            core: Mutex::new(Core { hub, routes: Vec::new(), queue }),
+            core: Mutex::new(Core { hub, routes: Vec::new(), aside: Vec::new(), queue }),
             broker: Mutex::new(broker),
             links: Mutex::new(Links { mint, by_sid: HashMap::new(), by_address: HashMap::new() }),
             draining: AtomicBool::new(false),
@@ -194,10 +206,14 @@ impl Shared {
         }
         let sid = links.mint.text::<24>();
         let outbox = Outbox::new(self.config.queue);
+        let number = self.counters.opened.fetch_add(1, Ordering::Relaxed) + 1;
+        let transport = if polling.is_some() { "polling" } else { "websocket" };
+        let address = arrival.address;
+        tracing::debug!(connection = number, transport, address = address.map(tracing::field::display), "opened");
         let arrival = self.config.admission.is_some().then(|| Arc::new(arrival));
-        let link = Arc::new(Link { sid: sid.clone(), outbox, life: Life::new(), arrival, polling });
+        let link = Link { sid: sid.clone(), number, address, outbox, life: Life::new(), arrival, polling };
+        let link = Arc::new(link);
         links.by_sid.insert(sid, link.clone());
-        self.counters.opened.fetch_add(1, Ordering::Relaxed);
         Ok(Open { shared: self.clone(), link, counted })
     }
 
@@ -209,11 +225,47 @@ impl Shared {
         self.links().by_sid.len()
     }
 
-    /// Takes no new connections, lets every connection send what waits, and ends it.
-    pub(crate) fn drain(&self) {
-        let links = self.links();
-        self.draining.store(true, Ordering::Relaxed);
-        links.by_sid.values().for_each(|link| link.outbox.close());
+    /// Takes no new connections, lets those that are there send what waits, and ends them, one after the other.
+    pub(crate) async fn drain(&self, over: Duration) {
+        let links: Vec<_> = {
+            let links = self.links();
+            self.draining.store(true, Ordering::Relaxed);
+            links.by_sid.values().map(Arc::downgrade).collect()
+        };
+        let (start, count) = (Instant::now(), u32::try_from(links.len()).unwrap_or(u32::MAX));
+        // In no order, because a hash map has none: nobody's whole room is sent away at once.
+        for (at, link) in (0..).zip(links) {
+            let due = start + over.mul_f64(f64::from(at) / f64::from(count));
+            if due > Instant::now() {
+                let nobody_is_left = timeout_at(due.into(), self.drained()).await.is_ok();
+                if nobody_is_left {
+                    return;
+                }
+            }
+            if let Some(link) = link.upgrade() {
+                link.outbox.close();
+            }
+        }
+    }
+
+    /// Whether connections that end now are ended by a server that goes away.
+    pub(super) fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+
+    /// Waits until everybody who was sent away has come back on another node.
+    pub(crate) async fn have_moved(&self) {
+        while self.core().0.anybody_aside() {
+            sleep(LOOK).await;
+        }
+    }
+
+    /// Ends the sessions of those who were sent away and have not come back.
+    pub(crate) fn miss(&self) {
+        let (mut core, now) = self.core();
+        for socket in std::mem::take(&mut core.aside) {
+            core.remove(now, socket, &self.counters);
+        }
     }
 
     /// Waits until nobody is connected.
@@ -283,6 +335,27 @@ impl Core {
         self.routes[socket.index()] = Some(Route { link: link.clone(), namespace });
     }
 
+    /// Keeps a socket whose client was sent away, if that is of any use, and forgets the way to it.
+    pub(super) fn set_aside(&mut self, now: Duration, socket: SocketId, counters: &Counters) {
+        if !self.hub.set_aside(socket) {
+            return self.remove(now, socket, counters);
+        }
+        self.routes[socket.index()] = None;
+        self.aside.push(socket);
+    }
+
+    /// The address of a socket's client, if it is known, and how long it is connected.
+    pub(crate) fn connection(&self, socket: SocketId) -> Option<(Option<IpAddr>, Duration)> {
+        let route = self.routes.get(socket.index())?.as_ref()?;
+        Some((route.link.address, route.link.life.age()))
+    }
+
+    fn anybody_aside(&mut self) -> bool {
+        let hub = &self.hub;
+        self.aside.retain(|&socket| hub.sid(socket).is_some());
+        !self.aside.is_empty()
+    }
+
     /// Takes a socket out of the hub and forgets the way to it.
     pub(super) fn remove(&mut self, now: Duration, socket: SocketId, counters: &Counters) {
         if self.hub.sid(socket).is_some() {
@@ -293,7 +366,7 @@ impl Core {
     }
 
     /// Hands everything that the hub has decided to those who send it. Who reads too slowly is cut, and the others hear.
-    pub(super) fn deliver(&mut self, now: Duration, counters: &Counters) {
+    pub(crate) fn deliver(&mut self, now: Duration, counters: &Counters) {
         self.deliver_with(now, &[], counters);
     }
 
@@ -317,10 +390,12 @@ impl Core {
                     };
                     let frames = std::iter::once(Frame::Text(frame.clone()));
                     let frames = frames.chain(attachments.iter().cloned().map(Frame::Binary));
+                    tracing::trace!(connection = route.link.number, event, bytes = payload.len(), "sends");
                     let overflow = route.link.outbox.push_all(frames).is_err();
                     last = Some((route.namespace, payload, frame));
                     if overflow {
-                        tracing::info!(sid = self.hub.sid(to), "cut a connection that reads too slowly");
+                        let (connection, sid) = (route.link.number, self.hub.sid(to));
+                        tracing::debug!(connection, sid, "cut, because its client reads too slowly");
                         counters.cut.count(ErrorCode::TooSlow);
                         self.hub.disconnect(now, to);
                         self.routes[to.index()] = None;

@@ -90,10 +90,14 @@ pub(super) async fn run(socket: Socket, open: Open, session: Session, timing: Ke
         open,
     };
     let ended = poll_fn(|cx| connection.poll(cx)).await;
-    tracing::debug!(sid = connection.open.link.sid, ?ended, "websocket ended");
+    tracing::debug!(connection = connection.open.link.number, ?ended, "ended");
     let Connection { socket, session, open, .. } = connection;
     // Peers hear of it before the goodbye.
-    drop((session, open));
+    match ended {
+        Ended::Finished => session.finish(),
+        _ => drop(session),
+    }
+    drop(open);
     let (code, reason) = match ended {
         Ended::Gone => return,
         Ended::Finished => (CloseCode::Away, None),
@@ -246,7 +250,10 @@ impl Connection {
     fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<Ended> {
         while self.timer.as_mut().poll(cx).is_ready() {
             match self.keepalive.due(Instant::now(), &self.open.link.life) {
-                Due::Dead => return Poll::Ready(Ended::Gone),
+                Due::Dead => {
+                    tracing::debug!(connection = self.open.link.number, "dead");
+                    return Poll::Ready(Ended::Gone);
+                }
                 Due::Late => return Poll::Ready(Ended::Late),
                 Due::Ping => {
                     let _ = self.open.link.outbox.push(Frame::text(packet::PING));

@@ -220,6 +220,12 @@ impl Client {
         assert_eq!(sid["sid"], self.sid);
     }
 
+    /// The same for a client of version 1.0.
+    pub async fn nothing_modern(&mut self) {
+        self.send("42/rtc-cafe,[\"request-sid\",{\"apiVersion\":\"1.0\"}]").await;
+        assert_eq!(self.event("sid").await["sid"], self.sid);
+    }
+
     /// Waits until the server has closed the connection; returns the code of the close frame, if there was one.
     pub async fn closed(&mut self) -> Option<u16> {
         loop {
