@@ -10,7 +10,7 @@ use tokio_tungstenite::{
     tungstenite::{Message, Utf8Bytes, protocol::WebSocketConfig},
 };
 
-use crate::process::Target;
+use crate::process::{Server, Target};
 
 /// Bytes of the JSON of a signal.
 const SIGNAL: usize = 300;
@@ -110,11 +110,13 @@ pub(crate) struct Pair {
 }
 
 impl Pair {
-    pub(crate) async fn open(target: Target, address: SocketAddr, name: String) -> anyhow::Result<Self> {
-        let (one, two) = match target {
-            Target::Relay => (Client::relay(address, &name).await?, Client::relay(address, &name).await?),
-            Target::Signaller => {
-                let (mut one, mut two) = (Client::signaller(address).await?, Client::signaller(address).await?);
+    pub(crate) async fn open(server: &Server, name: String) -> anyhow::Result<Self> {
+        let addresses = [server.address(0), server.address(1)];
+        let (one, two) = match server.target {
+            Target::Relay => (Client::relay(addresses[0], &name).await?, Client::relay(addresses[1], &name).await?),
+            Target::Signaller | Target::Nodes => {
+                let mut one = Client::signaller(addresses[0]).await?;
+                let mut two = Client::signaller(addresses[1]).await?;
                 one.join_first(&name).await?;
                 two.join_first(&name).await?;
                 one.expect(r#"42/rtc-cafe,["acquire-peers","#).await?;

@@ -26,6 +26,7 @@ pub(crate) enum Metric {
     RelayCpu,
     RelayUser,
     RelayKernel,
+    RelayRedis,
     Relayed,
     PacedCpu,
 }
@@ -55,6 +56,7 @@ impl Measured for Metric {
         Self::RelayCpu,
         Self::RelayUser,
         Self::RelayKernel,
+        Self::RelayRedis,
         Self::Relayed,
         Self::PacedCpu,
     ];
@@ -71,6 +73,7 @@ impl Measured for Metric {
             Self::RelayCpu => cost("relay_cpu_s", "CPU per 100,000 relayed signals", "s", 3).within(0.20),
             Self::RelayUser => cost("relay_cpu_user_s", "  of it in the program", "s", 3),
             Self::RelayKernel => cost("relay_cpu_kernel_s", "  of it in the kernel", "s", 3),
+            Self::RelayRedis => cost("relay_redis_cpu_s", "  beside it, of Redis", "s", 3),
             Self::Relayed => rate("relayed_per_second", "signals relayed"),
             Self::PacedCpu => cost("paced_cpu_s", "CPU per 100,000 at 1,500 a second", "s", 2),
         }
@@ -108,7 +111,7 @@ impl Measured for Metric {
                  calls wake another worker thread only to write: with one thread it takes a quarter less. Writing \
                  from the task that has read, where nothing waits for the recipient, should save as much.",
             ),
-            Self::JoinSlow | Self::JoinLast | Self::RelayUser | Self::Relayed => None,
+            Self::JoinSlow | Self::JoinLast | Self::RelayUser | Self::RelayRedis | Self::Relayed => None,
         }
     }
 }

@@ -167,7 +167,7 @@ async fn in_process(part: Part, stack: Stack, server: &Server) -> anyhow::Result
     let own = std::env::current_exe().context("cannot find this program's own file")?;
     let mut command = Command::new(own);
     command.arg("native-part").args(part.arguments()).args(["--stack", stack.argument()]);
-    command.args(["--server", &format!("http://{}", server.address)]);
+    command.args(["--server", &format!("http://{}", server.address(0))]);
     values_of(command).await.with_context(|| format!("{} of {}", part.name(), stack.name()))
 }
 

@@ -11,8 +11,9 @@ use std::{
 use anyhow::{Context, bail, ensure};
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
+    net::TcpStream,
     process::Child,
-    time::timeout,
+    time::{sleep, timeout},
 };
 
 /// Ticks in a second in `/proc/PID/stat`: the same on every Linux.
@@ -24,6 +25,8 @@ const READY: Duration = Duration::from_secs(10);
 pub(crate) enum Target {
     /// `rtc-cafe serve`.
     Signaller,
+    /// Two of them, with the same rooms over Redis; whoever meets is on different ones.
+    Nodes,
     /// The bare websocket relay.
     Relay,
 }
@@ -69,7 +72,7 @@ fn build(own: &Path) -> anyhow::Result<PathBuf> {
 }
 
 /// Processor time that a process has used, in seconds.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Cpu {
     /// By the scheduler's clock, in nanoseconds.
     pub(crate) total: f64,
@@ -91,6 +94,14 @@ impl Cpu {
     }
 }
 
+impl std::ops::Add for Cpu {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self { total: self.total + other.total, user: self.user + other.user, kernel: self.kernel + other.kernel }
+    }
+}
+
 impl std::ops::Sub for Cpu {
     type Output = Self;
 
@@ -99,56 +110,140 @@ impl std::ops::Sub for Cpu {
     }
 }
 
-/// A running server; it ends when this is dropped.
+/// A running program; it ends when this is dropped.
+#[derive(Debug)]
+struct Running {
+    child: Child,
+    process: Process,
+}
+
+impl Running {
+    fn start(command: Command, name: &str) -> anyhow::Result<Self> {
+        let child = tokio::process::Command::from(command)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .with_context(|| format!("cannot start {name}"))?;
+        let process = Process(child.id().with_context(|| format!("{name} ended at once"))?);
+        Ok(Self { child, process })
+    }
+
+    /// Waits until it says at which address it serves.
+    async fn address(&mut self, name: &str) -> anyhow::Result<SocketAddr> {
+        let stdout = self.child.stdout.take().context("it has no standard output")?;
+        let mut line = String::new();
+        timeout(READY, BufReader::new(stdout).read_line(&mut line))
+            .await
+            .with_context(|| format!("the {name} is not ready in time"))??;
+        let address = line.split_once("http://").map_or("", |(_, rest)| rest.trim_end().trim_end_matches('/'));
+        address.parse().with_context(|| format!("the {name} says no address: {line:?}"))
+    }
+
+    async fn stop(mut self, name: &str) -> anyhow::Result<()> {
+        if let Some(status) = self.child.try_wait()? {
+            bail!("the {name} ended by itself: {status}");
+        }
+        self.child.kill().await.with_context(|| format!("cannot end the {name}"))
+    }
+}
+
+/// A running server of one or several nodes; it ends when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Server {
-    child: Child,
-    pub(crate) process: Process,
-    pub(crate) address: SocketAddr,
+    nodes: Vec<Running>,
+    addresses: Vec<SocketAddr>,
+    redis: Option<Running>,
     pub(crate) target: Target,
 }
 
 impl Server {
     pub(crate) async fn start(target: Target, programs: &Programs) -> anyhow::Result<Self> {
-        let mut command = match target {
-            Target::Signaller => {
-                let mut command = Command::new(&programs.signaller);
-                command.args(["serve", "--listen", "127.0.0.1:0"]);
-                command
+        let mut server = Self { nodes: Vec::new(), addresses: Vec::new(), redis: None, target };
+        let mut serve = Command::new(&programs.signaller);
+        serve.args(["serve", "--listen", "127.0.0.1:0"]);
+        match target {
+            Target::Signaller => server.add(serve).await?,
+            Target::Nodes => {
+                let (redis, url) = redis().await?;
+                server.redis = Some(redis);
+                for _ in 0..2 {
+                    let mut serve = Command::new(&programs.signaller);
+                    serve.args(["serve", "--listen", "127.0.0.1:0", "--redis", &url]);
+                    server.add(serve).await?;
+                }
             }
             Target::Relay => {
-                let mut command = Command::new(&programs.relay);
-                command.arg("relay");
-                command
+                let mut relay = Command::new(&programs.relay);
+                relay.arg("relay");
+                server.add(relay).await?;
             }
-        };
+        }
+        Ok(server)
+    }
+
+    /// Starts a node.
+    async fn add(&mut self, mut command: Command) -> anyhow::Result<()> {
         let settings = std::env::vars_os().map(|(name, _)| name);
         for name in settings.filter(|name| name.to_str().is_some_and(|name| name.starts_with("RTC_CAFE_"))) {
             command.env_remove(name);
         }
-        let mut child = tokio::process::Command::from(command)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .with_context(|| format!("cannot start the {}", target.name()))?;
-        let process = Process(child.id().context("the server ended at once")?);
-        let stdout = child.stdout.take().context("the server has no standard output")?;
-        let mut line = String::new();
-        timeout(READY, BufReader::new(stdout).read_line(&mut line))
-            .await
-            .context("the server is not ready in time")??;
-        let address = line.split_once("http://").map_or("", |(_, rest)| rest.trim_end().trim_end_matches('/'));
-        let address = address.parse().with_context(|| format!("the {} says no address: {line:?}", target.name()))?;
-        Ok(Self { child, process, address, target })
+        let mut node = Running::start(command, self.target.name())?;
+        self.addresses.push(node.address(self.target.name()).await?);
+        self.nodes.push(node);
+        Ok(())
     }
 
-    pub(crate) async fn stop(mut self) -> anyhow::Result<()> {
-        if let Some(status) = self.child.try_wait()? {
-            bail!("the {} ended by itself: {status}", self.target.name());
-        }
-        self.child.kill().await.context("cannot end the server")
+    /// Where the client of this number connects: one after the other to every node.
+    pub(crate) fn address(&self, client: usize) -> SocketAddr {
+        self.addresses[client % self.addresses.len()]
     }
+
+    /// Processor time that all nodes have used so far.
+    pub(crate) fn cpu(&self) -> anyhow::Result<Cpu> {
+        self.nodes.iter().try_fold(Cpu::default(), |sum, node| Ok(sum + node.process.cpu()?))
+    }
+
+    /// Processor time that Redis has used so far, where there is one.
+    pub(crate) fn redis_cpu(&self) -> anyhow::Result<Option<Cpu>> {
+        self.redis.as_ref().map(|redis| redis.process.cpu()).transpose()
+    }
+
+    /// Resident memory of all nodes, in KB.
+    pub(crate) fn memory(&self) -> anyhow::Result<f64> {
+        self.nodes.iter().try_fold(0.0, |sum, node| Ok(sum + node.process.memory()?))
+    }
+
+    pub(crate) async fn stop(self) -> anyhow::Result<()> {
+        for node in self.nodes {
+            node.stop(self.target.name()).await?;
+        }
+        match self.redis {
+            Some(redis) => redis.stop("Redis").await,
+            None => Ok(()),
+        }
+    }
+}
+
+/// Whether there is a Redis to connect nodes by.
+pub(crate) fn has_redis() -> bool {
+    let version = Command::new("redis-server").arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
+    version.is_ok_and(|status| status.success())
+}
+
+/// A Redis that keeps nothing, and its URL.
+async fn redis() -> anyhow::Result<(Running, String)> {
+    let port = std::net::TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port();
+    let mut command = Command::new("redis-server");
+    command.args(["--bind", "127.0.0.1", "--port", &port.to_string(), "--save", "", "--appendonly", "no"]);
+    let redis = Running::start(command, "redis-server")?;
+    let answers = async {
+        while TcpStream::connect(("127.0.0.1", port)).await.is_err() {
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(READY, answers).await.context("Redis is not ready in time")?;
+    Ok((redis, format!("redis://127.0.0.1:{port}")))
 }
 
 /// A process, to see what it uses.
@@ -198,11 +293,12 @@ impl Process {
 }
 
 impl Target {
-    pub(crate) const BOTH: [Self; 2] = [Self::Signaller, Self::Relay];
+    pub(crate) const ALL: [Self; 3] = [Self::Signaller, Self::Relay, Self::Nodes];
 
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Signaller => "signaller",
+            Self::Nodes => "two nodes over Redis",
             Self::Relay => "bare relay",
         }
     }

@@ -68,7 +68,10 @@ impl<M: Measured> Row<M> {
             true => String::new(),
             false => format!("{}{}{}", grouped(value, about.digits), about.space(), about.unit),
         };
-        let ratio = |other: f64| if other.is_nan() { String::new() } else { format!("{:.2}", self.ratio(other)) };
+        let ratio = |other: f64| match self.ratio(other) {
+            ratio if ratio.is_nan() => String::new(),
+            ratio => format!("{ratio:.2}"),
+        };
         let verdict = match self.used() {
             None => String::new(),
             Some(used) if used <= 1.0 => String::from("within"),
@@ -84,7 +87,8 @@ impl<M: Measured> Row<M> {
 impl<M: Measured> Report<'_, M> {
     /// What was measured.
     fn rows(&self) -> Vec<Row<M>> {
-        let measured = M::ALL.iter().copied().filter(|&metric| !self.ours.of(metric).is_empty());
+        let samples = || self.others.iter().map(|other| other.samples).chain([self.ours]);
+        let measured = M::ALL.iter().copied().filter(|&metric| samples().any(|samples| !samples.of(metric).is_empty()));
         let row = |metric| Row {
             metric,
             ours: self.ours.median(metric),

@@ -6,15 +6,16 @@ use anyhow::bail;
 
 use crate::{
     metric::Samples,
-    process::{Programs, Server, Target, raise_open_files},
+    process::{Programs, Server, Target, has_redis, raise_open_files},
     report::{Other, Report, grouped},
     scenario::Scenario,
 };
 
-/// Measures the signalling server, and beside it a bare websocket relay, which is as fast as it gets
+/// Measures the signalling server, beside it a bare websocket relay, which is as fast as it gets, and two nodes of it
 ///
-/// Both run as processes of their own, in turns, on loopback. Processor time and memory are theirs alone, read from
-/// Linux's /proc. The medians of all rounds are shown, with their budgets. A run takes about a minute.
+/// They run as processes of their own, in turns, on loopback. Processor time and memory are theirs alone, read from
+/// Linux's /proc. The medians of all rounds are shown, with their budgets. The nodes need `redis-server`. A run takes about
+/// two minutes.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 What is done, with a fresh server each:
@@ -25,6 +26,7 @@ What is done, with a fresh server each:
 
 The bare relay hands text from one websocket to another and knows nothing else: same library, same runtime.
 It has no rooms; for a join, the newcomer has a connection of its own for every member, and each sends one frame back.
+Of two nodes, memory and CPU are those of both together; whoever sends is on another node than the recipient.
 CPU per signal is the figure to trust on a machine that does other things meanwhile.
 
 Examples:
@@ -83,15 +85,20 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
             _ = interrupted() => bail!("interrupted"),
         }
     })?;
-    let [ours, relay] = &measured;
+    let [ours, relay, nodes] = &measured;
+    let mut others = vec![Other { name: "bare relay", key: "relay", samples: relay }];
+    if has_redis() {
+        others.push(Other { name: "two nodes", key: "nodes", samples: nodes });
+    } else {
+        eprintln!("bench: two nodes are left out, for there is no redis-server");
+    }
     let report = Report {
         title: "The signaller beside a bare websocket relay",
         conditions: format!("{} connections, loopback", grouped(options.connections as f64, 0)),
         rounds: options.rounds,
         ours,
-        others: vec![Other { name: "bare relay", key: "relay", samples: relay }],
-        notes: "Ratio: what ours costs in terms of the bare relay; for rates, how many times as fast the relay is."
-            .into(),
+        others,
+        notes: "Ratio: what ours costs in terms of the other; for rates, how many times as fast the other is.".into(),
     };
     report.print(options.json, start.elapsed());
     Ok(())
@@ -113,12 +120,13 @@ pub(crate) async fn interrupted() {
     let _ = tokio::signal::ctrl_c().await;
 }
 
-/// The samples of the signaller and of the relay.
-async fn measure(options: &Options, programs: &Programs) -> anyhow::Result<[Samples; 2]> {
-    let mut samples = [Samples::default(), Samples::default()];
+/// The samples of each target.
+async fn measure(options: &Options, programs: &Programs) -> anyhow::Result<[Samples; 3]> {
+    let mut samples = [Samples::default(), Samples::default(), Samples::default()];
+    let targets = Target::ALL.into_iter().filter(|target| *target != Target::Nodes || has_redis());
     for round in 1..=options.rounds {
         for scenario in Scenario::ALL.into_iter().filter(|it| options.only.is_empty() || options.only.contains(it)) {
-            for (target, samples) in Target::BOTH.into_iter().zip(&mut samples) {
+            for (target, samples) in targets.clone().zip(&mut samples) {
                 eprintln!("round {round} of {}: {} of the {}", options.rounds, scenario.name(), target.name());
                 let server = Server::start(target, programs).await?;
                 scenario.run(&server, options, samples).await?;

@@ -74,7 +74,7 @@ class NativeEnd {
   }
 
   async start() {
-    this.#run(`${process.pid} waits`);
+    this.#run();
   }
 
   async join(room) {
@@ -87,8 +87,8 @@ class NativeEnd {
     return now + this.startTime;
   }
 
-  #run(room) {
-    this.program = this.host.spawn(binary(), ['join', room, '--json', '--server', this.url]);
+  #run(...room) {
+    this.program = this.host.spawn(binary(), ['join', ...room, '--json', '--server', this.url]);
     this.program.onLine((line) => {
       const { event, sid, sender } = JSON.parse(line);
       if (event === 'acquireSid') this.#sid = sid;

@@ -223,6 +223,16 @@ for (const kind of BROWSERS) {
   });
 }
 
+it('a program without a room joins when it is told to', async () => {
+  const early = native('lounge');
+  const late = LinePeer.native(server.url, undefined, { name: 'late' });
+  processes.push(late);
+  await late.sid();
+  await late.join('lounge');
+  await everybodySees([early, late]);
+  await exchange(['hello', { x: 1 }], early, late);
+});
+
 it('native peers and the original server', async () => {
   const { startOriginal } = await import('../harness/server.mjs');
   const original = await startOriginal();

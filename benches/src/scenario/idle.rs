@@ -21,23 +21,23 @@ const REST: Duration = Duration::from_millis(300);
 pub(super) async fn run(server: &Server, connections: usize, samples: &mut Samples) -> anyhow::Result<()> {
     let _warm = open(server, 0..WARM_UP).await?;
     sleep(REST).await;
-    let memory = server.process.memory()?;
+    let memory = server.memory()?;
     let start = Instant::now();
     let _held = open(server, WARM_UP..WARM_UP + connections).await?;
     let took = start.elapsed();
     sleep(REST).await;
     let connections = connections as f64;
     samples.add(Metric::Connects, connections / took.as_secs_f64());
-    samples.add(Metric::Memory, (server.process.memory()? - memory) / connections);
+    samples.add(Metric::Memory, (server.memory()? - memory) / connections);
     Ok(())
 }
 
 async fn open(server: &Server, numbers: std::ops::Range<usize>) -> anyhow::Result<Vec<Client>> {
     let one = |number: usize| async move {
         match server.target {
-            Target::Signaller => Client::signaller(server.address).await,
+            Target::Signaller | Target::Nodes => Client::signaller(server.address(number)).await,
             // The halves of a pair come one after the other.
-            Target::Relay => Client::relay(server.address, &(number / 2).to_string()).await,
+            Target::Relay => Client::relay(server.address(number), &(number / 2).to_string()).await,
         }
     };
     stream::iter(numbers).map(one).buffer_unordered(AT_ONCE).try_collect().await

@@ -3,10 +3,7 @@
 //! The bare relay knows no rooms. There a newcomer has one connection for each member, which sends back what it gets:
 //! as many frames to the members and back as in a room.
 
-use std::{
-    net::SocketAddr,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 use tokio::task::JoinSet;
@@ -29,11 +26,10 @@ const AT_ONCE: usize = 16;
 type Times = Vec<(usize, Duration)>;
 
 pub(super) async fn run(server: &Server, rooms: usize, samples: &mut Samples) -> anyhow::Result<()> {
-    let target = server.target;
-    let warm = |number| Pair::open(target, server.address, format!("warm-{number}"));
+    let warm = |number| Pair::open(server, format!("warm-{number}"));
     let _warm: Vec<_> = stream::iter(0..WARM_UP).map(warm).buffered(4).try_collect().await?;
-    let memory = server.process.memory()?;
-    let prepare = |number: usize| Room::prepare(target, server.address, format!("room-{number}"));
+    let memory = server.memory()?;
+    let prepare = |number: usize| Room::prepare(server, format!("room-{number}"));
     let rooms: Vec<_> = stream::iter(0..2 * rooms).map(prepare).buffered(4).try_collect().await?;
     let mut alone = rooms;
     let crowded = alone.split_off(alone.len() / 2);
@@ -69,7 +65,7 @@ pub(super) async fn run(server: &Server, rooms: usize, samples: &mut Samples) ->
     samples.add(Metric::Joins, joins / start.elapsed().as_secs_f64());
     full.extend(crowded.into_iter().flatten());
     let connections: usize = full.iter().map(Members::connections).sum();
-    samples.add(Metric::MemoryUsed, (server.process.memory()? - memory) / connections as f64);
+    samples.add(Metric::MemoryUsed, (server.memory()? - memory) / connections as f64);
     Ok(())
 }
 
@@ -80,20 +76,20 @@ enum Room {
 }
 
 impl Room {
-    async fn prepare(target: Target, address: SocketAddr, name: String) -> anyhow::Result<Self> {
-        if target == Target::Relay {
+    async fn prepare(server: &Server, name: String) -> anyhow::Result<Self> {
+        if server.target == Target::Relay {
             let text = join(&name).into();
             let mut pairs = Vec::new();
             for number in 1..ROOM {
-                pairs.push(Pair::open(target, address, format!("{name}-{number}")).await?);
+                pairs.push(Pair::open(server, format!("{name}-{number}")).await?);
             }
             return Ok(Self::Relay { text, pairs });
         }
-        let mut first = Client::signaller(address).await?;
+        let mut first = Client::signaller(server.address(0)).await?;
         first.join_first(&name).await?;
         let mut clients = vec![first];
-        for _ in 1..ROOM {
-            clients.push(Client::signaller(address).await?);
+        for number in 1..ROOM {
+            clients.push(Client::signaller(server.address(number)).await?);
         }
         Ok(Self::Signaller { name, clients })
     }

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::bail;
+use futures_util::{StreamExt, TryStreamExt, stream};
 use tokio::time::{MissedTickBehavior, interval_at, sleep};
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
@@ -27,13 +28,16 @@ pub(super) async fn burst(server: &Server, messages: usize, samples: &mut Sample
     let ends = open(server).await?;
     let each = messages.div_ceil(ends.len());
     let messages = each * ends.len();
-    let before = server.process.cpu()?;
+    let (before, redis) = (server.cpu()?, server.redis_cpu()?);
     let start = Instant::now();
     // Connections are closed after the measurement.
     let _ends = together(ends.into_iter().map(|(client, text)| exchange(client, text, each))).await?;
     let took = start.elapsed();
-    let cpu = server.process.cpu()? - before;
+    let cpu = server.cpu()? - before;
     let per_100_000 = 1e5 / messages as f64;
+    if let (Some(before), Some(now)) = (redis, server.redis_cpu()?) {
+        samples.add(Metric::RelayRedis, (now - before).total * per_100_000);
+    }
     samples.add(Metric::Relayed, messages as f64 / took.as_secs_f64());
     samples.add(Metric::RelayCpu, cpu.total * per_100_000);
     samples.add(Metric::RelayUser, cpu.user() * per_100_000);
@@ -45,22 +49,21 @@ pub(super) async fn paced(server: &Server, samples: &mut Samples) -> anyhow::Res
     let ends = open(server).await?;
     let each = PACE * PACED_SECONDS / ends.len();
     let messages = each * ends.len();
-    let before = server.process.cpu()?;
+    let before = server.cpu()?;
     let start = Instant::now() + Duration::from_millis(5);
     let _ends = together(ends.into_iter().enumerate().map(|(number, (client, text))| {
         let start = start + Duration::from_secs(1) * u32::try_from(number).unwrap_or(0) / PACE as u32;
         trickle(client, text, each, start)
     }))
     .await?;
-    let cpu = server.process.cpu()? - before;
+    let cpu = server.cpu()? - before;
     samples.add(Metric::PacedCpu, cpu.total * 1e5 / messages as f64);
     Ok(())
 }
 
 async fn open(server: &Server) -> anyhow::Result<Vec<(Client, Utf8Bytes)>> {
-    let (target, address) = (server.target, server.address);
-    let open = |number| Pair::open(target, address, format!("pair-{number}"));
-    let pairs = together((0..PAIRS).map(open)).await?;
+    let open = |number| Pair::open(server, format!("pair-{number}"));
+    let pairs: Vec<_> = stream::iter(0..PAIRS).map(open).buffered(4).try_collect().await?;
     sleep(REST).await;
     Ok(pairs.into_iter().flat_map(|pair| pair.ends).collect())
 }

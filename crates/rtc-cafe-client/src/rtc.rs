@@ -31,6 +31,7 @@ mod outbox;
 mod paths;
 mod sending;
 mod settings;
+mod stall;
 mod vitals;
 
 use early::Early;
@@ -39,6 +40,7 @@ use outbox::Outbox;
 use paths::Paths;
 use sending::{Outgoing, Sending};
 pub(crate) use settings::{Settings, certificate};
+use stall::Stall;
 use vitals::Vitals;
 
 /// How long the last words may take to a peer that is still there, before the connection ends without them.
@@ -89,6 +91,7 @@ pub(crate) struct Connection {
     early: Early,
     moved: Moved,
     vitals: Vitals,
+    stall: Stall,
     paths: Paths,
     timeout: Instant,
     /// When it closes, although the peer has not confirmed all.
@@ -120,6 +123,7 @@ impl Connection {
             early: Early::default(),
             moved: Moved::default(),
             vitals: Vitals::new(now),
+            stall: Stall::new(),
             paths: Paths::default(),
             timeout: now,
             closes_at: None,
@@ -210,7 +214,7 @@ impl Connection {
         }
         self.drain(now);
         let state = self.vitals.hear(now);
-        self.report_state(state);
+        self.report_state(state, now);
     }
 
     /// Keeps a datagram that is for this connection and not accepted yet: see [`Early`].
@@ -229,7 +233,10 @@ impl Connection {
             self.drain(now);
         }
         let state = self.vitals.handle_timeout(now);
-        self.report_state(state);
+        self.report_state(state, now);
+        if self.stall_deadline().is_some() && self.stall.is_over(now) {
+            self.report(ConnectionEvent::ChannelStalled);
+        }
         if self.closes_at.is_some_and(|at| now >= at) {
             self.drain(now);
         }
@@ -237,7 +244,13 @@ impl Connection {
 
     /// When to call [`Connection::handle_timeout`].
     pub(crate) fn timeout(&self) -> Instant {
-        self.vitals.deadline().into_iter().chain(self.closes_at).fold(self.timeout, Instant::min)
+        let deadlines = [self.vitals.deadline(), self.stall_deadline(), self.closes_at];
+        deadlines.into_iter().flatten().fold(self.timeout, Instant::min)
+    }
+
+    /// Without a path it is no wonder that nothing is acknowledged.
+    fn stall_deadline(&self) -> Option<Instant> {
+        self.stall.deadline().filter(|_| self.vitals.is_well())
     }
 
     /// What to do next; to be called until it returns `None`.
@@ -248,7 +261,10 @@ impl Connection {
     /// Gives the data channel the frames that wait, as far as it takes them; to be called before [`Connection::poll`].
     pub(crate) fn write_frames(&mut self, now: Instant) {
         let Some(mut channel) = self.channel.filter(|_| self.open).and_then(|id| self.rtc.channel(id)) else { return };
-        match self.outbox.write(&mut channel) {
+        let done = self.outbox.write(&mut channel);
+        let written = self.outbox.written();
+        self.stall.see(written, written.saturating_sub(channel.buffered_amount()), now);
+        match done {
             Ok(false) => {}
             Ok(true) => self.drain(now),
             Err(error) => self.fail(&error),
@@ -371,12 +387,12 @@ impl Connection {
                 self.connected = true;
                 self.early = Early::default();
                 let state = self.vitals.connect(now);
-                self.report_state(Some(state));
+                self.report_state(Some(state), now);
                 self.open_channel();
             }
             str0m::Event::IceConnectionStateChange(state) => {
                 let state = self.vitals.handle_ice(state, now);
-                self.report_state(state);
+                self.report_state(state, now);
             }
             str0m::Event::ChannelOpen(id, _) if self.channel == Some(id) => {
                 self.channel_up = true;
@@ -413,8 +429,9 @@ impl Connection {
         self.report(ConnectionEvent::ChannelOpen);
     }
 
-    fn report_state(&mut self, state: Option<ConnectionState>) {
+    fn report_state(&mut self, state: Option<ConnectionState>, now: Instant) {
         if let Some(state) = state {
+            self.stall.begin_anew(now);
             self.report(ConnectionEvent::StateChanged(state));
         }
     }

@@ -395,6 +395,7 @@ impl Client {
             ConnectionEvent::ChannelOpen => self.handle_open(key),
             ConnectionEvent::ChannelMessage(frame) => self.handle_frame(now, key, &frame),
             ConnectionEvent::ChannelBuffered(bytes) => self.handle_buffered(now, key, bytes),
+            ConnectionEvent::ChannelStalled => self.handle_stall(now, key),
         }
     }
 
@@ -408,7 +409,7 @@ impl Client {
             match timer {
                 Timer::Offer => self.offer(now, key),
                 Timer::Connect if self.is_reachable(key) => {
-                    self.fail(now, key, String::from("the connection did not open in time"));
+                    self.fail_to_connect(now, key, "the connection did not open in time");
                 }
                 // The peer left in the middle of the handshake.
                 Timer::Connect => self.lose(now, key),

@@ -89,6 +89,9 @@ pub enum ConnectionEvent {
     /// The data channel holds so many bytes that are not sent yet; to be reported after every [`Command::Send`] and
     /// whenever it falls below [`Limits::low_water`](crate::Limits::low_water).
     ChannelBuffered(usize),
+    /// Nothing of what the data channel holds gets to the other side, though there is a path. Optional, for transports
+    /// that would take long to get going again by themselves.
+    ChannelStalled,
     /// The data channel closed.
     ChannelClosed,
 }

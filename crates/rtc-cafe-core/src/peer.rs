@@ -133,6 +133,19 @@ impl Peer {
         }
     }
 
+    /// It shares a room with us no more, or we with it: whom it is connected to there is not told any longer. Returns
+    /// whether it did.
+    pub(crate) fn leave_room(&mut self, room: &RoomId) -> bool {
+        let mut known = Vec::new();
+        for id in self.acquaintances.keys() {
+            known.push(id.clone());
+        }
+        for id in known {
+            self.forget_acquaintance(&id, room);
+        }
+        self.rooms.remove(room).is_some()
+    }
+
     /// Whether frames can be sent.
     pub(crate) fn is_open(&self) -> bool {
         self.connection.as_ref().is_some_and(Connection::is_open)

@@ -77,6 +77,23 @@ fn a_channel_that_stands_still_though_its_path_is_back_is_replaced() {
 }
 
 #[test]
+fn a_channel_that_stalls_is_replaced_if_the_peer_can_be_asked() {
+    let mut client = joined(|_| ());
+    let b = connect(&mut client, "B", "b");
+    client.send_message(seconds(10), "[1]", Recipients::All).unwrap();
+    signal(&mut client, "peer-disconnection", r#"{"sid":"B"}"#);
+    outputs(&mut client);
+    client.handle_connection(seconds(18), b, ConnectionEvent::ChannelStalled);
+    assert_eq!(commands(&outputs(&mut client)), [], "nobody could tell it of another one");
+    signal(&mut client, "acquire-peers", r#"{"id":"b","sid":"B","room":"R"}"#);
+    client.handle_connection(seconds(26), b, ConnectionEvent::ChannelStalled);
+    let replaced = pass(&mut client, seconds(29));
+    assert!(commands(&replaced).contains(&(b, Command::Close)));
+    assert!(commands(&replaced).contains(&(ConnectionId(2), Command::CreateOffer)));
+    assert_eq!(told(&replaced), []);
+}
+
+#[test]
 fn a_lost_path_is_restarted_then_replaced_and_at_last_given_up() {
     let mut client = joined(|_| ());
     let b = connect(&mut client, "B", "b");
@@ -360,6 +377,34 @@ fn answers_are_made_anew_for_another_configuration() {
     assert_eq!(anew.len(), 6);
     let unused = commands(&pass(&mut client, seconds(61)));
     assert_eq!(unused, [(ConnectionId(3), Command::Close), (ConnectionId(4), Command::Close)], "nobody has joined");
+}
+
+#[test]
+fn who_left_an_offer_and_ended_is_forgotten_at_the_first_failure() {
+    let offer = r#"{"id":"b","sid":"B","offer":{"type":"offer","sdp":"offer"},"connection":1,"negotiation":1}"#;
+    for (announced, left) in [(false, vec![]), (true, vec!["B"])] {
+        let mut client = joined(|_| ());
+        signal(&mut client, "offer", offer);
+        if announced {
+            signal(&mut client, "acquire-peers-response", r#"{"id":"b","sid":"B","room":"R"}"#);
+        }
+        tell(&mut client, ConnectionId(1), ConnectionEvent::AnswerCreated("answer".into()));
+        assert_eq!(sids(client.discovered_peers()), ["B"]);
+        let passed = pass(&mut client, seconds(20));
+        assert!(commands(&passed).contains(&(ConnectionId(1), Command::Close)));
+        assert_eq!(sids(client.discovered_peers()), left);
+        assert_eq!(told(&passed).len(), left.len(), "an error is told of who is there: {passed:?}");
+    }
+}
+
+#[test]
+fn a_member_whose_offer_is_of_no_use_is_offered_another_connection() {
+    let offer = r#"{"id":"b","sid":"B","offer":{"type":"offer","sdp":"offer"},"connection":1,"negotiation":1}"#;
+    let mut client = joined(|_| ());
+    signal(&mut client, "offer", offer);
+    tell(&mut client, ConnectionId(1), ConnectionEvent::Failed("the answer is another one".into()));
+    assert_eq!(sids(client.discovered_peers()), ["B"], "it has yet to say that it is there");
+    assert!(commands(&pass(&mut client, seconds(3))).contains(&(ConnectionId(2), Command::CreateOffer)));
 }
 
 #[test]

@@ -11,7 +11,8 @@ use rtc_cafe_core::{
 
 use common::*;
 
-const OFFER: &str = r#"{"offer":{"type":"offer","sdp":"theirs"},"connection":4,"negotiation":1}"#;
+// The field for a proof is for the recipient: whoever passes it on leaves it as it is.
+const OFFER: &str = r#"{"offer":{"type":"offer","sdp":"theirs"},"connection":4,"negotiation":1,"proof":"signature"}"#;
 
 fn id(text: &str) -> PermanentId {
     PermanentId::new(text).unwrap()

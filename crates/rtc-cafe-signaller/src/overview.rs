@@ -87,7 +87,7 @@ impl Signaller {
                     (own.map(str::to_owned), true, address.flatten(), since)
                 }
                 Place::Away(node, joined) => {
-                    let since = UNIX_EPOCH.checked_add(Duration::from_millis(joined));
+                    let since = UNIX_EPOCH.checked_add(Duration::from_micros(joined));
                     (Some(owned(node)), false, None, since)
                 }
             };

@@ -26,8 +26,9 @@ async fn flaw_1_a_sender_cannot_be_forged() {
     let server = Server::start().await;
     let (mut a, mut b, stranger) = party(&server).await;
     for event in ["offer", "answer", "candidate"] {
-        b.emit(event, json!({"recipient": a.sid, "sid": stranger.sid, "id": "s"})).await;
-        assert_eq!(a.event(event).await, json!({"id": "b", "sid": b.sid, "recipient": a.sid}));
+        // What the server does not know, such as a proof, is for the recipient.
+        b.emit(event, json!({"recipient": a.sid, "sid": stranger.sid, "id": "s", "proof": "p"})).await;
+        assert_eq!(a.event(event).await, json!({"id": "b", "sid": b.sid, "recipient": a.sid, "proof": "p"}));
     }
     b.emit("join", json!({"room": "R", "sid": stranger.sid, "id": "s"})).await;
     assert_eq!(a.event("acquire-peers").await, json!({"id": "b", "sid": b.sid, "prevSid": null}));

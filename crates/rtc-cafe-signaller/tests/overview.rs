@@ -6,7 +6,11 @@ mod common;
 use std::time::{Duration, SystemTime};
 
 use common::{Client, Server};
-use rtc_cafe_signaller::{Signaller, broker::MemoryBroker};
+use rtc_cafe_signaller::{
+    Signaller,
+    admission::{Admission, Pass, Request, Ruling, Visitor},
+    broker::MemoryBroker,
+};
 use rtc_cafe_wire::RoomId;
 use serde_json::json;
 use tokio::time::timeout;
@@ -60,6 +64,37 @@ async fn rooms_and_members_are_found_and_dealt_out_in_parts() {
     assert_eq!(server.signaller.members(&named("Hall"), "\"c", 0, 9).unwrap().total, 1);
     assert!(server.signaller.members(&named("nowhere"), "", 0, 9).is_none());
     assert!(server.signaller.members(&RoomId::numbered(5), "", 0, 9).is_none());
+}
+
+/// Lets everybody in, under the name that they give.
+struct Porter;
+
+impl Admission for Porter {
+    fn connect(&self, _: &Visitor, request: &Request<'_>) -> Ruling {
+        let mut pass = Pass::default();
+        pass.identity = request.data().ok().map(|data| data["name"].clone());
+        Ruling::Admit(pass)
+    }
+
+    fn event(&self, _: &Visitor, _: &Request<'_>) -> Ruling {
+        Ruling::Allow
+    }
+}
+
+#[tokio::test]
+async fn identities_and_addresses_are_those_that_were_told() {
+    let proxy = "127.0.0.0/8".parse().unwrap();
+    let server = Server::with(Signaller::builder().admission(Porter).trust_proxies([proxy]).build()).await;
+    let mut client = Client::with_headers(&server, &[("x-forwarded-for", "6.6.6.6, 203.0.113.9".to_owned())]).await;
+    client.enter(&json!({"name": {"user": 7}})).await;
+    client.emit("join", json!({"room": "R"})).await;
+    client.nothing().await;
+    let members = |search| server.signaller.members(&named("R"), search, 0, 9).unwrap();
+    let member = &members("\"USER\":7").items[0];
+    assert_eq!(member.identity.as_deref(), Some(r#"{"user":7}"#));
+    assert_eq!(member.address.map(|address| address.to_string()).as_deref(), Some("203.0.113.9"));
+    assert_eq!(members("8").total, 0);
+    assert_eq!(server.signaller.rooms("user", 0, 9).total, 1);
 }
 
 #[tokio::test]

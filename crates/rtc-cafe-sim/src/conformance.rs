@@ -210,6 +210,7 @@ const fn name(event: &ConnectionEvent) -> &'static str {
         ConnectionEvent::ChannelOpen => "channelOpen",
         ConnectionEvent::ChannelMessage(_) => "channelMessage",
         ConnectionEvent::ChannelClosed => "channelClosed",
+        ConnectionEvent::ChannelStalled => "channelStalled",
         ConnectionEvent::CandidateFound(_) | ConnectionEvent::StateChanged(_) | ConnectionEvent::ChannelBuffered(_) => {
             ""
         }

@@ -119,6 +119,9 @@ impl Scenario {
         while world.now() < 2 * TROUBLE {
             world.run_until(world.now() + rng.u64(1..1500));
             let (node, other) = (rng.usize(0..nodes), rng.usize(0..nodes));
+            if !world.is_alive(node) {
+                continue;
+            }
             match rng.u64(0..100) {
                 0..8 if node != other => world.cut(node, other, rng.bool()),
                 8..16 => world.heal_between(node, other),
@@ -137,6 +140,7 @@ impl Scenario {
                 54..57 => world.remove_track(node),
                 57..65 => world.request_track(node),
                 65..67 => world.send(node, 150_000, rng.bool()),
+                67 if rng.u64(0..3) == 0 => world.kill(node, rng.bool()),
                 _ => world.send(node, rng.usize(0..200), rng.bool()),
             }
         }

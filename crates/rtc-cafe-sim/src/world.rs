@@ -419,7 +419,8 @@ impl World {
             agree && node.client.connected_peers().count() == connected.len(),
             "events and connectedPeers disagree"
         );
-        assert!(node.client.discovered_peers().count() >= connected.len(), "connected, but not discovered");
+        let discovered: BTreeSet<&Sid> = node.client.discovered_peers().collect();
+        assert!(connected.iter().all(|sid| discovered.contains(sid)), "connected, but not discovered");
         assert!(node.client.waiting_bytes() <= 64 << 20, "a queue outgrew its bound");
     }
 
@@ -427,6 +428,10 @@ impl World {
     /// If, now that all is quiet, the clients are not connected as their rooms say, or a message was lost.
     pub fn assert_settled(&self) {
         self.assert_connected();
+        for (id, node) in self.nodes.iter().enumerate().filter(|(_, node)| node.alive) {
+            let discovered: BTreeSet<Sid> = node.client.discovered_peers().cloned().collect();
+            assert_eq!(discovered, node.observer.connected, "node {id} has discovered somebody who is not there");
+        }
         assert_eq!(self.connections.astray(), [], "a restart of ICE was not finished");
         self.assert_tracks();
         let meet = |one, other| self.roommates(one).any(|(node, _)| node == other);

@@ -64,7 +64,7 @@ pub(crate) fn session(session: &mut Session, call: &Call<'_>) -> Result<String, 
     match call.text(0).as_str() {
         "version" => match call.text(1).parse() {
             Ok(version) => *session = Session::new(version),
-            Err(error) => return Err(("UNKNOWN_API_VERSION", error.message().to_owned())),
+            Err(error) => return Err(Refusal::new("UNKNOWN_API_VERSION", error.message().to_owned())),
         },
         "opened" => session.handle_opened(),
         "connected" => session.handle_connected(),
@@ -95,13 +95,13 @@ fn join_room(client: &mut Client, now: Time, call: &Call<'_>) -> Result<(), Refu
             JoinError::TooManyRooms(_) => "TOO_MANY_ROOMS",
             _ => "CLOSED",
         };
-        (code, error.message())
+        Refusal::new(code, error.message())
     })
 }
 
 fn room_id(call: &Call<'_>) -> Result<RoomId, Refusal> {
-    let room = Value::parse(call.body()).map_err(|error| ("INVALID_ROOM", error.message()))?;
-    RoomId::from_json(room).map_err(|error| ("INVALID_ROOM", error.message()))
+    let room = Value::parse(call.body()).map_err(|error| Refusal::new("INVALID_ROOM", error.message()))?;
+    RoomId::from_json(room).map_err(|error| Refusal::new("INVALID_ROOM", error.message()))
 }
 
 fn sid(call: &Call<'_>) -> Result<Sid, Refusal> {
@@ -109,7 +109,7 @@ fn sid(call: &Call<'_>) -> Result<Sid, Refusal> {
 }
 
 fn recipient(sid: String) -> Result<Sid, Refusal> {
-    let refusal = || ("NOT_CONNECTED", "a sid is a text that is neither empty nor very long".to_owned());
+    let refusal = || Refusal::new("NOT_CONNECTED", "a sid is a text that is neither empty nor very long".to_owned());
     Sid::new(sid).ok_or_else(refusal)
 }
 
@@ -130,33 +130,36 @@ fn send_message(client: &mut Client, now: Time, call: &Call<'_>) -> Result<(), R
             SendError::QueueFull(_) => "QUEUE_FULL",
             _ => "NOT_CONNECTED",
         };
-        (code, error.message())
+        let message = error.message();
+        let sids = if let SendError::QueueFull(sids) = error { sids } else { Vec::new() };
+        Refusal { code, message, sids }
     })
 }
 
 fn add_track(client: &mut Client, call: &Call<'_>) -> Result<(), Refusal> {
     let (Some(id), Some(kind)) = (TrackId::new(call.text(1)), TrackKind::parse(&call.text(2))) else {
         let message = "a track needs an id that is not very long, and a known kind";
-        return Err(("INVALID_TRACK", message.to_owned()));
+        return Err(Refusal::new("INVALID_TRACK", message.to_owned()));
     };
     client.add_track(id, kind, call.body()).map_err(|error| {
         let code = match error {
             AddTrackError::TooMany => "TOO_MANY_TRACKS",
             _ => "INVALID_DESCRIPTION",
         };
-        (code, error.message())
+        Refusal::new(code, error.message())
     })
 }
 
 fn request_peer_track(client: &mut Client, call: &Call<'_>) -> Result<(), Refusal> {
     let sid = sid(call)?;
-    let id = TrackId::new(call.text(2)).ok_or_else(|| ("UNKNOWN_TRACK", "no track has such an id".to_owned()))?;
+    let id = TrackId::new(call.text(2))
+        .ok_or_else(|| Refusal::new("UNKNOWN_TRACK", "no track has such an id".to_owned()))?;
     client.request_peer_track(&sid, &id).map_err(|error| {
         let code = match error {
             RequestTrackError::UnknownTrack(_) => "UNKNOWN_TRACK",
             _ => "NOT_CONNECTED",
         };
-        (code, error.message())
+        Refusal::new(code, error.message())
     })
 }
 
@@ -173,7 +176,7 @@ fn handle_signal(client: &mut Client, now: Time, call: &Call<'_>) -> Result<(), 
         Ok(signal) => client.handle_signal(now, signal),
         Err(SignalError::Unknown) => {}
         Err(error) => {
-            return Err(("PROTOCOL", json::concat(&["signal \"", &name, "\": ", &error.message()])));
+            return Err(Refusal::new("PROTOCOL", json::concat(&["signal \"", &name, "\": ", &error.message()])));
         }
     }
     Ok(())

@@ -8,7 +8,7 @@ mod input;
 mod line;
 mod output;
 
-use rtc_cafe_core::{ApiVersion, Client, Config, Session, Time, wire::json};
+use rtc_cafe_core::{ApiVersion, Client, Config, Session, Sid, Time, wire::json};
 use wasm_bindgen::prelude::*;
 
 use line::{Call, Line};
@@ -27,8 +27,21 @@ const LOW_WATER: usize = 64 << 10;
 /// Answers that are made ready. Each takes a peer connection, and browsers become slow with many that gather in vain.
 const READY: usize = 2;
 
-/// Why a call is refused: a code for programs, and a message.
-type Refusal = (&'static str, String);
+/// Why a call is refused.
+#[derive(Debug)]
+struct Refusal {
+    /// For programs.
+    code: &'static str,
+    message: String,
+    /// The peers that were left out.
+    sids: Vec<Sid>,
+}
+
+impl Refusal {
+    const fn new(code: &'static str, message: String) -> Self {
+        Self { code, message, sids: Vec::new() }
+    }
+}
 
 /// One of the two state machines of the core.
 #[wasm_bindgen]
@@ -63,7 +76,8 @@ impl Machine {
         Self(Kind::Client(Client::new(config, seed)))
     }
 
-    /// Carries out `[name, ...arguments]`. Returns `[value]`, or `[code, message]` if it is refused.
+    /// Carries out `[name, ...arguments]`. Returns `[value]`, or `[code, message, ...sids]` if it is refused, where the
+    /// sids are those of peers that were left out.
     pub fn call(&mut self, now: f64, call: &str) -> String {
         let call = Call::read(call);
         let result = match &mut self.0 {
@@ -73,7 +87,11 @@ impl Machine {
         };
         match result {
             Ok(value) => json::concat(&["[", &value, "]"]),
-            Err((code, message)) => Line::of(&[code, &message]).end(),
+            Err(Refusal { code, message, sids }) => {
+                let mut refusal = vec![code, &message];
+                refusal.extend(sids.iter().map(Sid::as_str));
+                Line::of(&refusal).end()
+            }
         }
     }
 

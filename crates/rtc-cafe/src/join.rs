@@ -6,11 +6,11 @@ use std::{
 };
 
 use anyhow::Context;
-use rtc_cafe_client::{Client, TrackSource};
+use rtc_cafe_client::{Client, RoomId, TrackSource};
 
 use crate::{
     listed::path,
-    peer::{PeerOptions, own_name},
+    peer::{self, PeerOptions, own_name},
     stop::StopSignals,
     text::clean_line,
 };
@@ -68,6 +68,10 @@ is complete. A recording that fails is an `error` with the code MEDIA.
 Files to play are Opus in Ogg (.ogg, .opus), VP8 or VP9 in IVF (.ivf), or H.264 as a byte stream (.h264).
 The room of the command line is a text; rooms that are numbers are joined by `joinRoom`.")]
 pub(crate) struct Options {
+    /// The room to meet in, any text; with --json it may be left to the operation `joinRoom`
+    #[arg(value_name = "ROOM", value_parser = peer::room, required_unless_present = "json")]
+    room: Option<RoomId>,
+
     #[command(flatten)]
     peer: PeerOptions,
 
@@ -108,7 +112,7 @@ async fn join(options: Options) -> anyhow::Result<()> {
     let shown = folder.clone().unwrap_or_default();
     let (recordings, ended) =
         Recordings::new(folder).with_context(|| format!("cannot record into {}", shown.display()))?;
-    let (client, events) = options.peer.connect()?;
+    let (client, events) = options.peer.connect(options.room.as_ref())?;
     for file in options.play.iter().filter(|file| !file.as_os_str().is_empty()) {
         play(&client, file, options.repeat).with_context(|| format!("cannot play {}", file.display()))?;
     }
@@ -123,7 +127,7 @@ async fn join(options: Options) -> anyhow::Result<()> {
     };
     let screen = screen.unwrap_or_else(|| chat::Screen::Plain(plain::Plain::new()));
     let chat = chat::Chat::new(&client, &recordings, &name, screen);
-    chat.run(&options.peer.room_name(), events, ended, &mut stop).await;
+    chat.run(&options.room.as_ref().map(peer::shown).unwrap_or_default(), events, ended, &mut stop).await;
     Ok(())
 }
 

@@ -43,10 +43,6 @@ pub(crate) struct ServerOptions {
 /// Where the others are, and the way to them.
 #[derive(Debug, clap::Args)]
 pub(crate) struct PeerOptions {
-    /// The room to meet in, any text
-    #[arg(value_name = "ROOM", value_parser = room)]
-    pub(crate) room: RoomId,
-
     #[command(flatten)]
     servers: ServerOptions,
 
@@ -55,7 +51,8 @@ pub(crate) struct PeerOptions {
     relay_only: bool,
 }
 
-fn room(text: &str) -> Result<RoomId, String> {
+/// A room as it is named on the command line.
+pub(crate) fn room(text: &str) -> Result<RoomId, String> {
     RoomId::named(text).map_err(|error| error.to_string())
 }
 
@@ -86,8 +83,8 @@ impl ServerOptions {
 }
 
 impl PeerOptions {
-    /// Begins to connect, and joins the room.
-    pub(crate) fn connect(&self) -> anyhow::Result<(Client, Events)> {
+    /// Begins to connect, and joins the room, if there is one yet.
+    pub(crate) fn connect(&self, room: Option<&RoomId>) -> anyhow::Result<(Client, Events)> {
         let server = self.servers.server();
         let mut config = RtcConfig::new(self.servers.ice_servers());
         config.relay_only = self.relay_only;
@@ -96,15 +93,17 @@ impl PeerOptions {
             builder = builder.auth(&auth);
         }
         let (client, events) = builder.connect().with_context(|| format!("cannot use the server {server:?}"))?;
-        client.join_room(self.room.clone())?;
+        if let Some(room) = room {
+            client.join_room(room.clone())?;
+        }
         Ok((client, events))
     }
+}
 
-    /// The room, safe to show.
-    pub(crate) fn room_name(&self) -> String {
-        let name = serde_json::from_str::<String>(self.room.as_json()).unwrap_or_default();
-        clean_line(&name, 60)
-    }
+/// A room's name, safe to show.
+pub(crate) fn shown(room: &RoomId) -> String {
+    let name = serde_json::from_str::<String>(room.as_json()).unwrap_or_default();
+    clean_line(&name, 60)
 }
 
 /// The name to go by: the one that was chosen, or else the user's.

@@ -10,6 +10,7 @@ import { Peer, everybodySees } from '../../harness/peer.mjs';
 import { eventually } from '../../harness/process.mjs';
 import { Redis, WITHOUT_REDIS } from '../../harness/redis.mjs';
 import { startServer } from '../../harness/server.mjs';
+import { signedBy } from '../../harness/token.mjs';
 import { closeAll, connect } from '../../harness/wire.mjs';
 
 const TOKEN = '0123456789abcdef';
@@ -162,6 +163,23 @@ it('rooms and members are shown as they are, found, and dealt out in parts', asy
   assert.ok(await narrow.evaluate(() => document.documentElement.scrollWidth <= innerWidth), 'nothing is wider than the screen');
   await narrow.click('#back');
   assert.ok(await narrow.$eval('.rooms', (it) => it.checkVisibility()));
+});
+
+it('members have the identity of their token, and the address that a proxy tells', async () => {
+  const secret = 'a secret of the application, 32 bytes';
+  const server = await start('--jwt-secret', secret, '--trusted-proxy', '127.0.0.1');
+  const authorization = `Bearer ${signedBy(secret, { sub: 'ana@example.org' })}`;
+  const wire = await connect(server.url, { headers: { authorization, 'x-forwarded-for': '203.0.113.9' } });
+  wires.push(wire);
+  await wire.join('hall', { id: 'guest' });
+  const page = await desk(server);
+  await page.type('#rooms-search', 'ANA@');
+  await choose(page, 'hall');
+  await lists(page, '#members td:nth-child(3)', ['203.0.113.9']);
+  await lists(page, '#members td:nth-child(6)', ['ana@example.org']);
+  assert.ok(await page.$eval('#members td:nth-child(6)', (it) => it.checkVisibility()));
+  await picture(page, 'admin-identity');
+  assertHarmless(page, server);
 });
 
 it('whoever is kicked is told, leaves its peers, and does not come back', async () => {

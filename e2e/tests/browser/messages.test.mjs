@@ -109,6 +109,27 @@ it('what cannot be sent is an error with a code, and nothing is sent', async () 
   for (const peer of [b, c]) await peer.expect('message', [[await a.sid(), 'the end']]);
 });
 
+it('peers who take too little are left out and named, and the others get the message', async () => {
+  const [a, b, c] = await table(browser, server.url, 3);
+  const slow = await b.sid();
+  const left = await a.run((client, slow) => {
+    const long = 'x'.repeat(15 * 1024 * 1024);
+    client.sendMessage(long, slow);
+    client.sendMessage(long, slow);
+    try {
+      client.sendMessage('x'.repeat(5 * 1024 * 1024));
+    } catch ({ code, sids }) {
+      return { code, sids };
+    }
+    return {};
+  }, slow);
+  assert.deepEqual(left, { code: 'QUEUE_FULL', sids: [slow] });
+  const lengths = (peer) => a.sid().then((sid) => peer.run((_client, name, sid) => kit.events[name]
+    .filter(([event, sender]) => event === 'message' && sender === sid).map(([, , message]) => message.length), peer.name, sid));
+  await eventually(async () => assert.deepEqual(await lengths(c), [5 << 20]), { within: 60_000, every: 200 });
+  await eventually(async () => assert.deepEqual(await lengths(b), [15 << 20, 15 << 20]), { within: 60_000, every: 200 });
+});
+
 it('a message to nobody is no error', async () => {
   const [a] = await table(browser, server.url, 1);
   assert.deepEqual(await a.attempt((client) => client.sendMessage('anybody?')), { value: null });

@@ -404,8 +404,6 @@ export class RTCCafeClient<Message = unknown> extends EventEmitter<RTCCafeClient
     if (command[0] === 'open') {
       // One transport for everything, from the start: tracks that are added later need no candidates.
       const config: RTCConfiguration = { bundlePolicy: 'max-bundle', ...this.rtcConfig };
-      // With a pool Chromium knows ahead which credentials an answer will have.
-      config.iceCandidatePoolSize ||= 1;
       const connection = new Connection(config, this.#core.call(['lowWater']), {
         event: (event, body) => this.#input(['connection', id, ...event], body),
         iceServerFailed: (failure) => this.#iceFailures.failed(failure),

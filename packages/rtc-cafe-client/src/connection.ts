@@ -144,6 +144,9 @@ export class Connection implements TrackSender {
     if (!pc || this.#closed) return;
     switch (command) {
       case 'foretellAnswer': {
+        // With a pool Chromium knows ahead which credentials an answer will have. Otherwise it is of no use, and gathers
+        // nothing once in some hundred times.
+        pc.setConfiguration({ ...this.#config, iceCandidatePoolSize: this.#config.iceCandidatePoolSize || 1 });
         const foretold = (await pc.createOffer()).sdp ?? '';
         this.#foretold = /^a=ice-ufrag:.*$/m.exec(foretold)?.[0];
         this.#report(['answerForetold'], foretold.replace('a=setup:actpass', 'a=setup:active'));

@@ -80,8 +80,8 @@ class Machine<Calls, Output> {
   call<Name extends keyof Calls>(call: Call<Calls, Name>, body?: string): Answer<Calls, Name> {
     const line = JSON.stringify(call);
     const answer = this.#machine.call(performance.now(), body === undefined ? line : `${line}\n${body}`);
-    const [value, message] = JSON.parse(answer);
-    if (message !== undefined) throw new RTCCafeError(value, message);
+    const [value, message, ...sids] = JSON.parse(answer);
+    if (message !== undefined) throw Object.assign(new RTCCafeError(value, message), sids[0] && { sids });
     return value;
   }
 

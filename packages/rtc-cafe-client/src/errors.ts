@@ -18,7 +18,7 @@ export type RTCCafeErrorCode =
   | 'NOT_CONNECTED'
   /** Thrown by `getConnectionReport`: a sid is that of no peer that is discovered. */
   | 'UNKNOWN_PEER'
-  /** Thrown by `sendMessage`: some peers take messages slower than they are sent, and were left out. */
+  /** Thrown by `sendMessage`: some peers, its `sids`, take messages slower than they are sent, and were left out. */
   | 'QUEUE_FULL'
   /** Thrown by `addTrack` and `replaceTrack`: not a `MediaStreamTrack`, one that has ended, or of the wrong kind. */
   | 'INVALID_TRACK'
@@ -54,6 +54,8 @@ export class RTCCafeError extends Error {
   readonly code: RTCCafeErrorCode;
   /** The peer that it is about, if it is about one. */
   declare readonly sid?: string;
+  /** The peers that were left out, where others were not. */
+  declare readonly sids?: readonly string[];
 
   constructor(code: RTCCafeErrorCode, message: string, sid?: string, cause?: unknown) {
     super(message, cause === undefined ? undefined : { cause });

@@ -25,6 +25,8 @@ struct Pair {
     wire: VecDeque<(Instant, Transmit)>,
     /// Nothing arrives.
     cut: bool,
+    /// Of what the first end sends, only the checks of ICE arrive.
+    choked: bool,
     now: Instant,
 }
 
@@ -37,6 +39,7 @@ impl Pair {
             kinds: BTreeMap::new(),
             wire: VecDeque::new(),
             cut: false,
+            choked: false,
             now: Instant::now(),
         }
     }
@@ -47,12 +50,13 @@ impl Pair {
 
     /// Takes out what the connections have to say.
     fn poll(&mut self) {
-        for (connection, events) in self.connections.iter_mut().zip(&mut self.events) {
+        for (end, (connection, events)) in self.connections.iter_mut().zip(&mut self.events).enumerate() {
             let Some(connection) = connection else { continue };
             connection.write_frames(self.now);
             while let Some(output) = connection.poll() {
                 match output {
                     Output::Transmit(_) if self.cut => {}
+                    Output::Transmit(transmit) if self.choked && end == 0 && transmit.contents[0] >= 20 => {}
                     Output::Transmit(transmit) => self.wire.push_back((self.now + LATENCY, transmit)),
                     Output::Event(event) => events.push_back(event),
                     Output::Packet(..) | Output::Ready(_) | Output::KeyframeWanted(_) => {}
@@ -228,6 +232,27 @@ fn a_path_that_comes_back_is_told() {
     pair.cut = false;
     pair.until_state(0, ConnectionState::Connected);
     pair.talks("still there");
+}
+
+#[test]
+fn a_channel_that_stands_still_on_a_path_is_told() {
+    let mut pair = Pair::connected();
+    pair.choked = true;
+    let start = pair.now;
+    pair.execute(0, Command::Send("does not arrive".to_owned()));
+    pair.until(0, "ChannelStalled");
+    assert!((8..10).contains(&(pair.now - start).as_secs()), "{:?}", pair.now - start);
+    pair.until(0, "ChannelStalled");
+    pair.choked = false;
+    pair.until(1, "ChannelMessage(\"does not arrive\")");
+    pair.events.iter_mut().for_each(VecDeque::clear);
+    pair.talks("it flows again");
+    let end = pair.now + Duration::from_secs(30);
+    while pair.now < end {
+        pair.step(end);
+        pair.poll();
+    }
+    assert!(!pair.events[0].contains(&ConnectionEvent::ChannelStalled), "{:?}", pair.events[0]);
 }
 
 #[test]

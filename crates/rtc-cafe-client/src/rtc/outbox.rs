@@ -19,6 +19,8 @@ pub(crate) struct Outbox {
     held: VecDeque<usize>,
     /// The bytes of those.
     held_bytes: usize,
+    /// The bytes of all that it has ever taken.
+    written: usize,
     /// What [`Self::news`] has told last; nothing where more was added since.
     told: Option<usize>,
 }
@@ -42,6 +44,11 @@ impl Outbox {
         is_news.then(|| *self.told.insert(bytes))
     }
 
+    /// How many bytes str0m has ever taken.
+    pub(crate) fn written(&self) -> usize {
+        self.written
+    }
+
     /// Gives str0m what it may take; whether that is anything. It packs what it gets at once into few datagrams.
     pub(crate) fn write(&mut self, channel: &mut Channel<'_>) -> Result<bool, RtcError> {
         self.settle(channel.buffered_amount());
@@ -52,6 +59,7 @@ impl Outbox {
         {
             self.waiting_bytes -= frame.len();
             self.held_bytes += frame.len();
+            self.written += frame.len();
             self.held.push_back(frame.len());
             self.waiting.pop_front();
         }

@@ -158,7 +158,7 @@ impl Client {
             peer.present = false;
             self.handle_bye(now, key);
         } else {
-            peer.rooms.remove(room);
+            peer.leave_room(room);
             let id = peer.id.clone();
             id.into_iter().for_each(|id| self.announce(id, room.clone(), None));
         }
@@ -178,7 +178,7 @@ impl Client {
         }
         for key in self.roster.keys() {
             let Some(peer) = self.roster.get_mut(key) else { continue };
-            let shared = peer.rooms.remove(room).is_some();
+            let shared = peer.leave_room(room);
             let last = peer.rooms.is_empty() && (shared || self.rooms.is_empty());
             if last {
                 self.acknowledge_all(key);

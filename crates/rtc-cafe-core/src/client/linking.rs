@@ -13,6 +13,7 @@ use crate::{
     connection::{Action, Connection},
     event::ErrorCode,
     output::Command,
+    peer::Peer,
     report::Phase,
     roster::PeerKey,
     time::Time,
@@ -118,6 +119,17 @@ impl Client {
         self.lose(now, key);
     }
 
+    /// No connection came of the handshake.
+    pub(super) fn fail_to_connect(&mut self, now: Time, key: PeerKey, reason: &str) {
+        let only_offered = |peer: &Peer| peer.rooms.is_empty() && !peer.connected;
+        if self.is_told_rooms() && self.roster.get(key).is_some_and(only_offered) {
+            // Who is there says so when somebody joins. This one has most likely ended since it left its offer.
+            self.part(now, key);
+        } else {
+            self.fail(now, key, reason.to_owned());
+        }
+    }
+
     /// A handshake that has led to nothing yet is sent again, by every way.
     pub(super) fn resend(&mut self, now: Time, key: PeerKey) {
         let Some(peer) = self.roster.get_mut(key) else { return };
@@ -135,10 +147,18 @@ impl Client {
 
     /// A step of the handshake from a peer, by way of the server.
     pub(super) fn handle_signalled(&mut self, now: Time, sid: &Sid, id: Option<PermanentId>, handshake: Handshake) {
+        let is_offer = matches!(handshake.body, HandshakeBody::Offer(_));
+        let by_id = id.as_ref().and_then(|id| self.roster.by_id(id));
+        let known = self.roster.by_sid(sid).or(by_id);
+        let there = known.and_then(|key| self.roster.get(key)).is_some_and(|peer| !peer.absent);
+        // What comes late to somebody who has left, or from somebody who has, introduces nobody.
+        if !there && (self.rooms.is_empty() || known.is_some() && !is_offer) {
+            return;
+        }
         let Some(key) = self.recognise(now, sid, id, None) else { return };
         self.arrive(key);
         if let Some(peer) = self.roster.get_mut(key)
-            && matches!(handshake.body, HandshakeBody::Offer(_))
+            && is_offer
             && !handshake.restart
         {
             peer.newest_remote = peer.newest_remote.max(handshake.connection);

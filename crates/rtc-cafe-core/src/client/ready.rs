@@ -107,6 +107,11 @@ impl Client {
         self.prepare_later();
     }
 
+    /// Whether the server names the room of everybody who is there, as those do that hold offers.
+    pub(super) fn is_told_rooms(&self) -> bool {
+        self.ready.held
+    }
+
     /// The server does not hold offers.
     pub(super) fn hold_nothing(&mut self) {
         self.ready.held = false;

@@ -27,7 +27,7 @@ impl Client {
     pub(super) fn handle_connection_state(&mut self, now: Time, key: PeerKey, state: ConnectionState) {
         let open = self.roster.get(key).is_some_and(|peer| peer.is_open());
         match state {
-            ConnectionState::Failed if !open => self.fail(now, key, String::from("no path to the peer was found")),
+            ConnectionState::Failed if !open => self.fail_to_connect(now, key, "no path to the peer was found"),
             ConnectionState::Closed => self.hang_up(now, key),
             ConnectionState::Connected if open => self.probe(now, key),
             ConnectionState::Disconnected | ConnectionState::Failed if open => {
@@ -52,8 +52,19 @@ impl Client {
     pub(super) fn handle_stuck(&mut self, now: Time, key: PeerKey) {
         // If nothing waits to be confirmed, it may as well sleep.
         let waits = |peer: &Peer| peer.ping.is_some() && peer.mailbox.waiting_bytes() > 0;
-        let stuck = self.roster.get(key).is_some_and(|peer| peer.is_open() && waits(peer));
-        if stuck && self.is_reachable(key) {
+        if self.roster.get(key).is_some_and(waits) {
+            self.handle_stall(now, key);
+        }
+    }
+
+    /// What is sent to a peer does not get through, and would not for long. Another connection is quicker, if the peer can
+    /// be asked for one.
+    pub(super) fn handle_stall(&mut self, now: Time, key: PeerKey) {
+        let open = self.roster.get(key).is_some_and(Peer::is_open);
+        if open && self.is_reachable(key) {
+            if let Some(peer) = self.roster.get_mut(key) {
+                peer.history.failure = Some("what was sent did not get through".into());
+            }
             self.lose(now, key);
         }
     }

@@ -90,9 +90,9 @@ impl Nodes {
         self.count
     }
 
-    /// The wall clock in milliseconds, but later than everything that is known here: who comes last knows the others.
+    /// The wall clock in microseconds, but later than everything that is known here: who comes last knows the others.
     fn stamp(&mut self, now: Duration) -> u64 {
-        let clock = u64::try_from((self.epoch + now).as_millis()).unwrap_or(u64::MAX - 1);
+        let clock = u64::try_from((self.epoch + now).as_micros()).unwrap_or(u64::MAX - 1);
         self.last_joined = clock.max(self.last_joined.saturating_add(1));
         self.last_joined
     }
@@ -109,7 +109,7 @@ impl Nodes {
 
     /// Whoever joins here from now on comes later than this one, unless its clock cannot be right.
     fn note_joined(&mut self, now: Duration, joined: u64) {
-        let latest = u64::try_from((self.epoch + now + CLOCKS_APART).as_millis()).unwrap_or(u64::MAX);
+        let latest = u64::try_from((self.epoch + now + CLOCKS_APART).as_micros()).unwrap_or(u64::MAX);
         if joined <= latest {
             self.last_joined = self.last_joined.max(joined);
         }

@@ -39,7 +39,7 @@ pub struct MemberOverview {
 pub enum Place {
     /// On this node.
     Here(SocketId),
-    /// On another node, of this name; it has joined at this time, in milliseconds since 1970.
+    /// On another node, of this name; it has joined at this time, in microseconds since 1970.
     Away(Arc<str>, u64),
 }
 

@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::Context;
 use indicatif::ProgressBar;
-use rtc_cafe_client::{Client, Event, Events, Sid};
+use rtc_cafe_client::{Client, Event, Events, RoomId, Sid};
 use tokio::{
     io::{AsyncBufReadExt, BufReader, Lines, Stdin},
     time::sleep_until,
@@ -24,7 +24,7 @@ use super::{
 use crate::{
     join::people::People,
     listed::{Listed, number, path},
-    peer::{PeerOptions, own_name},
+    peer::{self, PeerOptions, own_name},
     stop::StopSignals,
     text::clean_line,
 };
@@ -42,6 +42,10 @@ const SILENCE: Duration = Duration::from_secs(60);
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Options {
+    /// The room to meet in, any text
+    #[arg(value_name = "ROOM", value_parser = peer::room)]
+    room: RoomId,
+
     #[command(flatten)]
     peer: PeerOptions,
 
@@ -100,9 +104,9 @@ async fn receive(options: Options) -> anyhow::Result<()> {
     if let Some(folder) = output.as_deref().filter(|output| output.to_string_lossy().ends_with(['/', '\\'])) {
         std::fs::create_dir_all(folder).with_context(|| format!("cannot make the folder {}", folder.display()))?;
     }
-    let (client, events) = options.peer.connect()?;
+    let (client, events) = options.peer.connect(Some(&options.room))?;
     let name = own_name(options.name.as_deref());
-    progress::tell(&format!("Waiting for a file in {}.", options.peer.room_name()));
+    progress::tell(&format!("Waiting for a file in {}.", peer::shown(&options.room)));
     let receiver = Receiver {
         client: &client,
         people: People::new(name.clone(), Instant::now()),

@@ -11,7 +11,7 @@ use std::{
 
 use anyhow::Context;
 use indicatif::{MultiProgress, ProgressBar};
-use rtc_cafe_client::{Client, Event, Events, Sid};
+use rtc_cafe_client::{Client, Event, Events, RoomId, Sid};
 use tokio::time::sleep_until;
 
 use super::{
@@ -22,7 +22,7 @@ use super::{
 use crate::{
     join::people::People,
     listed::{Listed, number},
-    peer::{PeerOptions, own_name},
+    peer::{self, PeerOptions, own_name},
     stop::StopSignals,
 };
 
@@ -35,6 +35,10 @@ use crate::{
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Options {
+    /// The room to meet in, any text
+    #[arg(value_name = "ROOM", value_parser = peer::room)]
+    room: RoomId,
+
     #[command(flatten)]
     peer: PeerOptions,
 
@@ -91,9 +95,9 @@ async fn send(options: Options) -> anyhow::Result<()> {
         opened = tokio::task::spawn_blocking({ let path = options.file.clone(); move || open(&path) }) => opened??,
         () = stop.next() => return Err(Failure::Stopped.into()),
     };
-    let (client, events) = options.peer.connect()?;
+    let (client, events) = options.peer.connect(Some(&options.room))?;
     let name = own_name(options.name.as_deref());
-    progress::tell(&format!("Offering {} in {}.", offer.describe(), options.peer.room_name()));
+    progress::tell(&format!("Offering {} in {}.", offer.describe(), peer::shown(&options.room)));
     let patience = Duration::from_secs(options.patience.unwrap_or(DEFAULT_PATIENCE));
     let sender = Sender {
         client: &client,

@@ -28,7 +28,7 @@ pub(super) struct Member<'a> {
     /// The JSON of its bound id.
     pub(super) id: Option<Arc<str>>,
     pub(super) proof: Option<Proof>,
-    /// When it joined, in milliseconds of the wall clock, and later than all whom its node knew then.
+    /// When it joined, in microseconds of the wall clock, and later than all whom its node knew then.
     pub(super) joined: u64,
     /// The session that it says it replaces.
     pub(super) claim: Option<Claim>,
