@@ -14,6 +14,7 @@ fn main() -> io::Result<()> {
     let root = variable("CARGO_MANIFEST_DIR")?.join("../..");
     let mut out = BufWriter::new(File::create(variable("OUT_DIR")?.join("files.rs"))?);
     write_table(&mut out, "SAMPLES", &root.join("samples"))?;
+    write_table(&mut out, "ADMIN", &root.join("crates/rtc-cafe/admin"))?;
     write_table(&mut out, "CLIENT", &root.join("packages/rtc-cafe-client/dist"))?;
     out.flush()
 }

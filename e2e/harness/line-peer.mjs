@@ -53,8 +53,9 @@ export class LinePeer extends Peer {
   }
 
   /** `rtc-cafe join`, on this machine or on a host of a network. Without a room it waits to be told. */
-  static native(base, room, { on = HERE, name = 'native' } = {}) {
-    return new LinePeer(on.spawn(binary(), ['join', ...(room ? [room] : []), '--json', '--server', base]), name);
+  static native(base, room, { on = HERE, name = 'native', options = [] } = {}) {
+    const args = ['join', ...(room ? [room] : []), '--json', '--server', base, ...options];
+    return new LinePeer(on.spawn(binary(), args), name);
   }
 
   /** Everything it has told, results included, and when, in milliseconds of the system's clock. */

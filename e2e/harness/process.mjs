@@ -116,11 +116,11 @@ export class Program {
     return this.exited.catch(() => {});
   }
 
-  /** Asks it to end; after five seconds without effect it is killed. */
-  async stop() {
+  /** Asks it to end; after some milliseconds without effect it is killed. */
+  async stop(patience = 5000) {
     if (running.has(this.#child)) this.#child.kill('SIGTERM');
     try {
-      return await within(5000, this.exited, `${this.name} ending`);
+      return await within(patience, this.exited, `${this.name} ending`);
     } catch {
       return this.kill();
     }

@@ -62,8 +62,8 @@ class Server {
     return this.#program.kill();
   }
 
-  stop() {
-    return this.#program.stop();
+  stop(patience) {
+    return this.#program.stop(patience);
   }
 
   async restart() {
@@ -76,8 +76,9 @@ export function startServer(...args) {
   return startServerOn(HERE, ...args);
 }
 
-/** The same on a host of a network. */
+/** The same on a host of a network. It sends its clients away at once, unless a time is given. */
 export function startServerOn(host, ...args) {
+  if (!args.includes('--drain')) args.push('--drain', '0');
   return new Server(async (port) => {
     const program = host.spawn(binary(), ['serve', '--listen', `${host.address}:${port}`, ...args]);
     const [, url] = await program.line(/(http:\/\/\d+\.\d+\.\d+\.\d+:\d+)\/?/);

@@ -32,9 +32,9 @@ describe('rooms over several servers', { skip: WITHOUT_REDIS }, () => {
   });
   after(() => browser?.close());
 
-  async function start(count) {
+  async function start(count, options) {
     redis = await Redis.start();
-    servers = await Promise.all(Array.from({ length: count }, () => startServer('--redis', redis.url)));
+    servers = await Promise.all(Array.from({ length: count }, () => startServer('--redis', redis.url, ...options)));
     // Each client prefers another server.
     balancers = await Promise.all(servers.map((_, at) => Balancer.start([...servers.slice(at), ...servers.slice(0, at)])));
   }
@@ -52,8 +52,8 @@ describe('rooms over several servers', { skip: WITHOUT_REDIS }, () => {
   }
 
   /** Two peers on each server, all connected and talking. */
-  async function table(count) {
-    await start(count);
+  async function table(count, ...options) {
+    await start(count, options);
     const peers = [];
     for (let at = 0; at < count; at += 1) peers.push(await page(at, `page ${at}`), native(at, `native ${at}`));
     await everybodySees(peers);
@@ -98,6 +98,21 @@ describe('rooms over several servers', { skip: WITHOUT_REDIS }, () => {
       await server.stop();
       await renamed(here, old);
       await server.restart();
+      await sleep(1000);
+    }
+    await unnoticed(room);
+  });
+
+  it('three servers send their clients to the others, one server after the other', async () => {
+    const room = await table(3, '--drain', '3s');
+    for (const [at, server] of servers.entries()) {
+      const here = room.peers.slice(2 * at, 2 * at + 2);
+      const old = await sids(here);
+      const stopping = server.stop(20_000);
+      await renamed(here, old);
+      assert.deepEqual(await stopping, { code: 0, signal: null });
+      await server.restart();
+      // Its balancer is to notice.
       await sleep(1000);
     }
     await unnoticed(room);

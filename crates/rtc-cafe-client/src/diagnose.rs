@@ -120,17 +120,25 @@ pub struct Examination {
     server: String,
     ice_servers: Vec<IceServer>,
     roots: Vec<CertificateDer<'static>>,
+    auth: Option<serde_json::Value>,
 }
 
 impl Examination {
     /// Looks at the way to the signalling server at this address, and at the ICE servers that it names.
     pub fn new(server: impl Into<String>) -> Self {
-        Self { server: server.into(), ice_servers: Vec::new(), roots: Vec::new() }
+        Self { server: server.into(), ice_servers: Vec::new(), roots: Vec::new(), auth: None }
     }
 
     /// Looks at these ICE servers instead.
     pub fn ice_servers(mut self, servers: impl IntoIterator<Item = IceServer>) -> Self {
         self.ice_servers = servers.into_iter().collect();
+        self
+    }
+
+    /// Tells the server who this is, as [`Builder::auth`](crate::Builder::auth) does. It needs to be let into a room whose
+    /// name begins with `doctor-`.
+    pub fn auth(mut self, auth: &serde_json::Value) -> Self {
+        self.auth = Some(auth.clone());
         self
     }
 
@@ -150,14 +158,16 @@ impl Examination {
     pub async fn run(self) -> Result<Diagnosis, ConnectError> {
         let url: ServerUrl = self.server.parse()?;
         let tls = if self.roots.is_empty() { None } else { Some(tls::client_config(&self.roots)?) };
-        let (server, told) = server::examine(&url, tls.as_ref()).await;
+        let (server, told) = server::examine(&url, tls.as_ref(), self.auth.as_ref()).await;
         let servers = if self.ice_servers.is_empty() { told } else { self.ice_servers };
         let entries = net::kinds(&servers);
-        let (stun_and_mapping, turn, peers) = tokio::join!(
-            ice::stun(&entries),
-            ice::turn(&entries, tls.as_ref()),
-            peers::examine(&self.server, &servers, &self.roots, server.websocket.ok),
-        );
+        let (stun_and_mapping, turn, peers) =
+            tokio::join!(ice::stun(&entries), ice::turn(&entries, tls.as_ref()), async {
+                match server.websocket.ok {
+                    true => peers::examine(&self.server, &servers, &self.roots, self.auth.as_ref()).await,
+                    false => PeersReport::unreachable(),
+                }
+            },);
         let (stun, mapping) = stun_and_mapping;
         let addresses = net::usable().unwrap_or_default();
         let reach = Reach::of(&peers, &stun, &turn);

@@ -283,6 +283,10 @@ impl Driver {
             }
             SignallingEvent::Problem(problem) => {
                 let code = code(&problem);
+                if code == ErrorCode::Kicked {
+                    // Whoever is thrown out of the rooms leaves its peers as well.
+                    self.shared.close();
+                }
                 self.events.push(Event::Error { code, message: problem.to_string(), sid: None });
             }
         }

@@ -115,6 +115,9 @@ pub enum ErrorCode {
     SignalModifier,
     /// The signalling server refused a signal, or it could not be sent.
     SignalRefused,
+    /// The operator of the signalling server has ended the session: the client is closed, as by `Client::close`, and does
+    /// not come back by itself.
+    Kicked,
     /// A peer or the server said something that the protocol does not allow.
     Protocol,
     /// A connection to a peer could not be made; it is tried again while the peer is there.
@@ -134,6 +137,7 @@ impl ErrorCode {
             Self::SignallerUnreachable => "SIGNALLER_UNREACHABLE",
             Self::SignalModifier => "SIGNAL_MODIFIER",
             Self::SignalRefused => "SIGNAL_REFUSED",
+            Self::Kicked => "KICKED",
             Self::Protocol => "PROTOCOL",
             Self::ConnectFailed => "CONNECT_FAILED",
             Self::IceServerFailed => "ICE_SERVER_FAILED",

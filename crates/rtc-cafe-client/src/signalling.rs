@@ -52,6 +52,8 @@ pub(crate) use self::{
 
 /// An attempt to connect that has taken no longer is not begun anew.
 const YOUNG: Duration = Duration::from_secs(1);
+/// The code with which the operator ends a session.
+const KICKED: &str = "kicked";
 /// How long saying goodbye may take.
 const GOODBYE: Duration = Duration::from_secs(1);
 
@@ -82,7 +84,7 @@ type Dial = Pin<Box<dyn Future<Output = Result<Socket, SignallingProblem>> + Sen
 ///
 /// A server that refuses the namespace, or ends the session, is tried again as well, after the wait that is due: it may
 /// be about to start, or its operator about to mend it. (socket.io-client leaves that to the application, and the
-/// browser's `RTCCafeSignallingClient` does the same as this one.)
+/// browser's `RTCCafeSignallingClient` does the same as this one.) Only who is kicked by the operator stays away.
 pub(crate) struct Signalling {
     dialler: Arc<Dialler>,
     connect_timeout: Duration,
@@ -189,6 +191,9 @@ impl Signalling {
                 },
                 Link::Open(connection) => match ready!(connection.poll(cx)) {
                     Input::Entered => self.entered(),
+                    Input::Signal(ServerSignal::Error { error, code: Some(code), .. }) if code == KICKED => {
+                        self.kicked(&error);
+                    }
                     Input::Signal(signal) => {
                         self.entered();
                         self.session.handle_signal(&signal);
@@ -241,6 +246,16 @@ impl Signalling {
             self.events.extend(problem.map(SignallingEvent::Problem));
         }
         self.session.handle_disconnected();
+        self.drive_session();
+    }
+
+    /// The operator does not want us, so we do not come back.
+    fn kicked(&mut self, error: &str) {
+        let reason = json::Value::parse(error).ok().and_then(|error| error.as_string().map(Into::into));
+        let problem = SignallingProblem::Kicked { reason: reason.unwrap_or_else(|| error.to_owned()) };
+        self.events.push_back(SignallingEvent::Problem(problem));
+        self.link = Link::Closed;
+        self.session.close();
         self.drive_session();
     }
 

@@ -4,7 +4,8 @@ use std::fmt;
 
 macro_rules! codes {
     ($($(#[$doc:meta])* $name:ident = $text:literal,)*) => {
-        /// Why the server refused something that a client sent; the `code` of the `error` signal.
+        /// Why the server refused something that a client sent, or the client: the `code` of the `error` signal, or of the
+        /// `data` of a CONNECT_ERROR.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         #[non_exhaustive]
         pub enum ErrorCode {
@@ -15,7 +16,7 @@ macro_rules! codes {
             /// Every code.
             pub const ALL: &'static [Self] = &[$(Self::$name,)*];
 
-            /// The code as it is written on the wire.
+            /// The code as it is written on the wire, and in metrics.
             pub const fn as_str(self) -> &'static str {
                 match self {
                     $(Self::$name => $text,)*
@@ -56,8 +57,26 @@ codes! {
     BinaryNotSupported = "binary-not-supported",
     /// A binary event was interrupted before its attachments were complete.
     IncompleteBinary = "incomplete-binary",
-    /// The validation of the application refused the event.
+    /// The application refused the event, or the client.
     Rejected = "rejected",
+    /// The application could not decide, or not in time.
+    AdmissionFailed = "admission-failed",
+    /// The client may not join this room, or not send signals.
+    NotPermitted = "not-permitted",
+    /// A token is needed.
+    TokenMissing = "token-missing",
+    /// The token is none that is accepted here.
+    TokenInvalid = "token-invalid",
+    /// The token was accepted once, and is too old now.
+    TokenExpired = "token-expired",
+    /// There are as many connections from this address as there may be; the `code` of an HTTP answer.
+    TooManyConnections = "too-many-connections",
+    /// The client reads too slowly, and is cut.
+    TooSlow = "too-slow",
+    /// The client has entered no namespace in time, and is cut; the reason of a close frame.
+    ConnectTimeout = "connect-timeout",
+    /// The operator has ended the session; the connection ends as well.
+    Kicked = "kicked",
 }
 
 impl fmt::Display for ErrorCode {

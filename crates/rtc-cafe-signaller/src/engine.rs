@@ -10,7 +10,9 @@ pub(crate) mod nodes;
 pub(crate) mod origin;
 pub(crate) mod shared;
 
+mod address;
 mod envelope;
+mod gate;
 mod keepalive;
 mod outbox;
 mod packet;

@@ -21,9 +21,16 @@ use rtc_cafe_wire::{
 pub use config::HubConfig;
 pub(crate) use mint::Mint;
 pub use nodes::{NodeStats, Topic};
+pub use overview::{MemberOverview, Part, Place, RoomOverview};
+pub use permit::{Permit, RoomRule};
+#[cfg(feature = "server")]
+pub(crate) use {
+    events::read_room,
+    refusal::{Refusal as HubRefusal, argument as read_argument},
+};
 
 use self::{
-    account::{Account, announcing, price},
+    account::{Account, Rate, announcing, price},
     ended::{Ended, Session},
     frames::Frames,
     nodes::{Away, Claim, Nodes},
@@ -41,6 +48,8 @@ mod frames;
 mod matching;
 mod mint;
 mod nodes;
+mod overview;
+mod permit;
 mod refusal;
 mod slab;
 mod standing;
@@ -79,7 +88,7 @@ pub enum Output {
         /// The event's only argument, as JSON; everybody who gets the same one shares it.
         payload: Arc<str>,
     },
-    /// Close a socket, of which the hub knows nothing any more: its client proved that it has a newer one.
+    /// Close a socket, of which the hub knows nothing any more: its client has proven that it has a newer one, or is kicked.
     Disconnect {
         /// The socket.
         socket: SocketId,
@@ -121,6 +130,8 @@ pub struct HubStats {
     pub emitted: u64,
     /// Events that were refused, by code, in the order of [`ErrorCode::ALL`].
     pub refused: Vec<u64>,
+    /// Sessions that were ended by an operator.
+    pub kicked: u64,
 }
 
 #[derive(Debug)]
@@ -138,6 +149,8 @@ struct Socket {
     sole: bool,
     /// The offer for the next newcomer, as it came.
     held: Option<Box<str>>,
+    /// What it may do, where that is not everything.
+    permit: Option<Box<Permit>>,
 }
 
 #[derive(Debug)]
@@ -190,6 +203,7 @@ pub struct Hub {
     received: u64,
     emitted: u64,
     refused: Vec<u64>,
+    kicked: u64,
 }
 
 impl Hub {
@@ -210,6 +224,7 @@ impl Hub {
             received: 0,
             emitted: 0,
             refused: vec![0; ErrorCode::ALL.len()],
+            kicked: 0,
         }
     }
 
@@ -228,6 +243,14 @@ impl Hub {
         self.take(now, connection.0, price(bytes))
     }
 
+    /// Charges a connection for as many events, however little it has left.
+    pub fn fine(&mut self, now: Duration, connection: &ConnectionId, events: u32) {
+        let default = self.rate();
+        if let Some(account) = self.accounts.get_mut(connection.0) {
+            account.owe(now, events, default);
+        }
+    }
+
     /// Adds a socket that speaks the version until it agrees on another; one of 0.0 is told its sid right away.
     /// It has a connection of its own.
     pub fn connect(&mut self, version: ApiVersion) -> SocketId {
@@ -235,9 +258,9 @@ impl Hub {
         self.add(version, account, true)
     }
 
-    /// Adds a socket to a connection; `None` if the connection has sent too much.
-    pub fn connect_on(&mut self, now: Duration, connection: &ConnectionId, version: ApiVersion) -> Option<SocketId> {
-        self.take(now, connection.0, 1).then(|| self.add(version, connection.0, false))
+    /// Adds a socket to a connection, which [`Self::charge`] has let through.
+    pub fn connect_on(&mut self, connection: &ConnectionId, version: ApiVersion) -> SocketId {
+        self.add(version, connection.0, false)
     }
 
     fn add(&mut self, version: ApiVersion, account: u32, sole: bool) -> SocketId {
@@ -246,8 +269,9 @@ impl Hub {
         let sid: Arc<str> = self.mint.text::<20>().into();
         let session = Session { id: None, proof: None };
         let rooms = Vec::new();
+        let (secret, held, permit) = (None, None, None);
         let socket =
-            Socket { generation, sid: sid.clone(), version, session, secret: None, rooms, account, sole, held: None };
+            Socket { generation, sid: sid.clone(), version, session, secret, rooms, account, sole, held, permit };
         let id = SocketId { index: self.sockets.insert(socket), generation };
         if version == ApiVersion::V0_0 {
             self.emit(id, name::SID, server::sid(&sid).into());
@@ -301,9 +325,9 @@ impl Hub {
     }
 
     /// Refuses an admitted event on behalf of the application; `reason` is its own JSON.
-    pub fn reject(&mut self, socket: SocketId, event: &str, reason: &str) {
+    pub fn reject(&mut self, socket: SocketId, event: &str, code: ErrorCode, reason: &str) {
         if self.socket(socket).is_some() {
-            self.tell_json(socket, event, ErrorCode::Rejected, reason, None);
+            self.tell_json(socket, event, code, reason, None);
         }
     }
 
@@ -315,6 +339,18 @@ impl Hub {
     /// Takes a socket out of all its rooms and tells their members. Does nothing if it has gone already.
     pub fn disconnect(&mut self, now: Duration, socket: SocketId) {
         self.remove(now, socket, None);
+    }
+
+    /// Keeps a socket whose connection this node has ended, for its client is about to come back elsewhere. Returns whether
+    /// it is kept: then nobody hears of its end before it has come back, or [`Self::disconnect`] is called.
+    ///
+    /// Where there are other nodes, only who can prove to be its successor is kept; others could not come back before it
+    /// has ended.
+    pub fn set_aside(&mut self, socket: SocketId) -> bool {
+        let is_alone = self.nodes.is_none();
+        let Some(socket) = self.socket_mut(socket) else { return false };
+        socket.held = None;
+        is_alone || socket.session.proof.is_some()
     }
 
     /// The next thing to be done.
@@ -331,6 +367,7 @@ impl Hub {
             received: self.received,
             emitted: self.emitted,
             refused: self.refused.clone(),
+            kicked: self.kicked,
         }
     }
 
@@ -353,10 +390,10 @@ impl Hub {
                 self.emit(member, name::PEER_DISCONNECTION, payload.clone());
             }
         }
-        let (rate, burst) = (self.config.events_per_second, self.config.burst);
+        let default = self.rate();
         let account = self.accounts.get_mut(socket.account);
         let remember = account.is_some_and(|account| {
-            account.bucket.charge(now, cost.max(1), rate, burst);
+            account.owe(now, cost.max(1), default);
             !socket.rooms.is_empty() && account.remember()
         });
         if socket.sole {
@@ -399,14 +436,23 @@ impl Hub {
         if self.take(now, account, tokens) {
             return Ok(());
         }
-        let rate = self.config.events_per_second;
+        let rate =
+            self.accounts.get(account).and_then(|account| account.rate).unwrap_or_else(|| self.rate()).per_second;
         let reason = format!("too many events: {rate} in a second are allowed in the long run; slow down");
         Err(Refusal::new(ErrorCode::RateLimited, reason))
     }
 
     fn take(&mut self, now: Duration, account: u32, tokens: u32) -> bool {
-        let (rate, burst) = (self.config.events_per_second, self.config.burst);
-        self.accounts.get_mut(account).is_none_or(|account| account.bucket.take(now, tokens, rate, burst))
+        let default = self.rate();
+        self.accounts.get_mut(account).is_none_or(|account| {
+            let Rate { per_second, burst } = account.rate.unwrap_or(default);
+            account.bucket.take(now, tokens, per_second, burst)
+        })
+    }
+
+    /// How much a connection may send.
+    const fn rate(&self) -> Rate {
+        Rate { per_second: self.config.events_per_second, burst: self.config.burst }
     }
 
     fn emit(&mut self, to: SocketId, event: &'static str, payload: Arc<str>) {

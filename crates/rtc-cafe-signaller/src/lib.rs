@@ -18,14 +18,19 @@
 //! let listener = tokio::net::TcpListener::bind("127.0.0.1:3000").await?.tap_io(|stream| {
 //!     let _ = stream.set_nodelay(true);
 //! });
-//! axum::serve(listener, app).await
+//! // The server limits connections by address, if it is told.
+//! axum::serve(listener, app.into_make_service_with_connect_info::<std::net::SocketAddr>()).await
 //! # }
 //! ```
+//!
+//! Who may come in, and what they may do, is decided by an [`admission`], of which `validate` is the shortest form.
 //!
 //! Several servers are one when each is given a [`broker`], such as Redis: clients meet whichever they are connected to.
 //!
 //! What is decided is decided by the [`hub`], which does no I/O; what moves bytes is behind the feature `server`.
 
+#[cfg(feature = "server")]
+pub mod admission;
 #[cfg(feature = "server")]
 pub mod broker;
 mod code;
@@ -34,11 +39,17 @@ pub mod hub;
 #[cfg(feature = "server")]
 mod engine;
 #[cfg(feature = "server")]
+mod overview;
+#[cfg(feature = "server")]
 mod signaller;
 
 pub use code::ErrorCode;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub use engine::fuzzing;
+#[cfg(feature = "server")]
+pub use ipnet::IpNet;
+#[cfg(feature = "server")]
+pub use overview::{Member, Page, RoomSummary};
 #[cfg(feature = "server")]
 pub use signaller::{BrokerStats, Builder, IceServer, Limits, Signaller, Stats};

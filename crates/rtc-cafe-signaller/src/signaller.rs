@@ -3,23 +3,27 @@
 use std::{future::Future, sync::Arc, sync::atomic::Ordering, time::Duration};
 
 use axum::Router;
+use ipnet::IpNet;
 use rtc_cafe_wire::json::Writer;
 use serde_json::Value;
 use tokio::time::timeout;
 
 use crate::{
     ErrorCode,
+    admission::{Admission, Validation, chain::Chain},
     broker::Broker,
     engine::{
         self,
         origin::Origins,
-        shared::{Config, Counters, Shared, Validate},
+        shared::{ByCode, Config, Shared},
     },
     hub::{Hub, HubConfig, Mint},
 };
 
-/// How long [`Signaller::shutdown`] waits for clients that do not take what waits for them.
+/// How long [`Signaller::drain`] waits for clients that do not take what waits for them.
 const DRAIN: Duration = Duration::from_secs(5);
+/// How long it then waits for clients to come back on other nodes, before they are reported gone.
+const RETURN: Duration = Duration::from_secs(5);
 /// How long it then waits for the broker to take what is left for other nodes.
 const FLUSH: Duration = Duration::from_secs(2);
 
@@ -53,10 +57,15 @@ impl IceServer {
     }
 }
 
-/// What one client, and one room, may use up. Start from the defaults, which suit a public server.
+/// What one address, one client, and one room may use up. Start from the defaults, which suit a public server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {
+    /// Connections of one address, or of one network of 64 bits where it is one of IPv6; more are answered by HTTP 429.
+    /// This machine's own addresses are not counted, nor are those that the application does not tell. Default: 200.
+    pub connections_per_address: usize,
+    /// How long a connection may be in no namespace (Socket.IO's CONNECT); it ends then. Default: 45 s.
+    pub connect_timeout: Duration,
     /// Bytes of one message that are taken; a longer one is answered by an `error`. Default: 1,000,000.
     pub max_payload: usize,
     /// Bytes of one websocket message that are read at all; a longer one ends the connection with code 1009.
@@ -79,6 +88,8 @@ impl Default for Limits {
     fn default() -> Self {
         let hub = HubConfig::default();
         Self {
+            connections_per_address: 200,
+            connect_timeout: Duration::from_secs(45),
             max_payload: rtc_cafe_wire::limits::MAX_PAYLOAD,
             max_message: 4 * 1024 * 1024,
             queue: 2 * 1024 * 1024,
@@ -102,14 +113,18 @@ pub struct Stats {
     pub rooms: usize,
     /// Connections that there were.
     pub connections_opened: u64,
-    /// Connections that were cut because their clients read too slowly.
-    pub connections_cut: u64,
+    /// Connections that were refused, and clients that were refused on them, by code.
+    pub connections_refused: Vec<(ErrorCode, u64)>,
+    /// Connections that were cut, by code: of clients who read too slowly, send too much at once, or say nothing.
+    pub connections_cut: Vec<(ErrorCode, u64)>,
     /// Events that clients sent.
     pub events_received: u64,
     /// Events that were sent to clients.
     pub events_sent: u64,
     /// Events that were refused, by code.
     pub events_refused: Vec<(ErrorCode, u64)>,
+    /// Sessions that were ended by [`Signaller::kick`] and its like, on this node or another.
+    pub kicked: u64,
     /// How it goes with the other nodes; `None` where there are none.
     pub broker: Option<BrokerStats>,
 }
@@ -138,10 +153,30 @@ pub struct BrokerStats {
     pub gaps: u64,
 }
 
+/// Why connections are refused, and clients on them.
+const REFUSED: [ErrorCode; 8] = [
+    ErrorCode::TooManyConnections,
+    ErrorCode::RateLimited,
+    ErrorCode::Rejected,
+    ErrorCode::AdmissionFailed,
+    ErrorCode::NotPermitted,
+    ErrorCode::TokenMissing,
+    ErrorCode::TokenInvalid,
+    ErrorCode::TokenExpired,
+];
+/// Why connections are cut.
+const CUT: [ErrorCode; 3] = [ErrorCode::TooSlow, ErrorCode::TooLarge, ErrorCode::ConnectTimeout];
+
+/// The counts of the usual codes, and of others that there were.
+fn by_code(counts: &ByCode, usual: &[ErrorCode]) -> Vec<(ErrorCode, u64)> {
+    let all = ErrorCode::ALL.iter().map(|&code| (code, counts.get(code)));
+    all.filter(|(code, count)| *count > 0 || usual.contains(code)).collect()
+}
+
 /// A signalling server to be nested into an axum application. Clones are the same server.
 #[derive(Debug, Clone)]
 pub struct Signaller {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
 }
 
 impl Signaller {
@@ -156,6 +191,9 @@ impl Signaller {
     }
 
     /// Serves `/socket.io/`, below whatever path it is nested at. Call it on a Tokio runtime with time enabled.
+    ///
+    /// Serve it with `into_make_service_with_connect_info::<SocketAddr>()`, so that connections are limited by address, and
+    /// an admission sees it.
     ///
     /// Turn on `TCP_NODELAY` where you listen (`axum::serve::ListenerExt::tap_io`): without it joining a room takes
     /// 40 ms longer.
@@ -180,16 +218,18 @@ impl Signaller {
             let (core, _) = self.shared.core();
             (core.hub.stats(), core.hub.node_stats())
         };
-        let Counters { opened, cut } = &self.shared.counters;
+        let counters = &self.shared.counters;
         Stats {
             connections: self.shared.connections(),
             sockets: hub.sockets,
             rooms: hub.rooms,
-            connections_opened: opened.load(Ordering::Relaxed),
-            connections_cut: cut.load(Ordering::Relaxed),
+            connections_opened: counters.opened.load(Ordering::Relaxed),
+            connections_refused: by_code(&counters.refused, &REFUSED),
+            connections_cut: by_code(&counters.cut, &CUT),
             events_received: hub.received,
             events_sent: hub.emitted,
             events_refused: ErrorCode::ALL.iter().copied().zip(hub.refused).collect(),
+            kicked: hub.kicked,
             broker: self.shared.queue.as_ref().map(|queue| {
                 let counts = queue.counts();
                 BrokerStats {
@@ -210,13 +250,32 @@ impl Signaller {
     /// Takes no new clients, sends to everybody what still waits, closes every connection, and returns when all are
     /// gone, or after five seconds at the latest. Clients reconnect on their own when a server is there again.
     ///
+    /// Where there are other nodes, it then waits for up to seven seconds, see [`Signaller::drain`].
+    ///
     /// Dropping the future leaves the connections draining.
     pub async fn shutdown(&self) {
-        self.shared.drain();
+        self.drain(Duration::ZERO).await;
+    }
+
+    /// As [`Signaller::shutdown`], but sends the clients away one after the other, evenly over this time, so that they
+    /// do not all come back at once; in no order, and sooner where they leave on their own.
+    ///
+    /// Who is sent away is not reported gone, for it is about to come back: on another node, where it proves to be the
+    /// same, or on this one, when it is there again. Where there are other nodes, and the broker is there, who has not
+    /// come back to them five seconds after the last was sent away is reported gone, and so are, at once, clients before
+    /// version 1.0, which cannot prove anything.
+    ///
+    /// When the future is dropped, nobody else is sent away.
+    pub async fn drain(&self, over: Duration) {
+        self.shared.drain(over).await;
         if timeout(DRAIN, self.shared.drained()).await.is_err() {
             self.shared.kill();
         }
         if let Some(queue) = &self.shared.queue {
+            if queue.is_up() {
+                let _ = timeout(RETURN, self.shared.have_moved()).await;
+            }
+            self.shared.miss();
             // Whoever is not told now is told by the end of our lease.
             let _ = timeout(FLUSH, queue.flushed()).await;
         }
@@ -234,9 +293,10 @@ impl Default for Signaller {
 pub struct Builder {
     origins: Origins,
     ice_servers: Vec<IceServer>,
-    validate: Option<Box<Validate>>,
+    admission: Vec<Box<dyn Admission>>,
+    trusted_proxies: Vec<IpNet>,
     limits: Limits,
-    timing: engine::shared::Timing,
+    heartbeat: (Duration, Duration),
     broker: Option<Arc<dyn Broker>>,
     lease: (Duration, Duration),
 }
@@ -257,21 +317,30 @@ impl Builder {
         self
     }
 
-    /// Asks a function before every event that a client sends: with the client's sid, the event's name and its data.
+    /// Asks somebody who may connect, and what they may do. Of several, all are asked, in this order, and each sees what
+    /// those before it have said of the client; the first refusal counts.
+    pub fn admission(mut self, admission: impl Admission) -> Self {
+        self.admission.push(Box::new(admission));
+        self
+    }
+
+    /// An [`Admission`] that is a function, to be asked about every event that a client sends: with the client's sid, the
+    /// event's name and its data (see [`Request::data`](crate::admission::Request::data)).
     ///
     /// `Ok` lets it through. `Err` drops it, and its value reaches the client as
-    /// `error {"error": value, "originalMessage": name, "code": "rejected"}`. While one event is being decided, later
-    /// ones of the same client wait, so their order stays; other clients do not wait. A decision that takes longer than
-    /// ten seconds, or half of the heartbeat's timeout where that is less, is a rejection.
-    ///
-    /// Only events that the client's rate allows are asked about. `data["room"]` is the room as the server takes it:
-    /// `5`, where `5.0` or `50e-1` was sent.
-    pub fn validate<F, V>(mut self, function: F) -> Self
+    /// `error {"error": value, "originalMessage": name, "code": "rejected"}`.
+    pub fn validate<F, V>(self, function: F) -> Self
     where
         F: Fn(String, String, Value) -> V + Send + Sync + 'static,
         V: Future<Output = Result<(), Value>> + Send + 'static,
     {
-        self.validate = Some(Box::new(move |sid, event, data| Box::pin(function(sid, event, data))));
+        self.admission(Validation(function))
+    }
+
+    /// Believes these proxies when they say in `X-Forwarded-For` for whom they speak. The client is the right-most address
+    /// that is not one of theirs. Without any, the header is ignored.
+    pub fn trust_proxies(mut self, proxies: impl IntoIterator<Item = IpNet>) -> Self {
+        self.trusted_proxies.extend(proxies);
         self
     }
 
@@ -298,14 +367,7 @@ impl Builder {
 
     /// Sets how often clients are pinged, and how long they have to answer. Defaults: 25 s and 20 s.
     pub const fn heartbeat(mut self, ping_interval: Duration, ping_timeout: Duration) -> Self {
-        self.timing.ping_interval = ping_interval;
-        self.timing.ping_timeout = ping_timeout;
-        self
-    }
-
-    /// Sets how long a connection may be in no namespace. Default: 45 s.
-    pub const fn connect_timeout(mut self, connect_timeout: Duration) -> Self {
-        self.timing.connect_timeout = connect_timeout;
+        self.heartbeat = (ping_interval, ping_timeout);
         self
     }
 
@@ -319,8 +381,10 @@ impl Builder {
             getrandom::fill(&mut seed).expect("the operating system gives randomness");
             seed
         };
-        let Limits { max_payload, max_message, queue, rooms_per_socket, members_per_room, events_per_second, burst } =
-            self.limits;
+        let Limits { max_payload, rooms_per_socket, members_per_room, events_per_second, burst, .. } = self.limits;
+        let (ping_interval, ping_timeout) = self.heartbeat;
+        let connect_timeout = self.limits.connect_timeout;
+        let admission = Chain::new(self.admission);
         let ice_servers: Vec<_> = self.ice_servers.iter().map(IceServer::to_json).collect();
         let hub = HubConfig {
             rooms_per_socket,
@@ -329,16 +393,19 @@ impl Builder {
             burst,
             heartbeat: self.lease.0,
             lease: self.lease.1,
+            ready_handshakes: admission.as_ref().is_none_or(Chain::ready_handshakes),
             ice_servers: format!("[{}]", ice_servers.join(",")),
             ..HubConfig::default()
         };
         let config = Config {
-            timing: self.timing,
+            timing: engine::shared::Timing { ping_interval, ping_timeout, connect_timeout },
             origins: self.origins,
-            validate: self.validate,
+            admission,
+            trusted_proxies: self.trusted_proxies,
+            per_address: self.limits.connections_per_address,
             max_payload,
-            max_message: max_message.max(max_payload),
-            queue,
+            max_message: self.limits.max_message.max(max_payload),
+            queue: self.limits.queue,
         };
         Signaller { shared: Arc::new(Shared::new(config, Hub::new(hub, seed()), Mint::new(seed()), self.broker)) }
     }
@@ -346,18 +413,14 @@ impl Builder {
 
 impl Default for Builder {
     fn default() -> Self {
-        let timing = engine::shared::Timing {
-            ping_interval: Duration::from_secs(25),
-            ping_timeout: Duration::from_secs(20),
-            connect_timeout: Duration::from_secs(45),
-        };
         let hub = HubConfig::default();
         Self {
             origins: Origins::default(),
             ice_servers: Vec::new(),
-            validate: None,
+            admission: Vec::new(),
+            trusted_proxies: Vec::new(),
             limits: Limits::default(),
-            timing,
+            heartbeat: (Duration::from_secs(25), Duration::from_secs(20)),
             broker: None,
             lease: (hub.heartbeat, hub.lease),
         }

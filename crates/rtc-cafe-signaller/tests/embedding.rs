@@ -239,7 +239,7 @@ async fn a_validation_that_does_not_end_is_a_rejection_and_no_death() {
         a.emit("join", json!({"room": 1, "hang": true})).await;
     }
     for _ in 0..8 {
-        a.error("rejected", "join").await;
+        a.error("admission-failed", "join").await;
     }
     a.emit("request-sid", json!({})).await;
     a.event("sid").await;

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use common::{Client, Poller, Server};
 use hyper::{Method, StatusCode};
-use rtc_cafe_signaller::{Limits, Signaller};
+use rtc_cafe_signaller::{ErrorCode, Limits, Signaller};
 use serde_json::{Value, json};
 
 /// Two in one room, and a stranger in another.
@@ -156,7 +156,7 @@ async fn flaw_7_who_does_not_read_is_cut_and_others_hear() {
     let before = resident();
     let mut most = 0;
     let mut sent = 0;
-    while server.signaller.stats().connections_cut == 0 {
+    while !server.signaller.stats().connections_cut.contains(&(ErrorCode::TooSlow, 1)) {
         b.emit("candidate", json!({"recipient": sleeper.sid, "candidate": blob})).await;
         sent += 1;
         most = most.max(resident());
@@ -246,12 +246,14 @@ async fn flaw_9_oversized_on_websockets() {
 
 #[tokio::test]
 async fn flaw_10_who_enters_no_namespace_is_closed() {
-    let signaller = Signaller::builder().connect_timeout(Duration::from_millis(200)).build();
+    let mut limits = Limits::default();
+    limits.connect_timeout = Duration::from_millis(200);
+    let signaller = Signaller::builder().limits(limits).build();
     let server = Server::with(signaller).await;
     let poller = Poller::open(&server).await;
     let mut silent = Client::open(&server).await;
     let mut served = Client::connect(&server).await;
-    assert_eq!(silent.closed().await, None);
+    assert_eq!(silent.closed().await, Some(1008));
     tokio::time::sleep(Duration::from_millis(100)).await;
     assert_eq!(server.get(&poller.query()).await.status, StatusCode::BAD_REQUEST);
     served.nothing().await;

@@ -138,6 +138,8 @@ fn handshakes() {
 fn a_stamp_cannot_be_overridden() {
     let payload =
         Object::parse(r#"{"recipient":"B","sid":"SPOOF","id":"victim","s\u0069d":"SPOOF","x":[1.50]}"#).unwrap();
+    let secret = Object::parse(r#"{"id":7,"token":"t","recipient":"B","x":[1.50]}"#).unwrap();
+    assert_eq!(server::relay("null", "A", &secret), server::relay("null", "A", &payload));
     assert_eq!(server::relay("null", "A", &payload), r#"{"id":null,"sid":"A","recipient":"B","x":[1.50]}"#);
 }
 

@@ -16,8 +16,11 @@ use rtc_cafe_signaller::Signaller;
 use tower_http::compression::CompressionLayer;
 
 use crate::{
+    admin::{self, Refusals, Token},
     files::{self, CLIENT, SAMPLES},
-    metrics,
+    metrics::{self, Surroundings},
+    process::Process,
+    tls::Certificates,
 };
 
 /// What this is, for whoever asks whether it is there.
@@ -34,14 +37,31 @@ impl Readiness {
     }
 }
 
-pub(crate) fn router(signaller: &Signaller) -> (Router, Readiness) {
+/// What there is besides rooms.
+#[derive(Default)]
+pub(crate) struct Extras {
+    /// What clients are shown, for the metrics.
+    pub(crate) certificates: Option<Certificates>,
+    /// By which operators are known who may look into rooms.
+    pub(crate) admin: Option<Token>,
+}
+
+pub(crate) fn router(signaller: &Signaller, extras: Extras) -> (Router, Readiness) {
+    // It counts as the start.
+    Process::now();
     let readiness = Readiness(Arc::new(AtomicBool::new(true)));
+    let Extras { certificates, admin } = extras;
+    let refusals = admin.as_ref().map(|_| Refusals::default());
+    let refused = refusals.clone();
     let (ready, asked, counted) = (readiness.clone(), signaller.clone(), signaller.clone());
     let health = Router::new()
         .route("/healthz", get(async || ([(header::SERVER, SOFTWARE)], "ok\n")))
         .route("/readyz", get(async move || answer_readiness(&ready, &asked)))
-        .route("/metrics", get(async move || answer_metrics(&counted)));
-    let router = pages().merge(health).merge(signaller.router());
+        .route("/metrics", get(async move || answer_metrics(&counted, certificates.as_ref(), refused.as_ref())));
+    let mut router = pages().merge(health).merge(signaller.router());
+    if let Some((token, refusals)) = admin.zip(refusals) {
+        router = router.merge(admin::router(signaller.clone(), token, refusals));
+    }
     let router = router.fallback(async || files::not_found("There is nothing here; / has an overview.\n"));
     (router, readiness)
 }
@@ -71,7 +91,16 @@ fn answer_readiness(readiness: &Readiness, signaller: &Signaller) -> (StatusCode
     }
 }
 
-fn answer_metrics(signaller: &Signaller) -> impl IntoResponse + use<> {
+fn answer_metrics(
+    signaller: &Signaller,
+    certificates: Option<&Certificates>,
+    refusals: Option<&Refusals>,
+) -> impl IntoResponse + use<> {
+    let around = Surroundings {
+        process: Process::now(),
+        certificate_expiry: certificates.map(Certificates::expiry),
+        admin_refusals: refusals.map(Refusals::count),
+    };
     let kind = [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
-    (kind, metrics::text(&signaller.stats()))
+    (kind, metrics::text(&signaller.stats(), &around))
 }

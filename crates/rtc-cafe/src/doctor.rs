@@ -93,7 +93,10 @@ pub(crate) fn run(options: Options) -> anyhow::Result<()> {
 async fn examine(options: Options) -> anyhow::Result<Diagnosis> {
     let mut stop = StopSignals::new()?;
     let server = options.servers.server();
-    let examination = Examination::new(server).ice_servers(options.servers.ice_servers());
+    let mut examination = Examination::new(server).ice_servers(options.servers.ice_servers());
+    if let Some(auth) = options.servers.auth() {
+        examination = examination.auth(&auth);
+    }
     // It is seen on a terminal only.
     let spinner =
         ProgressBar::new_spinner().with_message(format!("Trying the network and {}", clean_line(server, 100)));

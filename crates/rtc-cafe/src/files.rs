@@ -17,18 +17,30 @@ mod tables {
     include!(concat!(env!("OUT_DIR"), "/files.rs"));
 }
 
-pub(crate) use tables::{CLIENT, SAMPLES};
+pub(crate) use tables::{ADMIN, CLIENT, SAMPLES};
 
 /// Pages load nothing from other hosts; they may connect to any signalling server.
 const POLICY: &str = "default-src 'self'; script-src 'self' 'unsafe-inline' 'wasm-unsafe-eval' blob:; \
     style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; media-src 'self' data: blob: mediastream:; \
     connect-src 'self' ws: wss: data: blob:; worker-src 'self' blob:; object-src 'none'; base-uri 'none'; \
     form-action 'self'; frame-ancestors 'self'";
+/// The page for operators needs nothing but its own files, and to ask this server; nobody may show it inside of another.
+const STRICT_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
+    base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// Answers with a file of the table, or says that it is not there.
 pub(crate) fn respond(table: &'static [File], name: &str, headers: &HeaderMap) -> Response {
+    respond_with(POLICY, table, name, headers)
+}
+
+/// The same for a page that needs nothing else.
+pub(crate) fn respond_strictly(table: &'static [File], name: &str, headers: &HeaderMap) -> Response {
+    respond_with(STRICT_POLICY, table, name, headers)
+}
+
+fn respond_with(policy: &'static str, table: &'static [File], name: &str, headers: &HeaderMap) -> Response {
     match table.iter().find(|file| file.name == name) {
-        Some(file) => file.respond(headers),
+        Some(file) => file.respond(policy, headers),
         None if table.is_empty() => {
             not_found("This was not there when the server was compiled: run `cargo xtask build`.\n")
         }
@@ -41,7 +53,7 @@ pub(crate) fn not_found(text: &'static str) -> Response {
 }
 
 impl File {
-    fn respond(&self, headers: &HeaderMap) -> Response {
+    fn respond(&self, policy: &'static str, headers: &HeaderMap) -> Response {
         let kind = content_type(self.name);
         let known = headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
         let is_known = known.flat_map(|tags| tags.split(',')).any(|tag| tag.trim() == self.etag);
@@ -57,7 +69,7 @@ impl File {
         };
         let headers = response.headers_mut();
         if kind.starts_with("text/html") {
-            headers.insert(header::CONTENT_SECURITY_POLICY, header::HeaderValue::from_static(POLICY));
+            headers.insert(header::CONTENT_SECURITY_POLICY, header::HeaderValue::from_static(policy));
         } else {
             // Pages of other sites may import the client from here.
             headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, header::HeaderValue::from_static("*"));

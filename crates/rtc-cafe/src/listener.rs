@@ -1,21 +1,29 @@
-//! Accepts connections and serves HTTP/1.1 on them.
+//! Accepts connections, with TLS or without, and serves HTTP/1.1 on them.
 
-use std::{io, pin::pin, time::Duration};
+use std::{io, net::SocketAddr, pin::pin, time::Duration};
 
-use axum::Router;
-use hyper::server::conn::http1;
+use axum::{Router, extract::ConnectInfo};
+use hyper::{
+    body::Incoming,
+    server::conn::http1,
+    service::{Service, service_fn},
+};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
 use tokio::{
+    io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
     sync::watch,
-    time::sleep,
+    time::{sleep, timeout},
 };
+use tokio_rustls::TlsAcceptor;
 
 /// How long a client may take for the head of a request, and a connection may be idle.
 const REQUEST_HEAD: Duration = Duration::from_secs(30);
+/// How long a client may take for the handshake of TLS.
+const HANDSHAKE: Duration = Duration::from_secs(10);
 /// Until it is tried again when the system has no more sockets to give.
 const OUT_OF_SOCKETS: Duration = Duration::from_millis(100);
 
@@ -25,9 +33,9 @@ pub(crate) struct Serving {
 }
 
 impl Serving {
-    pub(crate) fn start(listener: TcpListener, app: Router) -> Self {
+    pub(crate) fn start(listener: TcpListener, app: Router, tls: Option<TlsAcceptor>) -> Self {
         let (stop, stopped) = watch::channel(());
-        tokio::spawn(accept(listener, app, stopped));
+        tokio::spawn(accept(listener, app, tls, stopped));
         Self { stop }
     }
 
@@ -39,14 +47,16 @@ impl Serving {
     }
 }
 
-async fn accept(listener: TcpListener, app: Router, mut stopped: watch::Receiver<()>) {
+async fn accept(listener: TcpListener, app: Router, tls: Option<TlsAcceptor>, mut stopped: watch::Receiver<()>) {
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
             _ = stopped.changed() => return,
         };
         match accepted {
-            Ok((stream, _)) => drop(tokio::spawn(serve(stream, app.clone(), stopped.clone()))),
+            Ok((stream, from)) => {
+                drop(tokio::spawn(shake_hands(stream, from, app.clone(), tls.clone(), stopped.clone())))
+            }
             Err(error) if is_of_one_connection(&error) => {}
             Err(error) => {
                 tracing::error!(%error, "cannot accept connections");
@@ -56,15 +66,45 @@ async fn accept(listener: TcpListener, app: Router, mut stopped: watch::Receiver
     }
 }
 
-async fn serve(stream: TcpStream, app: Router, mut stopped: watch::Receiver<()>) {
+async fn shake_hands(
+    stream: TcpStream,
+    from: SocketAddr,
+    app: Router,
+    tls: Option<TlsAcceptor>,
+    mut stopped: watch::Receiver<()>,
+) {
     // Signals are small and many: with Nagle's algorithm each would wait for the acknowledgement of the last.
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "cannot set TCP_NODELAY");
     }
+    let Some(tls) = tls else { return serve(stream, from, app, stopped).await };
+    let shaken = tokio::select! {
+        shaken = timeout(HANDSHAKE, tls.accept(stream)) => shaken,
+        _ = stopped.changed() => return,
+    };
+    match shaken {
+        Ok(Ok(stream)) => serve(stream, from, app, stopped).await,
+        Ok(Err(error)) => tracing::debug!(%error, "no TLS was agreed on"),
+        Err(_) => tracing::debug!("the handshake of TLS took too long"),
+    }
+}
+
+async fn serve(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    from: SocketAddr,
+    app: Router,
+    mut stopped: watch::Receiver<()>,
+) {
+    // Whose connection it is, for limits, admission and operators.
+    let app = TowerToHyperService::new(app);
+    let app = service_fn(move |mut request: hyper::Request<Incoming>| {
+        request.extensions_mut().insert(ConnectInfo(from));
+        app.call(request)
+    });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(REQUEST_HEAD)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(app))
+        .serve_connection(TokioIo::new(stream), app)
         .with_upgrades();
     let mut connection = pin!(connection);
     let ended = tokio::select! {

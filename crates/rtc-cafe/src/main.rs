@@ -3,20 +3,24 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use tracing_subscriber::EnvFilter;
 
+mod admin;
 mod app;
 mod doctor;
+mod duration;
 mod files;
 mod ice;
 mod join;
 mod listed;
 mod listener;
+mod log;
 mod metrics;
 mod peer;
+mod process;
 mod serve;
 mod stop;
 mod text;
+mod tls;
 mod transfer;
 
 /// Rooms in which browsers and programs find each other and connect over WebRTC.
@@ -28,13 +32,26 @@ struct Arguments {
 
     /// What is logged to standard error: a level, or levels by module, such as
     /// `warn,rtc_cafe_signaller=debug`
+    ///
+    /// The levels are `error`, `warn`, `info`, `debug`, `trace`. Without it, servers log `info` and everybody else `warn`.
     #[arg(long, global = true, env = "RTC_CAFE_LOG", value_name = "FILTER")]
     log: Option<String>,
+
+    /// How it is logged: `text` for people, or `json`, an object in each line, for programs
+    #[arg(
+        long,
+        global = true,
+        env = "RTC_CAFE_LOG_FORMAT",
+        value_name = "FORMAT",
+        default_value = "text",
+        value_parser = log::format
+    )]
+    log_format: log::Format,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    Serve(serve::Options),
+    Serve(Box<serve::Options>),
     Join(join::Options),
     Send(transfer::send::Options),
     Receive(transfer::receive::Options),
@@ -42,11 +59,15 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let Arguments { command, log } = Arguments::parse();
-    // What a doctor finds is in the diagnosis.
-    let level = if matches!(command, Command::Doctor(_)) { "error" } else { "warn" };
-    let result = start_log(log, level).and_then(|()| match command {
-        Command::Serve(options) => serve::run(options),
+    let Arguments { command, log, log_format } = Arguments::parse();
+    let level = match command {
+        Command::Serve(_) => "warn,rtc_cafe=info,rtc_cafe_signaller=info",
+        // What a doctor finds is in the diagnosis.
+        Command::Doctor(_) => "error",
+        _ => "warn",
+    };
+    let result = log::start(log, level, log_format).and_then(|()| match command {
+        Command::Serve(options) => serve::run(*options),
         Command::Join(options) => join::run(options),
         Command::Send(options) => transfer::send::run(options),
         Command::Receive(options) => transfer::receive::run(options),
@@ -66,13 +87,4 @@ fn main() -> ExitCode {
             error.downcast_ref::<transfer::Failure>().map_or(ExitCode::FAILURE, transfer::Failure::exit_code)
         }
     }
-}
-
-/// Logs to standard error what the filter lets through; without one, what `RUST_LOG` does, or this level.
-fn start_log(filter: Option<String>, level: &str) -> anyhow::Result<()> {
-    let filter = [filter, std::env::var(EnvFilter::DEFAULT_ENV).ok()].into_iter().flatten();
-    let filter = filter.into_iter().find(|filter| !filter.trim().is_empty()).unwrap_or_else(|| level.to_owned());
-    let filter = EnvFilter::try_new(&filter).map_err(|error| anyhow::anyhow!("the log filter {filter:?}: {error}"))?;
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
-    Ok(())
 }

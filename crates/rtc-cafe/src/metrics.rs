@@ -1,59 +1,119 @@
 //! The metrics in the text format of Prometheus.
 
-use std::fmt::Write;
+use std::fmt::{Display, Write};
 
-use rtc_cafe_signaller::{BrokerStats, Stats};
+use rtc_cafe_signaller::{BrokerStats, ErrorCode, Stats};
+
+use crate::process::Process;
+
+/// What is told beside the signaller's own numbers.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Surroundings {
+    pub(crate) process: Process,
+    /// When the certificate ends, in seconds since 1970, where there is one.
+    pub(crate) certificate_expiry: Option<u64>,
+    /// Requests for the admin view without its token, where there is one.
+    pub(crate) admin_refusals: Option<u64>,
+}
 
 /// Writes every metric.
-pub(crate) fn text(stats: &Stats) -> String {
-    let mut out = String::new();
-    let mut single = |name: &str, kind: &str, help: &str, value: u64| {
-        family(&mut out, name, kind, help);
-        // Writing to a string does not fail.
-        let _ = writeln!(out, "{name} {value}");
-    };
-    single("rtc_cafe_connections", "gauge", "Clients that are connected.", stats.connections as u64);
-    single("rtc_cafe_sockets", "gauge", "Sockets in a namespace.", stats.sockets as u64);
-    single("rtc_cafe_rooms", "gauge", "Rooms with somebody in them.", stats.rooms as u64);
-    let opened = "Connections that there were.";
-    single("rtc_cafe_connections_opened_total", "counter", opened, stats.connections_opened);
-    let cut = "Connections that were cut because their clients read too slowly.";
-    single("rtc_cafe_connections_cut_total", "counter", cut, stats.connections_cut);
-    single("rtc_cafe_events_received_total", "counter", "Events that clients sent.", stats.events_received);
-    single("rtc_cafe_events_sent_total", "counter", "Events that were sent to clients.", stats.events_sent);
+pub(crate) fn text(stats: &Stats, around: &Surroundings) -> String {
+    let mut out = Text(String::new());
+    out.family("rtc_cafe_build_info", "gauge", "Which version this is; the value is always 1.");
+    out.line(concat!("rtc_cafe_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"}"), 1);
+    write_signaller(&mut out, stats);
     if let Some(broker) = &stats.broker {
-        write_broker(&mut single, broker);
+        write_broker(&mut out, broker);
     }
-    let refused = "rtc_cafe_events_refused_total";
-    family(&mut out, refused, "counter", "Events that were refused, by the code that the client was told.");
-    for (code, count) in &stats.events_refused {
-        let _ = writeln!(out, "{refused}{{code=\"{code}\"}} {count}");
-    }
-    out
+    let expiry = "When the first certificate of the chain that clients are shown ends, in seconds since 1970.";
+    out.known("rtc_cafe_tls_certificate_expiry_timestamp_seconds", "gauge", expiry, around.certificate_expiry);
+    let refusals = "Requests for the admin view that came without its token.";
+    out.known("rtc_cafe_admin_requests_refused_total", "counter", refusals, around.admin_refusals);
+    write_process(&mut out, &around.process);
+    out.0
+}
+
+fn write_signaller(out: &mut Text, stats: &Stats) {
+    out.single("rtc_cafe_connections", "gauge", "Clients that are connected.", stats.connections);
+    out.single("rtc_cafe_sockets", "gauge", "Sockets in a namespace.", stats.sockets);
+    out.single("rtc_cafe_rooms", "gauge", "Rooms with somebody in them.", stats.rooms);
+    let opened = "Connections that there were.";
+    out.single("rtc_cafe_connections_opened_total", "counter", opened, stats.connections_opened);
+    let refused = "Connections that were refused, and clients that were not let in, by the code that they were told.";
+    out.by_code("rtc_cafe_connections_refused_total", refused, &stats.connections_refused);
+    let cut =
+        "Connections that were cut, by code: clients that read too slowly, send too much at once, or say nothing.";
+    out.by_code("rtc_cafe_connections_cut_total", cut, &stats.connections_cut);
+    out.single("rtc_cafe_events_received_total", "counter", "Events that clients sent.", stats.events_received);
+    out.single("rtc_cafe_events_sent_total", "counter", "Events that were sent to clients.", stats.events_sent);
+    let kicked = "Sessions that were ended by an operator.";
+    out.single("rtc_cafe_sessions_kicked_total", "counter", kicked, stats.kicked);
+    let refused = "Events that were refused, by the code that the client was told.";
+    out.by_code("rtc_cafe_events_refused_total", refused, &stats.events_refused);
 }
 
 /// What there is only where there are several nodes.
-fn write_broker(single: &mut impl FnMut(&str, &str, &str, u64), broker: &BrokerStats) {
+fn write_broker(out: &mut Text, broker: &BrokerStats) {
     let up = "Whether the broker between the nodes is there; without it rooms end at this node.";
-    single("rtc_cafe_broker_up", "gauge", up, u64::from(broker.up));
+    out.single("rtc_cafe_broker_up", "gauge", up, u64::from(broker.up));
     let lost = "Connections to the broker that were lost.";
-    single("rtc_cafe_broker_connections_lost_total", "counter", lost, broker.connections_lost);
+    out.single("rtc_cafe_broker_connections_lost_total", "counter", lost, broker.connections_lost);
     let nodes = "Other nodes that share, or lately shared, a room with this one.";
-    single("rtc_cafe_broker_nodes", "gauge", nodes, broker.nodes as u64);
+    out.single("rtc_cafe_broker_nodes", "gauge", nodes, broker.nodes);
     let remote = "Sockets on other nodes that are in rooms of this one.";
-    single("rtc_cafe_broker_remote_sockets", "gauge", remote, broker.remote_sockets as u64);
+    out.single("rtc_cafe_broker_remote_sockets", "gauge", remote, broker.remote_sockets);
     let published = "Frames that went to the broker.";
-    single("rtc_cafe_broker_frames_published_total", "counter", published, broker.frames_published);
+    out.single("rtc_cafe_broker_frames_published_total", "counter", published, broker.frames_published);
     let received = "Frames that came from the broker.";
-    single("rtc_cafe_broker_frames_received_total", "counter", received, broker.frames_received);
+    out.single("rtc_cafe_broker_frames_received_total", "counter", received, broker.frames_received);
     let dropped = "Frames that were dropped because the broker was too slow.";
-    single("rtc_cafe_broker_frames_dropped_total", "counter", dropped, broker.frames_dropped);
+    out.single("rtc_cafe_broker_frames_dropped_total", "counter", dropped, broker.frames_dropped);
     let strange = "Frames from the broker that could not be used.";
-    single("rtc_cafe_broker_frames_strange_total", "counter", strange, broker.frames_strange);
+    out.single("rtc_cafe_broker_frames_strange_total", "counter", strange, broker.frames_strange);
     let gaps = "Times that frames of another node were missing, and everything was told again.";
-    single("rtc_cafe_broker_gaps_total", "counter", gaps, broker.gaps);
+    out.single("rtc_cafe_broker_gaps_total", "counter", gaps, broker.gaps);
 }
 
-fn family(out: &mut String, name: &str, kind: &str, help: &str) {
-    let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} {kind}");
+/// What Prometheus' own clients tell of every process, under their names.
+fn write_process(out: &mut Text, process: &Process) {
+    let cpu = "CPU time of user and system.";
+    out.known("process_cpu_seconds_total", "counter", cpu, process.cpu_seconds);
+    out.known("process_resident_memory_bytes", "gauge", "Resident memory.", process.resident_bytes);
+    out.known("process_virtual_memory_bytes", "gauge", "Virtual memory.", process.virtual_bytes);
+    out.known("process_open_fds", "gauge", "Open file descriptors; a connection is one.", process.open_files);
+    out.known("process_max_fds", "gauge", "File descriptors that may be open.", process.most_files);
+    let start = "When the process started, in seconds since 1970.";
+    out.single("process_start_time_seconds", "gauge", start, process.start);
+}
+
+struct Text(String);
+
+impl Text {
+    fn single(&mut self, name: &str, kind: &str, help: &str, value: impl Display) {
+        self.family(name, kind, help);
+        self.line(name, value);
+    }
+
+    /// Writes a metric only where there is a value.
+    fn known(&mut self, name: &str, kind: &str, help: &str, value: Option<impl Display>) {
+        if let Some(value) = value {
+            self.single(name, kind, help, value);
+        }
+    }
+
+    fn by_code(&mut self, name: &str, help: &str, counts: &[(ErrorCode, u64)]) {
+        self.family(name, "counter", help);
+        for (code, count) in counts {
+            self.line(&format!("{name}{{code=\"{code}\"}}"), count);
+        }
+    }
+
+    fn family(&mut self, name: &str, kind: &str, help: &str) {
+        // Writing to a string does not fail.
+        let _ = writeln!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}");
+    }
+
+    fn line(&mut self, name: &str, value: impl Display) {
+        let _ = writeln!(self.0, "{name} {value}");
+    }
 }

@@ -32,6 +32,12 @@ pub(crate) struct ServerOptions {
         value_parser = ice::parse_listed
     )]
     ice_server: Vec<Listed<ice::Server>>,
+
+    /// Token for a server that asks for one
+    ///
+    /// It can be read in the list of processes; the variable cannot.
+    #[arg(long, env = "RTC_CAFE_TOKEN", hide_env_values = true, value_name = "TOKEN")]
+    token: Option<String>,
 }
 
 /// Where the others are, and the way to them.
@@ -65,6 +71,12 @@ impl ServerOptions {
         Some(self.server.trim()).filter(|server| !server.is_empty()).unwrap_or(DEFAULT_SERVER)
     }
 
+    /// What the server is told when it asks who this is.
+    pub(crate) fn auth(&self) -> Option<serde_json::Value> {
+        let token = self.token.as_deref().map(str::trim).filter(|token| !token.is_empty());
+        token.map(|token| serde_json::json!({ "token": token }))
+    }
+
     pub(crate) fn ice_servers(&self) -> impl Iterator<Item = IceServer> {
         self.ice_server.iter().flatten().cloned().map(IceServer::from)
     }
@@ -76,8 +88,11 @@ impl PeerOptions {
         let server = self.servers.server();
         let mut config = RtcConfig::new(self.servers.ice_servers());
         config.relay_only = self.relay_only;
-        let client = Client::builder(server).rtc_config(config).connect();
-        let (client, events) = client.with_context(|| format!("cannot use the server {server:?}"))?;
+        let mut builder = Client::builder(server).rtc_config(config);
+        if let Some(auth) = self.servers.auth() {
+            builder = builder.auth(&auth);
+        }
+        let (client, events) = builder.connect().with_context(|| format!("cannot use the server {server:?}"))?;
         if let Some(room) = room {
             client.join_room(room.clone())?;
         }

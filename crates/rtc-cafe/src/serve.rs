@@ -11,13 +11,20 @@ use rtc_cafe_signaller::{IceServer, Signaller, broker::RedisBroker};
 use tokio::{net::TcpListener, time::timeout};
 
 use crate::{
-    app, ice,
+    admin::Token,
+    app::{self, Extras},
+    duration, ice,
     listed::{Listed, listed},
     listener,
-    stop::StopSignals,
+    stop::{Stop, StopSignals},
+    tls::{Certificates, Files},
 };
 
+mod admission;
+mod limits;
+
 const DEFAULT_LISTEN: &str = "127.0.0.1:8080";
+const DEFAULT_DRAIN: &str = "10s";
 /// How long to wait for Redis before clients are let in without it.
 const REDIS: Duration = Duration::from_secs(3);
 /// How long open requests may take to end once the clients have been told to go.
@@ -25,20 +32,27 @@ const LAST_REQUESTS: Duration = Duration::from_secs(5);
 
 /// Serves signalling, the landing page with the samples, the client's files, and metrics, all on one port
 ///
-/// When it is ready it prints one line with its URL. On SIGTERM or SIGINT it takes no new clients, sends what still
-/// waits, closes the connections and exits with 0; a second signal ends it at once. Clients that use this server have its URL as their `host`.
+/// When it is ready it prints one line with its URL. On SIGTERM it takes no new clients, sends those that are
+/// there away over the time of `--drain`, and exits with 0. On SIGINT it does so at once. A second signal ends it on the
+/// spot. Clients that use this server have its URL as their `host`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   rtc-cafe serve
       On this machine only: http://127.0.0.1:8080/ has a chat to try.
   rtc-cafe serve --listen 0.0.0.0:8080 --ice-server stun:stun.example.org
-      For others too. Browsers give camera and microphone to pages over HTTPS only: for those, put a proxy that does
-      TLS in front.
+      For others too. Browsers give camera and microphone to pages over HTTPS only; see below, or put a proxy that
+      does TLS in front.
+  rtc-cafe serve --listen 0.0.0.0:443 --tls-cert fullchain.pem --tls-key privkey.pem
+      With HTTPS.
   rtc-cafe serve --allow-origin https://app.example.org
       For the pages of another site.
   rtc-cafe serve --redis redis://10.0.0.5
-      One of several servers with the same rooms: start each with the same Redis, and a balancer in front.")]
+      One of several servers with the same rooms: start each with the same Redis, and a balancer in front.
+  RTC_CAFE_JWT_SECRET=$(cat secret) rtc-cafe serve
+      For those only to whom your application has given a token, signed with the secret.
+  rtc-cafe serve --validate-url http://127.0.0.1:3000/may --trusted-proxy 127.0.0.1
+      For those only whom your application lets in; it is asked each time. A proxy on this machine says where they are.")]
 pub(crate) struct Options {
     /// Address and port to listen on; with port 0 the system chooses one
     #[arg(long, env = "RTC_CAFE_LISTEN", value_name = "ADDRESS:PORT", default_value = DEFAULT_LISTEN)]
@@ -71,6 +85,39 @@ pub(crate) struct Options {
     /// Its database number does not keep different sites apart. In passwords, commas are written as `%2C`.
     #[arg(long, env = "RTC_CAFE_REDIS", hide_env_values = true, value_name = "URL", value_delimiter = ',')]
     redis: Vec<String>,
+
+    #[command(flatten)]
+    admission: admission::AdmissionOptions,
+
+    #[command(flatten)]
+    limits: limits::LimitOptions,
+
+    /// File with the certificate for HTTPS, and those between it and the authority, in PEM; it goes with `--tls-key`
+    ///
+    /// Both files are read again when they change, or at once on SIGHUP. Clients that are connected do not notice.
+    #[arg(long, env = "RTC_CAFE_TLS_CERT", value_name = "FILE")]
+    tls_cert: Option<String>,
+
+    /// File with the private key of the certificate, in PEM, not encrypted
+    #[arg(long, env = "RTC_CAFE_TLS_KEY", value_name = "FILE")]
+    tls_key: Option<String>,
+
+    /// Turns on the view of rooms and members at `/admin/`, for whoever has this token; give it by the environment
+    ///
+    /// It shows who is where and from which address, and can end sessions. Use it over HTTPS only.
+    #[arg(long, env = "RTC_CAFE_ADMIN_TOKEN", hide_env_values = true, value_name = "TOKEN")]
+    admin_token: Option<String>,
+
+    /// Over how long clients are sent away on SIGTERM, such as `30s`; `0` for all at once
+    ///
+    /// They come back by themselves, to another server or to this one when it is there again, and had better not come all
+    /// at the same time. The end takes up to 17 seconds longer than this.
+    #[arg(long, env = "RTC_CAFE_DRAIN", value_name = "TIME", default_value = DEFAULT_DRAIN, value_parser = drain)]
+    drain: Duration,
+}
+
+fn drain(text: &str) -> Result<Duration, String> {
+    duration::parse(if text.trim().is_empty() { DEFAULT_DRAIN } else { text })
 }
 
 fn origin(text: &str) -> Result<Listed<String>, String> {
@@ -93,6 +140,9 @@ pub(crate) fn run(options: Options) -> anyhow::Result<()> {
 }
 
 async fn serve(options: Options) -> anyhow::Result<()> {
+    let admin = Token::new(options.admin_token.as_deref()).map_err(anyhow::Error::msg)?;
+    let files = Files::new(options.tls_cert.as_deref(), options.tls_key.as_deref())?;
+    let certificates = files.map(Certificates::load).transpose()?;
     let address = Some(options.listen.trim()).filter(|address| !address.is_empty());
     let listener = listen(address.unwrap_or(DEFAULT_LISTEN)).await?;
     let address = listener.local_addr()?;
@@ -102,22 +152,32 @@ async fn serve(options: Options) -> anyhow::Result<()> {
     }
     let redis: Vec<_> = options.redis.iter().map(|url| url.trim()).filter(|url| !url.is_empty()).collect();
     if !redis.is_empty() {
-        builder = builder.broker(RedisBroker::new(redis).context("--redis")?);
+        builder = builder.broker(RedisBroker::new(redis.iter().copied()).context("--redis")?);
     }
-    let signaller = builder.build();
-    let (app, readiness) = app::router(&signaller);
+    builder = builder.limits(options.limits.limits()).trust_proxies(options.limits.trusted_proxies());
+    let signaller = options.admission.apply(builder)?.build();
+    let (app, readiness) = app::router(&signaller, Extras { certificates: certificates.clone(), admin });
     let mut stop = StopSignals::new()?;
-    if timeout(REDIS, signaller.broker_connected()).await.is_err() {
-        eprintln!("rtc-cafe: Redis is away; clients meet on this server only, until it is there");
-    }
+    // If Redis is away, that is logged, and nothing waits for it.
+    let _ = timeout(REDIS, signaller.broker_connected()).await;
     // Whoever started this may have stopped listening; that is no reason not to serve.
-    let _ = writeln!(io::stdout(), "rtc-cafe is ready at {}", url(address));
-    let serving = listener::Serving::start(listener, app);
-    stop.next().await;
-    tracing::info!("shutting down");
+    let _ = writeln!(io::stdout(), "rtc-cafe is ready at {}", url(address, certificates.is_some()));
+    let (nodes, tls) = (!redis.is_empty(), certificates.is_some());
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), %address, tls, nodes, "serving");
+    let acceptor = certificates.as_ref().map(Certificates::acceptor);
+    let serving = listener::Serving::start(listener, app, acceptor);
+    if let Some(certificates) = certificates {
+        tokio::spawn(certificates.follow());
+    }
+    let over = match stop.asked().await {
+        Stop::Terminate => options.drain,
+        Stop::Interrupt => Duration::ZERO,
+    };
+    let connections = signaller.stats().connections;
+    tracing::info!(connections, ?over, "shutting down: the clients are sent away");
     readiness.end();
     let end = async {
-        signaller.shutdown().await;
+        signaller.drain(over).await;
         if timeout(LAST_REQUESTS, serving.shutdown()).await.is_err() {
             tracing::warn!("some requests did not end in time");
         }
@@ -136,14 +196,15 @@ async fn listen(address: &str) -> anyhow::Result<TcpListener> {
 }
 
 /// The URL at which a browser on this machine finds the server.
-fn url(address: SocketAddr) -> String {
+fn url(address: SocketAddr, tls: bool) -> String {
+    let scheme = if tls { "https" } else { "http" };
     let host = match address {
         SocketAddr::V4(v4) if v4.ip().is_unspecified() => "127.0.0.1".to_owned(),
         SocketAddr::V6(v6) if v6.ip().is_unspecified() => "[::1]".to_owned(),
         SocketAddr::V4(v4) => v4.ip().to_string(),
         SocketAddr::V6(v6) => format!("[{}]", v6.ip()),
     };
-    format!("http://{host}:{}/", address.port())
+    format!("{scheme}://{host}:{}/", address.port())
 }
 
 #[cfg(test)]
@@ -167,8 +228,9 @@ mod tests {
 
     #[test]
     fn the_url_can_be_opened() {
-        let of = |address: &str| url(address.parse().unwrap());
+        let of = |address: &str| url(address.parse().unwrap(), false);
         assert_eq!(of("0.0.0.0:80"), "http://127.0.0.1:80/");
         assert_eq!(of("[::1]:8080"), "http://[::1]:8080/");
+        assert_eq!(url(([192, 0, 2, 1], 443).into(), true), "https://192.0.2.1:443/");
     }
 }

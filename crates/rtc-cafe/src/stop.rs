@@ -2,6 +2,15 @@
 
 use std::io;
 
+/// Who asks the program to stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stop {
+    /// The system, which has the time that it was told to have (SIGTERM).
+    Terminate,
+    /// Somebody at a terminal, who waits (SIGINT).
+    Interrupt,
+}
+
 /// By what the system or the user asks the program to stop.
 #[cfg(unix)]
 pub(crate) struct StopSignals {
@@ -17,9 +26,13 @@ impl StopSignals {
     }
 
     pub(crate) async fn next(&mut self) {
+        self.asked().await;
+    }
+
+    pub(crate) async fn asked(&mut self) -> Stop {
         tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => Stop::Terminate,
+            _ = self.interrupt.recv() => Stop::Interrupt,
         }
     }
 }
@@ -35,6 +48,11 @@ impl StopSignals {
     }
 
     pub(crate) async fn next(&mut self) {
+        self.asked().await;
+    }
+
+    pub(crate) async fn asked(&mut self) -> Stop {
         let _ = tokio::signal::ctrl_c().await;
+        Stop::Interrupt
     }
 }

@@ -98,10 +98,43 @@ fn it_serves_what_it_promises() {
     }
     let (_, metrics) = serving.get("/metrics", "");
     let metrics = String::from_utf8(metrics).unwrap();
-    for line in ["rtc_cafe_connections 1", "rtc_cafe_events_refused_total{code=\"too-large\"} 0"] {
+    for line in [
+        "rtc_cafe_connections 1",
+        "rtc_cafe_events_refused_total{code=\"too-large\"} 0",
+        "rtc_cafe_connections_refused_total{code=\"too-many-connections\"} 0",
+        "rtc_cafe_connections_cut_total{code=\"too-slow\"} 0",
+    ] {
         assert!(metrics.lines().any(|found| found == line), "{metrics}");
     }
     assert_eq!(serving.stop("-TERM"), Some(0));
+}
+
+#[test]
+fn metrics_follow_the_conventions() {
+    let serving = Serving::start(&["--listen", "127.0.0.1:0", "--redis", "redis://127.0.0.1:1"], &[]);
+    let (_, text) = serving.get("/metrics", "");
+    let text = String::from_utf8(text).unwrap();
+    let mut family = ("", "");
+    let mut seen = Vec::new();
+    for line in text.lines() {
+        if let Some(rest) = line.strip_prefix("# HELP ") {
+            let (name, help) = rest.split_once(' ').unwrap();
+            assert!(help.ends_with('.') && !seen.contains(&name), "{line}");
+            seen.push(name);
+        } else if let Some(rest) = line.strip_prefix("# TYPE ") {
+            family = rest.split_once(' ').unwrap();
+            assert_eq!(seen.last(), Some(&family.0));
+            assert_eq!(family.1 == "counter", family.0.ends_with("_total"), "{line}");
+            assert!(["counter", "gauge"].contains(&family.1), "{line}");
+        } else {
+            let (name, value) = line.rsplit_once(' ').unwrap();
+            assert_eq!(name.split('{').next(), Some(family.0), "{line}");
+            assert!(value.parse::<f64>().is_ok_and(|value| value >= 0.0), "{line}");
+        }
+    }
+    assert!(text.contains(concat!("rtc_cafe_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"} 1")), "{text}");
+    assert!(seen.contains(&"process_start_time_seconds") && seen.contains(&"rtc_cafe_broker_up"), "{text}");
+    assert!(!text.contains("certificate"), "there is none");
 }
 
 #[test]
@@ -133,10 +166,48 @@ fn what_goes_wrong_is_said() {
     assert!(code == Some(1) && text.contains("no port"), "{text}");
     let (code, text) = fails(&["--allow-origin", "a.example"]);
     assert!(code == Some(2) && text.contains("an origin is"), "{text}");
+    let (code, text) = fails(&["--drain", "a while"]);
+    assert!(code == Some(2) && text.contains("no length of time"), "{text}");
     let (code, text) = fails(&["--ice-server", "turn:turn.example.org"]);
     assert!(code == Some(2) && text.contains("needs credentials"), "{text}");
     let (code, text) = fails(&["--ice-server", "stun:stun.example.org:99999"]);
     assert!(code == Some(2) && text.contains("no port"), "{text}");
+    let listen = ["--listen", "127.0.0.1:0"];
+    // What is no secret is not shown all the same.
+    let (code, text) = fails(&[&listen[..], &["--jwt-secret", "hunter2"]].concat());
+    assert!(code == Some(1) && text.contains("at least 32 bytes") && !text.contains("hunter2"), "{text}");
+    let (code, text) = fails(&[&listen[..], &["--jwt-public-key", "/nothing.pem"]].concat());
+    assert!(code == Some(1) && text.contains("cannot read /nothing.pem"), "{text}");
+    let (code, text) =
+        fails(&[&listen[..], &["--jwt-public-key", concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml")]].concat());
+    assert!(code == Some(1) && text.contains("BEGIN PUBLIC KEY"), "{text}");
+    let (code, text) = fails(&[&listen[..], &["--jwt-audience", "cafe"]].concat());
+    assert!(code == Some(1) && text.contains("needs --jwt-secret"), "{text}");
+    let (code, text) = fails(&[&listen[..], &["--validate-url", "example.org/may"]].concat());
+    assert!(code == Some(1) && text.contains("http://HOST"), "{text}");
+    // Without TLS no certificates are needed.
+    let nothing = [("SSL_CERT_FILE", "/nothing.pem"), ("SSL_CERT_DIR", "/nothing")];
+    Serving::start(&[&listen[..], &["--validate-url", "http://127.0.0.1:9/"]].concat(), &nothing);
+    let (code, text) = fails(&["--validate-timeout", "60"]);
+    assert!(code == Some(2) && text.contains("1 to 10"), "{text}");
+    let (code, text) = fails(&["--trusted-proxy", "proxy.example"]);
+    assert!(code == Some(2) && text.contains("10.0.0.0/8"), "{text}");
+    let (code, text) = fails(&["--max-events-per-second", "0"]);
+    assert!(code == Some(2) && text.contains("1 or more"), "{text}");
+}
+
+#[test]
+fn secrets_do_not_show_in_the_help() {
+    let environment = [
+        ("RTC_CAFE_JWT_SECRET", "hunter2-hunter2"),
+        ("RTC_CAFE_VALIDATE_URL", "http://hunter2.example"),
+        ("RTC_CAFE_TOKEN", "hunter2"),
+    ];
+    for command in ["serve", "join"] {
+        let output = Command::new(BINARY).args([command, "--help"]).envs(environment).output().unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert!(text.contains("Usage:") && !text.contains("hunter2"), "{text}");
+    }
 }
 
 #[test]
@@ -145,6 +216,21 @@ fn empty_variables_are_as_good_as_none() {
         ("RTC_CAFE_ALLOW_ORIGIN", ""),
         ("RTC_CAFE_ICE_SERVER", ""),
         ("RTC_CAFE_LOG", ""),
+        ("RTC_CAFE_JWT_SECRET", ""),
+        ("RTC_CAFE_JWT_PUBLIC_KEY", ""),
+        ("RTC_CAFE_JWT_AUDIENCE", ""),
+        ("RTC_CAFE_VALIDATE_URL", ""),
+        ("RTC_CAFE_VALIDATE_TIMEOUT", ""),
+        ("RTC_CAFE_TRUSTED_PROXY", ""),
+        ("RTC_CAFE_MAX_CONNECTIONS_PER_ADDRESS", ""),
+        ("RTC_CAFE_MAX_EVENTS_PER_SECOND", ""),
+        ("RTC_CAFE_MAX_MESSAGE_BYTES", ""),
+        ("RTC_CAFE_CONNECT_TIMEOUT", ""),
+        ("RTC_CAFE_LOG_FORMAT", ""),
+        ("RTC_CAFE_DRAIN", ""),
+        ("RTC_CAFE_TLS_CERT", ""),
+        ("RTC_CAFE_TLS_KEY", ""),
+        ("RTC_CAFE_ADMIN_TOKEN", ""),
         ("RTC_CAFE_LISTEN", "127.0.0.1:0"),
     ];
     assert_eq!(Serving::start(&[], &environment).stop("-TERM"), Some(0));

@@ -128,7 +128,11 @@ export class RTCCafeClient<Message = unknown> extends EventEmitter<RTCCafeClient
       opened: () => this.#input(['signallerOpened']),
       state: (state) => this.#input(['signallerState', state]),
       signal: (name, payload) => this.#handleSignal(name, payload),
-      error: (error) => this.emitEvent('error', error),
+      error: (error) => {
+        this.emitEvent('error', error);
+        // Whoever is thrown out of the rooms leaves its peers as well.
+        if (error.code === 'KICKED') this.close();
+      },
     });
     this.#listen();
     // What a signaller that is connected already has to tell waits for the handlers to be registered.

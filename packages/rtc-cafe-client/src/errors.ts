@@ -36,6 +36,8 @@ export type RTCCafeErrorCode =
   | 'NO_HOST'
   /** Event: the signalling server cannot be reached, or refuses the connection; it is tried again. */
   | 'SIGNALLER_UNREACHABLE'
+  /** Event: the operator of the signalling server has ended the session; the client is closed, and does not come back. */
+  | 'KICKED'
   /** Event: `signalModifier` threw, so that a signal was not sent. */
   | 'SIGNAL_MODIFIER'
   /** Event: the signalling server refused a signal. */

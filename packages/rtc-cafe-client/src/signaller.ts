@@ -339,6 +339,12 @@ export class RTCCafeSignallingClient extends EventEmitter<RTCCafeSignallingClien
     // What a server of version 0.0 sends ahead of the connection's confirmation comes before `connect`.
     if (this.state !== 'connected') this.#connected();
     const payload = JSON.stringify(args[0]) ?? 'null';
+    if (event === 'error' && (args[0] as { code?: unknown } | null)?.code === 'kicked') {
+      // The operator does not want us, so we do not come back.
+      this.disconnect();
+      this.#fail('KICKED', String((args[0] as { error?: unknown }).error), args[0]);
+      return;
+    }
     if (event === 'sid') {
       this.#session.call(['signal', event], payload);
       this.#lastSid = payload;
@@ -398,7 +404,7 @@ export class RTCCafeSignallingClient extends EventEmitter<RTCCafeSignallingClien
     this.#fail('SIGNAL_MODIFIER', `signalModifier failed for "${name}": ${error}`, error);
   }
 
-  #fail(code: 'SIGNALLER_UNREACHABLE' | 'SIGNAL_MODIFIER', message: string, cause: unknown): void {
+  #fail(code: 'SIGNALLER_UNREACHABLE' | 'SIGNAL_MODIFIER' | 'KICKED', message: string, cause: unknown): void {
     const error = new RTCCafeError(code, message, undefined, cause);
     for (const tap of [...this.#taps]) tap.error(error);
     if (!this.#taps.size || this.hasHandlers('error')) this.emitEvent('error', error);

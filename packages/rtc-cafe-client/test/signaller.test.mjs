@@ -112,6 +112,20 @@ test('what cannot be sent is refused at once, and costs nothing else', async () 
   assert.equal(signaller.state, 'connected');
 });
 
+test('does not come back when the operator does not want it', async () => {
+  connect();
+  await next(signaller, 'message.sid');
+  const error = next(signaller, 'error');
+  server.namespace.emit('error', { error: 'the operator has had enough', originalMessage: '', code: 'kicked' });
+  server.namespace.disconnectSockets();
+  const [{ code, message }] = await error;
+  assert.deepEqual([code, message, signaller.state], ['KICKED', 'the operator has had enough', 'closed']);
+  const { length } = server.signals;
+  // Longer than it waits before it comes back otherwise.
+  await new Promise((resolve) => setTimeout(resolve, 3500));
+  assert.deepEqual([server.signals.length, signaller.state], [length, 'closed']);
+});
+
 test('connects again when the server comes back, and when the server throws it out', async () => {
   connect();
   await next(signaller, 'message.sid');

@@ -20,21 +20,25 @@ pub struct PeersReport {
     pub relayed: Option<bool>,
 }
 
+impl PeersReport {
+    /// Without a server nobody meets.
+    pub(super) fn unreachable() -> Self {
+        Self { check: Check::failed("the signalling server cannot be reached".to_owned()), relayed: None }
+    }
+}
+
 pub(super) async fn examine(
     server: &str,
     servers: &[IceServer],
     roots: &[CertificateDer<'static>],
-    is_reachable: bool,
+    auth: Option<&serde_json::Value>,
 ) -> PeersReport {
-    if !is_reachable {
-        return PeersReport {
-            check: Check::failed("the signalling server cannot be reached".to_owned()),
-            relayed: None,
-        };
-    }
     let made: Result<Vec<_>, String> = (0..2)
         .map(|_| {
             let mut builder = Client::builder(server).rtc_config(RtcConfig::new(servers.iter().cloned()));
+            if let Some(auth) = auth {
+                builder = builder.auth(auth);
+            }
             for root in roots {
                 builder = builder.root_certificates(root).map_err(|error| error.to_string())?;
             }

@@ -35,8 +35,12 @@ pub struct ServerReport {
 }
 
 /// Returns the ICE servers that it names as well.
-pub(super) async fn examine(url: &ServerUrl, tls: Option<&Arc<ClientConfig>>) -> (ServerReport, Vec<IceServer>) {
-    let ((http, software), (websocket, session)) = tokio::join!(ask(url, tls), enter(url, tls));
+pub(super) async fn examine(
+    url: &ServerUrl,
+    tls: Option<&Arc<ClientConfig>>,
+    auth: Option<&serde_json::Value>,
+) -> (ServerReport, Vec<IceServer>) {
+    let ((http, software), (websocket, session)) = tokio::join!(ask(url, tls), enter(url, tls, auth));
     let (api_version, servers) = session.unwrap_or_default();
     let ice_servers = servers.iter().map(|server| server.urls.len()).sum();
     let report = ServerReport { url: url.to_string(), http, software, websocket, api_version, ice_servers };
@@ -56,10 +60,15 @@ async fn ask(url: &ServerUrl, tls: Option<&Arc<ClientConfig>>) -> (Check, Option
 
 type Session = (Option<String>, Vec<IceServer>);
 
-async fn enter(url: &ServerUrl, tls: Option<&Arc<ClientConfig>>) -> (Check, Option<Session>) {
+async fn enter(
+    url: &ServerUrl,
+    tls: Option<&Arc<ClientConfig>>,
+    auth: Option<&serde_json::Value>,
+) -> (Check, Option<Session>) {
     let start = Instant::now();
-    let config =
-        SignallingConfig { tls: tls.cloned(), connect_timeout: PATIENCE, ..SignallingConfig::new(url.clone()) };
+    let mut config = SignallingConfig::new(url.clone());
+    (config.tls, config.connect_timeout) = (tls.cloned(), PATIENCE);
+    config.auth = auth.map(ToString::to_string);
     let mut signalling = Signalling::connect(config);
     let entered = async {
         loop {

@@ -52,6 +52,7 @@ pub(super) const fn code(problem: &SignallingProblem) -> ErrorCode {
         SignallingProblem::Protocol { .. }
         | SignallingProblem::Malformed { .. }
         | SignallingProblem::Ignored { .. } => ErrorCode::Protocol,
+        SignallingProblem::Kicked { .. } => ErrorCode::Kicked,
         SignallingProblem::Modifier { .. } => ErrorCode::SignalModifier,
         _ => ErrorCode::SignallerUnreachable,
     }

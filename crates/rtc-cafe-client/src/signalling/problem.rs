@@ -4,7 +4,7 @@ use std::time::Duration;
 
 /// Something went wrong with the connection to the signalling server, and what is to be done about it.
 ///
-/// The connection is tried again after every one of them; what repeats during one outage is told once.
+/// The connection is tried again after every one of them but [`Self::Kicked`]; what repeats during one outage is told once.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub(crate) enum SignallingProblem {
@@ -80,6 +80,12 @@ pub(crate) enum SignallingProblem {
         /// The code (RFC 6455 section 7.4).
         code: u16,
         /// The reason.
+        reason: String,
+    },
+    /// The operator of the server has ended the session. It is the only problem after which nothing is tried again.
+    #[error("thrown out by the signalling server: {reason}")]
+    Kicked {
+        /// What the server says.
         reason: String,
     },
     /// The server does not keep to the websocket protocol, or sends messages longer than a signal can be.

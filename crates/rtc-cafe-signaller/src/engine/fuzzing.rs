@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use axum::http::HeaderMap;
 use bytes::Bytes;
 use serde_json::{Value, json};
 
@@ -18,7 +19,10 @@ use super::{
     session::{Session, Step},
     shared::{Config, Open, Shared, Timing},
 };
-use crate::hub::{Hub, HubConfig, Mint};
+use crate::{
+    admission::{Arrival, Validation, chain::Chain},
+    hub::{Hub, HubConfig, Mint},
+};
 
 /// A server that listens to nobody. Its validation rejects every event whose data has `"reject": true`.
 #[derive(Debug)]
@@ -61,7 +65,9 @@ impl Server {
         let config = Config {
             timing: Timing { ping_interval: 25 * second, ping_timeout: 20 * second, connect_timeout: 45 * second },
             origins: Origins::default(),
-            validate: Some(Box::new(|_, _, data| Box::pin(async move { validate(&data) }))),
+            admission: Chain::new(vec![Box::new(Validation(async |_, _, data| validate(&data)))]),
+            trusted_proxies: Vec::new(),
+            per_address: usize::MAX,
             max_payload,
             max_message: max_payload,
             queue,
@@ -74,7 +80,8 @@ impl Server {
 
     /// A client connects.
     pub fn connect(&self) -> Connection {
-        let open = self.shared.open(None).expect("nobody shuts it down");
+        let arrival = Arrival { address: None, headers: HeaderMap::new() };
+        let open = self.shared.open(arrival, None).expect("nobody shuts it down");
         Connection { session: Session::new(self.shared.clone(), open.link.clone()), open }
     }
 

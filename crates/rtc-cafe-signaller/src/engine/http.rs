@@ -10,9 +10,16 @@ use axum::{
     response::{IntoResponse, Response},
     routing::any,
 };
+use rtc_cafe_wire::json;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
-use super::{polling, shared::Shared, upgrade, websocket};
+use super::{address, polling, shared::Shared, upgrade, websocket};
+use crate::{ErrorCode, admission::Arrival};
+
+/// Bytes of headers that are kept for who is asked about a client.
+const MAX_HEADERS: usize = 16 * 1024;
+/// Seconds until a client may try again for whom there were too many.
+const RETRY_AFTER: &str = "10";
 
 /// Why a request is refused; status and body are those of the original.
 #[derive(Debug)]
@@ -28,6 +35,8 @@ pub(super) enum Refused<'a> {
     TooLarge(usize),
     NotAWebsocket,
     ShuttingDown,
+    TooMany(usize),
+    LongHeaders,
 }
 
 impl IntoResponse for Refused<'_> {
@@ -46,17 +55,29 @@ impl IntoResponse for Refused<'_> {
             Self::TooLarge(most) => format!("The body is longer than {most} bytes").into(),
             Self::NotAWebsocket => "The request is no websocket handshake of version 13".into(),
             Self::ShuttingDown => "The server is shutting down".into(),
+            Self::LongHeaders => format!("The headers are longer than {MAX_HEADERS} bytes").into(),
+            Self::TooMany(most) => return too_many(*most),
         };
         let status = match self {
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Late => StatusCode::REQUEST_TIMEOUT,
+            Self::LongHeaders => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::ShuttingDown => StatusCode::SERVICE_UNAVAILABLE,
             _ => StatusCode::BAD_REQUEST,
         };
-        let body = rtc_cafe_wire::json::string(&text);
+        let body = json::string(&text);
         (status, [(header::CONTENT_TYPE, "application/json")], body).into_response()
     }
+}
+
+/// One connection too many, with a code that programs understand.
+fn too_many(most: usize) -> Response {
+    let message = format!("there are {most} connections from your address, which is as many as there may be");
+    let code = ErrorCode::TooManyConnections.as_str();
+    let body = json::Writer::new().string("code", code).string("message", &message).finish();
+    let headers = [(header::CONTENT_TYPE, "application/json"), (header::RETRY_AFTER, RETRY_AFTER)];
+    (StatusCode::TOO_MANY_REQUESTS, headers, body).into_response()
 }
 
 /// The route of Socket.IO, wherever the router is nested.
@@ -110,7 +131,10 @@ async fn dispatch(shared: &Arc<Shared>, request: Request) -> Response {
         },
     };
     match (parameter("transport"), request.method(), link) {
-        (Some("polling"), &Method::GET, None) => polling::handshake(shared).await,
+        (Some("polling"), &Method::GET, None) => match arrival(shared, &request) {
+            Ok(arrival) => polling::handshake(shared, arrival).await,
+            Err(refused) => refused.into_response(),
+        },
         (Some("polling"), &Method::GET, Some(link)) => polling::get(&link, shared).await,
         (Some("polling"), &Method::POST, Some(link)) => polling::post(link, shared, request.into_body()).await,
         (Some("polling"), &Method::POST, None) => Refused::InvalidSession("None").into_response(),
@@ -118,6 +142,24 @@ async fn dispatch(shared: &Arc<Shared>, request: Request) -> Response {
         (Some("polling" | "websocket"), ..) => Refused::Method.into_response(),
         _ => Refused::Transport.into_response(),
     }
+}
+
+/// What there is to know of who begins a connection.
+fn arrival(shared: &Shared, request: &Request) -> Result<Arrival, Refused<'static>> {
+    let config = &shared.config;
+    let address = address::of_client(request.extensions(), request.headers(), &config.trusted_proxies);
+    let mut headers = HeaderMap::new();
+    // Only who is asked wants to see them. They are copied, so as not to keep the buffer into which they were read.
+    if config.admission.is_some() {
+        for (name, value) in request.headers() {
+            headers.append(name, HeaderValue::from_bytes(value.as_bytes()).map_err(|_| Refused::LongHeaders)?);
+        }
+        let bytes: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+        if bytes > MAX_HEADERS {
+            return Err(Refused::LongHeaders);
+        }
+    }
+    Ok(Arrival { address, headers })
 }
 
 /// Answers a websocket handshake, and serves the connection in a task of its own.
@@ -129,7 +171,10 @@ fn websocket_upgrade(shared: &Arc<Shared>, link: Option<Arc<super::shared::Link>
     let shared = shared.clone();
     match link {
         None => {
-            let Some(open) = shared.open(None) else { return Refused::ShuttingDown.into_response() };
+            let open = match arrival(&shared, &request).and_then(|arrival| shared.open(arrival, None)) {
+                Ok(open) => open,
+                Err(refused) => return refused.into_response(),
+            };
             tokio::spawn(async move {
                 if let Ok(upgraded) = upgraded.await {
                     let socket = websocket::accept(upgraded, &shared.config).await;

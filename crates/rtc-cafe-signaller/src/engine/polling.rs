@@ -31,6 +31,7 @@ use super::{
     shared::{Link, Open, Shared},
     upgrade,
 };
+use crate::{ErrorCode, admission::Arrival};
 
 /// Between packets in one body.
 const SEPARATOR: char = '\x1e';
@@ -92,19 +93,22 @@ impl Polling {
 }
 
 /// Begins a session.
-pub(super) async fn handshake(shared: &Arc<Shared>) -> Response {
-    let Some(open) = shared.open(Some(Box::default())) else { return Refused::ShuttingDown.into_response() };
+pub(super) async fn handshake(shared: &Arc<Shared>, arrival: Arrival) -> Response {
+    let open = match shared.open(arrival, Some(Box::default())) {
+        Ok(open) => open,
+        Err(refused) => return refused.into_response(),
+    };
     let link = open.link.clone();
     if let Some(polling) = &link.polling {
         *polling.session.lock().await = Some(Session::new(shared.clone(), link.clone()));
         *polling.open.lock().unwrap_or_else(PoisonError::into_inner) = Some(open);
     }
-    tokio::spawn(keep(link.clone(), Keepalive::new(shared.config.timing)));
+    tokio::spawn(keep(link.clone(), Keepalive::new(shared.config.timing), shared.clone()));
     text(shared.open_packet(&link.sid, "\"websocket\""))
 }
 
 /// Pings, and ends the session when its time has come.
-async fn keep(link: Arc<Link>, mut keepalive: Keepalive) {
+async fn keep(link: Arc<Link>, mut keepalive: Keepalive, shared: Arc<Shared>) {
     let Some(polling) = &link.polling else { return };
     loop {
         tokio::select! {
@@ -115,13 +119,19 @@ async fn keep(link: Arc<Link>, mut keepalive: Keepalive) {
         match keepalive.due(Instant::now(), &link.life) {
             Due::Nothing => {}
             Due::Ping => drop(link.outbox.push(Frame::text(packet::PING))),
-            Due::Dead(why) => {
-                tracing::debug!(sid = link.sid, why, "polling session is dead");
+            Due::Dead => {
+                tracing::debug!(connection = link.number, "dead");
+                link.outbox.kill();
+            }
+            Due::Late => {
+                tracing::debug!(connection = link.number, "entered no namespace in time");
+                shared.counters.cut.count(ErrorCode::ConnectTimeout);
                 link.outbox.kill();
             }
         }
     }
-    if !link.outbox.is_killed() {
+    let is_finished = !link.outbox.is_killed();
+    if is_finished {
         // The last poll kills it.
         let killed = async {
             while !link.outbox.is_killed() {
@@ -130,9 +140,13 @@ async fn keep(link: Arc<Link>, mut keepalive: Keepalive) {
         };
         let _ = timeout(LAST_POLL, killed).await;
     }
+    tracing::debug!(connection = link.number, finished = is_finished, "ended");
     polling.ended.notify_one();
     let open = polling.end();
-    drop(polling.session.lock().await.take());
+    match polling.session.lock().await.take() {
+        Some(session) if is_finished => session.finish(),
+        session => drop(session),
+    }
     drop(open);
 }
 

@@ -1,27 +1,28 @@
 //! What one client says: packets in, events to the hub. It ends with its connection, in whatever way that ends.
 
-use std::{borrow::Cow, collections::VecDeque, fmt, future::poll_fn, sync::Arc, task::Poll, time::Duration};
+use std::{borrow::Cow, collections::VecDeque, fmt, sync::Arc};
 
 use bytes::Bytes;
-use rtc_cafe_wire::{ApiVersion, RoomId, json::Object, signal::name};
-use serde_json::Value;
-use tokio::time::timeout;
+use rtc_cafe_wire::{ApiVersion, signal::name};
 
 use super::{
+    gate::{self, Judged, Pending},
     outbox::Frame,
     packet::{self, Kind, Namespace, Packet},
     placeholder,
-    shared::{Link, Shared, Verdict},
+    shared::{Link, Shared},
 };
 use crate::{
     ErrorCode,
+    admission::{Rejection, Request, Visitor, chain::Verdict},
     hub::{ConnectionId, SocketId},
 };
 
 /// Most attachments of one event.
 const MAX_ATTACHMENTS: usize = 16;
-/// How long the application may take to decide.
-const DECISION: Duration = Duration::from_secs(10);
+
+/// What a refusal costs besides, in events.
+const REFUSAL: u32 = 20;
 
 /// What is to be done after a packet.
 pub(super) enum Step {
@@ -33,10 +34,21 @@ pub(super) enum Step {
     Ask(Box<Question>),
 }
 
-/// An event about which the application is asked.
+/// What the application is asked about.
 pub(super) struct Question {
-    pub(super) verdict: Verdict,
-    event: Event<'static>,
+    pub(super) verdict: Pending,
+    about: About,
+}
+
+enum About {
+    Entry(Entry<'static>),
+    Event(Event<'static>),
+}
+
+/// A CONNECT, with what the client said in it.
+struct Entry<'a> {
+    namespace: Namespace,
+    auth: Cow<'a, str>,
 }
 
 /// An event as the client sent it.
@@ -67,6 +79,8 @@ pub(super) struct Session {
     connection: Option<ConnectionId>,
     root: Option<SocketId>,
     cafe: Option<SocketId>,
+    /// Those in the namespaces, as the application sees them, where it is asked.
+    visitors: [Option<Box<Visitor>>; 2],
     partial: Option<Box<Partial>>,
     /// What came with CONNECT and is still to be handled.
     said: VecDeque<Event<'static>>,
@@ -75,7 +89,8 @@ pub(super) struct Session {
 impl Session {
     pub(super) fn new(shared: Arc<Shared>, link: Arc<Link>) -> Self {
         let connection = Some(shared.core().0.hub.open());
-        Self { shared, link, connection, root: None, cafe: None, partial: None, said: VecDeque::new() }
+        let visitors = [None, None];
+        Self { shared, link, connection, root: None, cafe: None, visitors, partial: None, said: VecDeque::new() }
     }
 
     /// Takes a packet of Engine.IO in text.
@@ -130,21 +145,27 @@ impl Session {
         self.refuse(name, ErrorCode::TooLarge, &reason, size.min(self.shared.config.max_message));
     }
 
-    /// Goes on with an event about which the application was asked.
-    pub(super) fn answer(&mut self, question: Question, verdict: Result<(), Value>) -> Step {
-        let event = question.event;
+    /// Goes on with what the application was asked about.
+    pub(super) fn answer(&mut self, question: Question, verdict: Verdict) -> Step {
         // It was us who did not read; what the client sent meanwhile, such as a pong, is still to come.
         self.link.life.pong();
-        match verdict {
-            Ok(()) => self.handle(event),
-            Err(reason) => {
-                let (mut core, now) = self.shared.core();
-                core.hub.reject(event.socket, &event.name, &reason.to_string());
-                core.deliver(now, &self.shared.counters);
-                self.acknowledge(&event);
-            }
+        match question.about {
+            About::Entry(entry) => self.conclude_entry(&entry, verdict),
+            About::Event(event) => self.conclude(event, verdict),
         }
         self.go_on()
+    }
+
+    /// Ends it, because everything is said that was to be said. If the server goes away, the client is about to come back.
+    pub(super) fn finish(mut self) {
+        if !self.shared.is_draining() {
+            return;
+        }
+        let sockets = [self.cafe.take(), self.root.take()];
+        let (mut core, now) = self.shared.core();
+        for socket in sockets.into_iter().flatten() {
+            core.set_aside(now, socket, &self.shared.counters);
+        }
     }
 
     fn message(&mut self, text: &str) -> Step {
@@ -181,26 +202,68 @@ impl Session {
             self.send(packet::refused(name));
             return Step::Done;
         };
-        let Some(connection) = &self.connection else { return Step::Done };
+        let entry = Entry { namespace, auth: packet.data.into() };
+        if !self.charge(0) {
+            let rejection = Rejection::new("too many attempts; slow down").with_code(ErrorCode::RateLimited);
+            self.conclude_entry(&entry, Err(rejection));
+            return Step::Done;
+        }
+        match self.judge_entry(&entry) {
+            Judged::Now(verdict) => self.conclude_entry(&entry, verdict),
+            Judged::Later(verdict) => {
+                let about = About::Entry(Entry { namespace, auth: entry.auth.into_owned().into() });
+                return Step::Ask(Box::new(Question { verdict, about }));
+            }
+        }
+        self.go_on()
+    }
+
+    fn judge_entry(&self, entry: &Entry<'_>) -> Judged {
+        match (&self.shared.config.admission, &self.link.arrival) {
+            (Some(admission), Some(arrival)) => {
+                let visitor = Visitor::new(arrival.clone());
+                gate::judge(admission, &visitor, &Request::entry(&entry.auth), self.shared.config.timing)
+            }
+            _ => Judged::Now(Ok(None)),
+        }
+    }
+
+    /// Lets a client into a namespace, or not.
+    fn conclude_entry(&mut self, entry: &Entry<'_>, verdict: Verdict) {
+        let namespace = entry.namespace;
+        let pass = match verdict {
+            Ok(pass) => pass,
+            Err(rejection) => {
+                tracing::debug!(connection = self.link.number, code = %rejection.code(), "refused");
+                self.shared.counters.refused.count(rejection.code());
+                self.fine();
+                self.send(packet::rejected(namespace, rejection.code(), &rejection.message()));
+                return;
+            }
+        };
+        let Some(connection) = &self.connection else { return };
         // Until it asks for more, a client in the namespace of its own is one of the last version of the original.
         let version = if namespace == Namespace::Root { ApiVersion::V0_0 } else { ApiVersion::V0_2 };
         let (mut core, now) = self.shared.core();
-        let Some(socket) = core.hub.connect_on(now, connection, version) else {
-            drop(core);
-            self.send(packet::refused(name));
-            return Step::Done;
-        };
+        let socket = core.hub.connect_on(connection, version);
+        if let Some(pass) = &pass {
+            core.hub.permit(socket, pass.permit(now));
+        }
         core.add_route(socket, &self.link, namespace);
         core.deliver(now, &self.shared.counters);
-        let said = packet::said_with_connect(packet.data).unwrap_or_default();
-        let reply = packet::connected(namespace, core.hub.sid(socket).unwrap_or_default(), said.len());
-        self.send(reply);
+        let said = packet::said_with_connect(&entry.auth).unwrap_or_default();
+        let sid = core.hub.sid(socket).unwrap_or_default();
+        let identity = core.hub.identity(socket);
+        tracing::debug!(connection = self.link.number, ?namespace, sid, identity, "entered");
+        self.send(packet::connected(namespace, sid, said.len()));
+        let arrival = self.link.arrival.clone();
+        let visitor = arrival.map(|arrival| Box::new(Visitor::new(arrival).admitted(sid, pass)));
         drop(core);
+        self.visitors[namespace as usize] = visitor;
         *self.slot(namespace) = Some(socket);
         self.link.life.in_namespace(true);
         self.said
             .extend(said.into_iter().map(|(name, payload)| Event::new(socket, namespace, name, payload).into_owned()));
-        self.go_on()
     }
 
     /// Handles what came with CONNECT, as if it had come behind it.
@@ -215,6 +278,7 @@ impl Session {
 
     fn leave(&mut self, namespace: Namespace) {
         if let Some(socket) = self.slot(namespace).take() {
+            self.visitors[namespace as usize] = None;
             let (mut core, now) = self.shared.core();
             core.remove(now, socket, &self.shared.counters);
         }
@@ -245,17 +309,49 @@ impl Session {
 
     fn take(&mut self, mut event: Event<'_>) -> Step {
         // What is work outside of the hub is paid before.
-        if self.shared.config.validate.is_some() || !event.attachments.is_empty() {
+        if self.shared.config.admission.is_some() || !event.attachments.is_empty() {
             if !self.admit(&event) {
                 return Step::Done;
             }
             event.admitted = true;
         }
-        match self.question(&event) {
-            Some(verdict) => return Step::Ask(Box::new(Question { verdict, event: event.into_owned() })),
-            None => self.handle(event),
+        match self.judge(&event) {
+            Judged::Now(verdict) => self.conclude(event, verdict),
+            Judged::Later(verdict) => {
+                return Step::Ask(Box::new(Question { verdict, about: About::Event(event.into_owned()) }));
+            }
         }
         Step::Done
+    }
+
+    fn judge(&self, event: &Event<'_>) -> Judged {
+        match (&self.shared.config.admission, &self.visitors[event.namespace as usize]) {
+            (Some(admission), Some(visitor)) => {
+                gate::judge(admission, visitor, &Request::event(&event.name, &event.payload), self.shared.config.timing)
+            }
+            _ => Judged::Now(Ok(None)),
+        }
+    }
+
+    /// Handles an event that may be handled, and refuses another.
+    fn conclude(&mut self, event: Event<'_>, verdict: Verdict) {
+        match verdict {
+            Ok(pass) => {
+                if let (Some(pass), Some(visitor)) = (pass, &mut self.visitors[event.namespace as usize]) {
+                    let (mut core, now) = self.shared.core();
+                    core.hub.permit(event.socket, pass.permit(now));
+                    visitor.renew(pass);
+                }
+                self.handle(event);
+            }
+            Err(rejection) => {
+                self.fine();
+                let (mut core, now) = self.shared.core();
+                core.hub.reject(event.socket, &event.name, rejection.code(), &rejection.reason().to_string());
+                core.deliver(now, &self.shared.counters);
+                self.acknowledge(&event);
+            }
+        }
     }
 
     fn admit(&self, event: &Event<'_>) -> bool {
@@ -268,32 +364,14 @@ impl Session {
         admitted
     }
 
-    /// Asks the application, where it wants to be asked. What is not JSON is refused without it.
-    fn question(&self, event: &Event<'_>) -> Option<Verdict> {
-        let validate = self.shared.config.validate.as_ref()?;
-        let mut data: Value = match serde_json::from_str(&event.payload) {
-            Ok(data) => data,
-            // Our own reader takes lone surrogates and numbers of any size; nothing may get past the application by them.
-            Err(error) if rtc_cafe_wire::json::Value::parse(&event.payload).is_ok() => {
-                let reason = format!("the event cannot be shown to the application: {error}");
-                return Some(Box::pin(std::future::ready(Err(reason.into()))));
-            }
-            Err(_) => return None,
-        };
-        if let Some(room) = Object::parse(&event.payload).ok().as_ref().and_then(|object| object.get("room")) {
-            // The application sees the room that the hub would take: `5`, where `5.0` or `50e-1` was sent.
-            match RoomId::from_json(room).ok().and_then(|room| serde_json::from_str(room.as_json()).ok()) {
-                Some(room) => data["room"] = room,
-                None if event.name == name::JOIN => return None,
-                None => {}
-            }
-        }
-        let sid = self.shared.core().0.hub.sid(event.socket)?.to_owned();
-        let most = DECISION.min(self.shared.config.timing.ping_timeout / 2);
-        Some(Box::pin(decide(validate(sid, event.name.to_string(), data), most)))
-    }
-
     fn handle(&self, event: Event<'_>) {
+        tracing::trace!(
+            connection = self.link.number,
+            // The client's own choice.
+            event = event.name.escape_debug().take(64).collect::<String>(),
+            bytes = event.size(),
+            "received"
+        );
         let unfit = self.unfit(&event);
         let (mut core, now) = self.shared.core();
         if event.admitted || core.hub.admit(now, event.socket, &event.name, event.size()) {
@@ -358,6 +436,14 @@ impl Session {
         self.connection.as_ref().is_none_or(|connection| core.hub.charge(now, connection, bytes))
     }
 
+    /// Charges for a refusal: checking signatures, or asking somebody, is more work than other events are.
+    fn fine(&self) {
+        let (mut core, now) = self.shared.core();
+        if let Some(connection) = &self.connection {
+            core.hub.fine(now, connection, REFUSAL);
+        }
+    }
+
     /// Sends the empty acknowledgement, behind what the event caused.
     fn acknowledge(&self, event: &Event<'_>) {
         if let Some(id) = &event.ack {
@@ -396,18 +482,9 @@ impl Drop for Session {
     }
 }
 
-/// The verdict of the application, or a refusal if it does not come in time.
-async fn decide(mut verdict: Verdict, most: Duration) -> Result<(), Value> {
-    // Most decide at once, and need no timer.
-    if let Poll::Ready(decided) = poll_fn(|cx| Poll::Ready(verdict.as_mut().poll(cx))).await {
-        return decided;
-    }
-    timeout(most, verdict).await.unwrap_or_else(|_| Err("the application did not decide in time".into()))
-}
-
 impl fmt::Debug for Session {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Session").field("sid", &self.link.sid).finish_non_exhaustive()
+        f.debug_struct("Session").field("connection", &self.link.number).finish_non_exhaustive()
     }
 }
 

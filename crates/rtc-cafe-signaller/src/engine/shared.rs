@@ -1,10 +1,9 @@
 //! What all connections share: the hub, the ways to its sockets, and who is connected.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, hash_map::Entry},
     fmt,
-    future::Future,
-    pin::Pin,
+    net::IpAddr,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -13,13 +12,18 @@ use std::{
 };
 
 use bytes::Bytes;
+use ipnet::IpNet;
 use rtc_cafe_wire::signal::name;
-use serde_json::Value;
-use tokio::sync::Notify;
+use tokio::{
+    sync::Notify,
+    time::{sleep, timeout_at},
+};
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 pub(crate) use super::keepalive::Timing;
 use super::{
+    address,
+    http::Refused,
     keepalive::Life,
     nodes::{self, Queue},
     origin::Origins,
@@ -28,20 +32,25 @@ use super::{
     polling::Polling,
 };
 use crate::{
+    ErrorCode,
+    admission::{Arrival, chain::Chain},
     broker::Broker,
     hub::{Hub, Mint, Output, SocketId},
 };
 
-/// The answer of the application to an event.
-pub(crate) type Verdict = Pin<Box<dyn Future<Output = Result<(), Value>> + Send>>;
-/// Asks the application about an event: sid, name, data.
-pub(crate) type Validate = dyn Fn(String, String, Value) -> Verdict + Send + Sync;
+/// How often it is looked who has come back elsewhere.
+const LOOK: Duration = Duration::from_millis(50);
 
 /// What the transports may be told at construction.
 pub(crate) struct Config {
     pub(crate) timing: Timing,
     pub(crate) origins: Origins,
-    pub(crate) validate: Option<Box<Validate>>,
+    /// Who is asked about clients and their events.
+    pub(crate) admission: Option<Chain>,
+    /// Proxies that say for whom they speak.
+    pub(crate) trusted_proxies: Vec<IpNet>,
+    /// Connections of one address.
+    pub(crate) per_address: usize,
     /// Bytes of one message that are taken.
     pub(crate) max_payload: usize,
     /// Bytes of one websocket message that are read, so that its sender can be told what was wrong.
@@ -55,8 +64,14 @@ pub(crate) struct Config {
 pub(super) struct Link {
     /// The sid of Engine.IO. It lets one act as the client, so peers never see it.
     pub(super) sid: Box<str>,
+    /// Which connection of this server it is, for logs.
+    pub(super) number: u64,
+    /// Of the client, where the application tells.
+    pub(super) address: Option<IpAddr>,
     pub(super) outbox: Outbox,
     pub(super) life: Life,
+    /// For who is asked about it.
+    pub(super) arrival: Option<Arc<Arrival>>,
     /// For connections that begin with polling.
     pub(super) polling: Option<Box<Polling>>,
 }
@@ -72,6 +87,8 @@ pub(crate) struct Core {
     pub(crate) hub: Hub,
     /// By the index of the socket.
     routes: Vec<Option<Route>>,
+    /// Sockets whose clients were sent away and are about to come back on another node.
+    aside: Vec<SocketId>,
     /// To the broker, where there are several nodes.
     queue: Option<Arc<Queue>>,
 }
@@ -80,13 +97,32 @@ pub(crate) struct Core {
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
     pub(crate) opened: AtomicU64,
-    pub(crate) cut: AtomicU64,
+    /// Connections, and clients on them, that were refused.
+    pub(crate) refused: ByCode,
+    /// Connections that were cut.
+    pub(crate) cut: ByCode,
+}
+
+/// Counts by code.
+#[derive(Debug, Default)]
+pub(crate) struct ByCode([AtomicU64; ErrorCode::ALL.len()]);
+
+impl ByCode {
+    pub(crate) fn count(&self, code: ErrorCode) {
+        self.0[code as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn get(&self, code: ErrorCode) -> u64 {
+        self.0[code as usize].load(Ordering::Relaxed)
+    }
 }
 
 /// Who is connected, by the sid of Engine.IO.
 struct Links {
     mint: Mint,
     by_sid: HashMap<Box<str>, Arc<Link>>,
+    /// Connections by address, as far as they are counted.
+    by_address: HashMap<IpAddr, usize>,
 }
 
 /// What all connections share.
@@ -100,6 +136,8 @@ pub(crate) struct Shared {
     broker: Mutex<Option<Arc<dyn Broker>>>,
     links: Mutex<Links>,
     draining: AtomicBool,
+    /// It was logged that an address has too many connections.
+    crowded: AtomicBool,
     left: Notify,
 }
 
@@ -115,10 +153,11 @@ impl Shared {
             counters: Counters::default(),
             queue: queue.clone(),
             start: Instant::now(),
-            core: Mutex::new(Core { hub, routes: Vec::new(), queue }),
+            core: Mutex::new(Core { hub, routes: Vec::new(), aside: Vec::new(), queue }),
             broker: Mutex::new(broker),
-            links: Mutex::new(Links { mint, by_sid: HashMap::new() }),
+            links: Mutex::new(Links { mint, by_sid: HashMap::new(), by_address: HashMap::new() }),
             draining: AtomicBool::new(false),
+            crowded: AtomicBool::new(false),
             left: Notify::new(),
         }
     }
@@ -142,18 +181,40 @@ impl Shared {
         self.links.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds a connection; `None` when the server is shutting down.
-    pub(super) fn open(self: &Arc<Self>, polling: Option<Box<Polling>>) -> Option<Open> {
+    /// Adds a connection, unless the server is shutting down, or there are too many from its address.
+    pub(super) fn open(
+        self: &Arc<Self>,
+        arrival: Arrival,
+        polling: Option<Box<Polling>>,
+    ) -> Result<Open, Refused<'static>> {
         let mut links = self.links();
         if self.draining.load(Ordering::Relaxed) {
-            return None;
+            return Err(Refused::ShuttingDown);
+        }
+        let counted = arrival.address.and_then(address::counted);
+        if let Some(address) = counted {
+            let count = links.by_address.entry(address).or_default();
+            if *count >= self.config.per_address {
+                drop(links);
+                self.counters.refused.count(ErrorCode::TooManyConnections);
+                if !self.crowded.swap(true, Ordering::Relaxed) {
+                    tracing::warn!(%address, "refused connections of an address that has too many; is it a proxy to be trusted?");
+                }
+                return Err(Refused::TooMany(self.config.per_address));
+            }
+            *count += 1;
         }
         let sid = links.mint.text::<24>();
         let outbox = Outbox::new(self.config.queue);
-        let link = Arc::new(Link { sid: sid.clone(), outbox, life: Life::new(), polling });
+        let number = self.counters.opened.fetch_add(1, Ordering::Relaxed) + 1;
+        let transport = if polling.is_some() { "polling" } else { "websocket" };
+        let address = arrival.address;
+        tracing::debug!(connection = number, transport, address = address.map(tracing::field::display), "opened");
+        let arrival = self.config.admission.is_some().then(|| Arc::new(arrival));
+        let link = Link { sid: sid.clone(), number, address, outbox, life: Life::new(), arrival, polling };
+        let link = Arc::new(link);
         links.by_sid.insert(sid, link.clone());
-        self.counters.opened.fetch_add(1, Ordering::Relaxed);
-        Some(Open { shared: self.clone(), link })
+        Ok(Open { shared: self.clone(), link, counted })
     }
 
     pub(super) fn link(&self, sid: &str) -> Option<Arc<Link>> {
@@ -164,11 +225,47 @@ impl Shared {
         self.links().by_sid.len()
     }
 
-    /// Takes no new connections, lets every connection send what waits, and ends it.
-    pub(crate) fn drain(&self) {
-        let links = self.links();
-        self.draining.store(true, Ordering::Relaxed);
-        links.by_sid.values().for_each(|link| link.outbox.close());
+    /// Takes no new connections, lets those that are there send what waits, and ends them, one after the other.
+    pub(crate) async fn drain(&self, over: Duration) {
+        let links: Vec<_> = {
+            let links = self.links();
+            self.draining.store(true, Ordering::Relaxed);
+            links.by_sid.values().map(Arc::downgrade).collect()
+        };
+        let (start, count) = (Instant::now(), u32::try_from(links.len()).unwrap_or(u32::MAX));
+        // In no order, because a hash map has none: nobody's whole room is sent away at once.
+        for (at, link) in (0..).zip(links) {
+            let due = start + over.mul_f64(f64::from(at) / f64::from(count));
+            if due > Instant::now() {
+                let nobody_is_left = timeout_at(due.into(), self.drained()).await.is_ok();
+                if nobody_is_left {
+                    return;
+                }
+            }
+            if let Some(link) = link.upgrade() {
+                link.outbox.close();
+            }
+        }
+    }
+
+    /// Whether connections that end now are ended by a server that goes away.
+    pub(super) fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+
+    /// Waits until everybody who was sent away has come back on another node.
+    pub(crate) async fn have_moved(&self) {
+        while self.core().0.anybody_aside() {
+            sleep(LOOK).await;
+        }
+    }
+
+    /// Ends the sessions of those who were sent away and have not come back.
+    pub(crate) fn miss(&self) {
+        let (mut core, now) = self.core();
+        for socket in std::mem::take(&mut core.aside) {
+            core.remove(now, socket, &self.counters);
+        }
     }
 
     /// Waits until nobody is connected.
@@ -210,12 +307,22 @@ impl fmt::Debug for Shared {
 pub(super) struct Open {
     shared: Arc<Shared>,
     pub(super) link: Arc<Link>,
+    /// The address among whose connections it is counted.
+    counted: Option<IpAddr>,
 }
 
 impl Drop for Open {
     fn drop(&mut self) {
         self.link.outbox.kill();
-        self.shared.links().by_sid.remove(&self.link.sid);
+        let mut links = self.shared.links();
+        links.by_sid.remove(&self.link.sid);
+        if let Some(Entry::Occupied(mut count)) = self.counted.map(|address| links.by_address.entry(address)) {
+            *count.get_mut() -= 1;
+            if *count.get() == 0 {
+                count.remove();
+            }
+        }
+        drop(links);
         self.shared.left.notify_waiters();
     }
 }
@@ -228,6 +335,27 @@ impl Core {
         self.routes[socket.index()] = Some(Route { link: link.clone(), namespace });
     }
 
+    /// Keeps a socket whose client was sent away, if that is of any use, and forgets the way to it.
+    pub(super) fn set_aside(&mut self, now: Duration, socket: SocketId, counters: &Counters) {
+        if !self.hub.set_aside(socket) {
+            return self.remove(now, socket, counters);
+        }
+        self.routes[socket.index()] = None;
+        self.aside.push(socket);
+    }
+
+    /// The address of a socket's client, if it is known, and how long it is connected.
+    pub(crate) fn connection(&self, socket: SocketId) -> Option<(Option<IpAddr>, Duration)> {
+        let route = self.routes.get(socket.index())?.as_ref()?;
+        Some((route.link.address, route.link.life.age()))
+    }
+
+    fn anybody_aside(&mut self) -> bool {
+        let hub = &self.hub;
+        self.aside.retain(|&socket| hub.sid(socket).is_some());
+        !self.aside.is_empty()
+    }
+
     /// Takes a socket out of the hub and forgets the way to it.
     pub(super) fn remove(&mut self, now: Duration, socket: SocketId, counters: &Counters) {
         if self.hub.sid(socket).is_some() {
@@ -238,7 +366,7 @@ impl Core {
     }
 
     /// Hands everything that the hub has decided to those who send it. Who reads too slowly is cut, and the others hear.
-    pub(super) fn deliver(&mut self, now: Duration, counters: &Counters) {
+    pub(crate) fn deliver(&mut self, now: Duration, counters: &Counters) {
         self.deliver_with(now, &[], counters);
     }
 
@@ -262,11 +390,13 @@ impl Core {
                     };
                     let frames = std::iter::once(Frame::Text(frame.clone()));
                     let frames = frames.chain(attachments.iter().cloned().map(Frame::Binary));
+                    tracing::trace!(connection = route.link.number, event, bytes = payload.len(), "sends");
                     let overflow = route.link.outbox.push_all(frames).is_err();
                     last = Some((route.namespace, payload, frame));
                     if overflow {
-                        tracing::info!(sid = self.hub.sid(to), "cut a connection that reads too slowly");
-                        counters.cut.fetch_add(1, Ordering::Relaxed);
+                        let (connection, sid) = (route.link.number, self.hub.sid(to));
+                        tracing::debug!(connection, sid, "cut, because its client reads too slowly");
+                        counters.cut.count(ErrorCode::TooSlow);
                         self.hub.disconnect(now, to);
                         self.routes[to.index()] = None;
                     }

@@ -24,8 +24,9 @@ pub(super) async fn serve(mut socket: Socket, link: Arc<Link>, shared: Arc<Share
     let taken = timeout(PATIENCE, probe(&mut socket, polling, &link)).await;
     match taken.ok().flatten() {
         Some((open, session)) => {
+            tracing::debug!(connection = link.number, "upgraded to a websocket");
             let keepalive = Keepalive::new(shared.config.timing);
-            websocket::run(socket, open, session, keepalive).await;
+            websocket::run(socket, open, session, keepalive, &shared.counters).await;
         }
         None => {
             polling.end_probe();

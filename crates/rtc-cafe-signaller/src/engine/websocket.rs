@@ -36,8 +36,9 @@ use super::{
     outbox::{Frame, Next},
     packet,
     session::{Question, Session, Step},
-    shared::{Config, Open},
+    shared::{Config, Counters, Open, Shared},
 };
+use crate::ErrorCode;
 
 /// The read buffer is allocated for each connection; the default of 128 KiB would be most of its memory.
 const READ_BUFFER: usize = 4 * 1024;
@@ -71,10 +72,12 @@ enum Ended {
     Finished,
     /// The client sent more than is read.
     TooLarge,
+    /// The client has entered no namespace in time.
+    Late,
 }
 
 /// Serves a connection until it ends.
-pub(super) async fn run(socket: Socket, open: Open, session: Session, timing: Keepalive) {
+pub(super) async fn run(socket: Socket, open: Open, session: Session, timing: Keepalive, counters: &Counters) {
     let mut connection = Connection {
         timer: Box::pin(sleep_until(timing.deadline(&open.link.life).into())),
         socket,
@@ -87,22 +90,28 @@ pub(super) async fn run(socket: Socket, open: Open, session: Session, timing: Ke
         open,
     };
     let ended = poll_fn(|cx| connection.poll(cx)).await;
-    tracing::debug!(sid = connection.open.link.sid, ?ended, "websocket ended");
+    tracing::debug!(connection = connection.open.link.number, ?ended, "ended");
     let Connection { socket, session, open, .. } = connection;
     // Peers hear of it before the goodbye.
-    drop((session, open));
-    let code = match ended {
+    match ended {
+        Ended::Finished => session.finish(),
+        _ => drop(session),
+    }
+    drop(open);
+    let (code, reason) = match ended {
         Ended::Gone => return,
-        Ended::Finished => CloseCode::Away,
-        Ended::TooLarge => CloseCode::Size,
+        Ended::Finished => (CloseCode::Away, None),
+        Ended::TooLarge => (CloseCode::Size, Some(ErrorCode::TooLarge)),
+        Ended::Late => (CloseCode::Policy, Some(ErrorCode::ConnectTimeout)),
     };
-    Box::pin(say_goodbye(socket, code)).await;
+    reason.into_iter().for_each(|reason| counters.cut.count(reason));
+    Box::pin(say_goodbye(socket, code, reason.map_or("", ErrorCode::as_str))).await;
 }
 
 /// Sends a close frame, and reads on for a while: what is left unread would destroy it on its way.
-async fn say_goodbye(mut socket: Socket, code: CloseCode) {
+async fn say_goodbye(mut socket: Socket, code: CloseCode, reason: &'static str) {
     let goodbye = async {
-        let frame = CloseFrame { code, reason: "".into() };
+        let frame = CloseFrame { code, reason: reason.into() };
         socket.close(Some(frame)).await.ok()?;
         let mut waste = [0; 1024];
         while socket.get_mut().read(&mut waste).await.ok()? > 0 {}
@@ -241,10 +250,11 @@ impl Connection {
     fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<Ended> {
         while self.timer.as_mut().poll(cx).is_ready() {
             match self.keepalive.due(Instant::now(), &self.open.link.life) {
-                Due::Dead(why) => {
-                    tracing::debug!(sid = self.open.link.sid, why, "connection is dead");
+                Due::Dead => {
+                    tracing::debug!(connection = self.open.link.number, "dead");
                     return Poll::Ready(Ended::Gone);
                 }
+                Due::Late => return Poll::Ready(Ended::Late),
                 Due::Ping => {
                     let _ = self.open.link.outbox.push(Frame::text(packet::PING));
                     if let Poll::Ready(ended) = self.poll_write(cx) {
@@ -261,10 +271,10 @@ impl Connection {
 }
 
 /// Serves a client that begins with a websocket.
-pub(super) async fn serve(socket: Socket, open: Open, shared: Arc<super::shared::Shared>) {
+pub(super) async fn serve(socket: Socket, open: Open, shared: Arc<Shared>) {
     let packet = shared.open_packet(&open.link.sid, "");
     let _ = open.link.outbox.push(Frame::text(packet));
     let keepalive = Keepalive::new(shared.config.timing);
-    let session = Session::new(shared, open.link.clone());
-    run(socket, open, session, keepalive).await;
+    let session = Session::new(shared.clone(), open.link.clone());
+    run(socket, open, session, keepalive, &shared.counters).await;
 }

@@ -26,6 +26,9 @@ pub struct HubConfig {
     pub lease: Duration,
     /// Other nodes that are dealt with. Default: 256.
     pub nodes: usize,
+    /// Whether what clients leave here is given to those whom they meet: held offers, and answers that come with a join.
+    /// Default: yes.
+    pub ready_handshakes: bool,
     /// JSON array of `RTCIceServer` for clients of version 1.0. Default: `[]`.
     pub ice_servers: String,
 }
@@ -43,6 +46,7 @@ impl Default for HubConfig {
             heartbeat: Duration::from_secs(10),
             lease: Duration::from_secs(25),
             nodes: 256,
+            ready_handshakes: true,
             ice_servers: String::from("[]"),
         }
     }

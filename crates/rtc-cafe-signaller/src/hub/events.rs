@@ -109,6 +109,7 @@ impl Hub {
     fn join(&mut self, now: Duration, id: SocketId, payload: &str) -> Result<(), Refusal> {
         let object = refusal::object(payload)?;
         let room = read_room(&object)?;
+        self.may_join(now, id, &room)?;
         let stamp = self.stamp(id, &object)?;
         let strangers = self.strangers(id, &room, &object);
         self.enter(now, id, &room)?;
@@ -157,8 +158,10 @@ impl Hub {
         let members = index.and_then(|index| self.rooms.get(index)).map_or(0, Room::population);
         // Announcements to many cost more than one event.
         self.spend(now, id, announcing(members))?;
-        let (most_rooms, most_members) = (self.config.rooms_per_socket, self.config.members_per_room);
+        let most_members = self.config.members_per_room;
         let Some(socket) = self.socket(id) else { return Ok(()) };
+        let own_most = socket.permit.as_ref().and_then(|permit| permit.rooms_per_socket);
+        let most_rooms = own_most.unwrap_or(self.config.rooms_per_socket);
         if index.is_some_and(|index| socket.rooms.contains(&index)) {
             return Ok(());
         }
@@ -188,6 +191,7 @@ impl Hub {
     }
 
     fn respond(&mut self, now: Duration, id: SocketId, payload: &str) -> Result<(), Refusal> {
+        self.may_send(id)?;
         let object = refusal::object(payload)?;
         let stamp = self.stamp(id, &object)?;
         let recipient = read_recipient(&object)?;
@@ -230,6 +234,7 @@ impl Hub {
     }
 
     fn relay(&mut self, now: Duration, id: SocketId, event: &'static str, payload: &str) -> Result<(), Refusal> {
+        self.may_send(id)?;
         let object = refusal::object(payload)?;
         let stamp = self.stamp(id, &object)?;
         let frames = Frames::new(stamp.id(), &stamp.sid, Signal::Relay(&object));
@@ -346,7 +351,7 @@ fn agree(offered: &str) -> Option<ApiVersion> {
     ApiVersion::ALL.into_iter().rev().find(|&version| number(version).is_some_and(|number| number <= offered))
 }
 
-fn read_room(object: &Object<'_>) -> Result<RoomId, Refusal> {
+pub(crate) fn read_room(object: &Object<'_>) -> Result<RoomId, Refusal> {
     let Some(room) = object.get("room") else {
         return Err(Refusal::new(ErrorCode::InvalidRoom, "a \"room\" is needed: a non-empty string or a number"));
     };

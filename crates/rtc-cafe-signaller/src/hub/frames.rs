@@ -62,7 +62,7 @@ impl<'a> Frames<'a> {
 fn rootless(sid: &str, fields: &Object<'_>) -> String {
     let mut writer = Writer::new();
     writer.string("sid", sid);
-    for (key, value) in fields.entries().filter(|(key, _)| !matches!(*key, "id" | "sid")) {
+    for (key, value) in fields.entries().filter(|(key, _)| !matches!(*key, "id" | "sid" | server::TOKEN)) {
         writer.raw(key, value.text());
     }
     writer.finish()

@@ -25,6 +25,7 @@ pub(super) struct Match {
 impl Hub {
     /// Keeps an offer, in place of the one before, for whoever enters a room of this socket next.
     pub(super) fn hold(&mut self, id: SocketId, payload: &str) -> Result<(), Refusal> {
+        self.may_send(id)?;
         let object = refusal::object(payload)?;
         let stamp = self.stamp(id, &object)?;
         if stamp.version < ApiVersion::V1_0 {
@@ -51,10 +52,14 @@ impl Hub {
     pub(super) fn strangers(&self, id: SocketId, room: &RoomId, join: &Object<'_>) -> Vec<SocketId> {
         let members = self.members(room);
         let new = self.socket(id).is_some_and(|socket| socket.version >= ApiVersion::V1_0) && !members.contains(&id);
-        if !new || join.string("prevSid").is_some() {
+        // Who may not answer is given nothing to answer.
+        let ready = self.config.ready_handshakes && self.may_send(id).is_ok();
+        if !new || !ready || join.string("prevSid").is_some() {
             return Vec::new();
         }
-        let holds = |member: &SocketId| self.socket(*member).is_some_and(|socket| socket.held.is_some());
+        let holds = |member: &SocketId| {
+            self.socket(*member).is_some_and(|socket| socket.held.is_some()) && self.may_send(*member).is_ok()
+        };
         // Whoever is in many rooms already is spared a long search.
         let with_offers = members.into_iter().filter(holds).take(2 * MAX_MATCHES);
         with_offers.filter(|&member| !self.share_a_room(id, member)).collect()

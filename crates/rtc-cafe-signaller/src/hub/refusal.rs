@@ -8,9 +8,9 @@ use crate::ErrorCode;
 
 /// Why an event is refused: a code for programs, a sentence for people.
 #[derive(Debug)]
-pub(super) struct Refusal {
-    pub(super) code: ErrorCode,
-    pub(super) reason: Cow<'static, str>,
+pub(crate) struct Refusal {
+    pub(crate) code: ErrorCode,
+    pub(crate) reason: Cow<'static, str>,
     pub(super) recipient: Option<Box<str>>,
 }
 
@@ -32,7 +32,7 @@ impl Refusal {
 }
 
 /// Reads the event's only argument.
-pub(super) fn argument(payload: &str) -> Result<Value<'_>, Refusal> {
+pub(crate) fn argument(payload: &str) -> Result<Value<'_>, Refusal> {
     Value::parse(payload).map_err(|error| refuse_json(error, payload))
 }
 

@@ -114,7 +114,7 @@ fn one_connection_does_not_push_out_the_ended_sessions_of_others() {
     let mut hub = hub();
     let connection = hub.open();
     for _ in 0..200 {
-        let socket = hub.connect_on(NOW, &connection, ApiVersion::V0_2).unwrap();
+        let socket = hub.connect_on(&connection, ApiVersion::V0_2);
         hub.handle_event(NOW, socket, "join", "{\"room\":1}");
         hub.disconnect(NOW, socket);
     }
@@ -132,7 +132,8 @@ fn leaving_a_large_room_costs_as_much_as_entering_it() {
     }
     let connection = hub.open();
     let mut cycles = 0;
-    while let Some(socket) = hub.connect_on(NOW, &connection, ApiVersion::V0_2) {
+    while hub.charge(NOW, &connection, 0) {
+        let socket = hub.connect_on(&connection, ApiVersion::V0_2);
         hub.handle_event(NOW, socket, "join", "{\"room\":1}");
         hub.disconnect(NOW, socket);
         cycles += 1;
@@ -372,4 +373,21 @@ fn what_is_held_is_bounded() {
     hub.handle_event(NOW, old, "hold", HELD);
     let [(_, "error", error)] = &outputs(&mut hub)[..] else { panic!("an old client holds") };
     assert!(error.contains("unknown-event"), "{error}");
+}
+
+#[test]
+fn a_node_may_kick_whom_it_shares_a_room_with() {
+    let mut hub = hub();
+    hub.connect_nodes(Duration::ZERO);
+    hub.handle_broker(NOW, true);
+    let socket = hub.connect(ApiVersion::V0_2);
+    hub.handle_event(NOW, socket, "join", "{\"room\":1}");
+    let sid = hub.sid(socket).unwrap().to_owned();
+    let kick = |number| format!(r#"{{"type":"kick","from":"n","link":1,"number":{number},"sid":"{sid}"}}"#);
+    hub.handle_frame(NOW, &kick(1));
+    assert!(hub.sid(socket).is_some(), "it knows nothing of the room");
+    hub.handle_frame(NOW, r#"{"type":"enter","from":"n","room":1,"entry":1}"#);
+    hub.handle_frame(NOW, &kick(2));
+    assert_eq!((hub.sid(socket), hub.stats().kicked), (None, 1));
+    assert!(std::iter::from_fn(|| hub.poll()).any(|output| output == Output::Disconnect { socket }));
 }

@@ -17,7 +17,7 @@ use tokio::{
 };
 use tokio_tungstenite::{
     MaybeTlsStream, WebSocketStream, connect_async,
-    tungstenite::{Message, client::IntoClientRequest},
+    tungstenite::{self, Message, client::IntoClientRequest},
 };
 
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -43,7 +43,9 @@ impl Server {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let listener = listener.tap_io(|stream| stream.set_nodelay(true).unwrap());
-        tokio::spawn(async move { axum::serve(listener, router).await });
+        tokio::spawn(
+            async move { axum::serve(listener, router.into_make_service_with_connect_info::<SocketAddr>()).await },
+        );
         Self { signaller, address, path }
     }
 
@@ -98,20 +100,51 @@ pub struct Client {
 impl Client {
     /// A websocket that has got the open packet and nothing more.
     pub async fn open(server: &Server) -> Self {
-        let (socket, _) = connect_async(server.websocket_url("")).await.unwrap();
+        Self::with_headers(server, &[]).await
+    }
+
+    /// The same, with more headers in its request.
+    pub async fn with_headers(server: &Server, headers: &[(&'static str, String)]) -> Self {
+        Self::try_with_headers(server, headers).await.unwrap()
+    }
+
+    pub async fn try_with_headers(
+        server: &Server,
+        headers: &[(&'static str, String)],
+    ) -> Result<Self, tungstenite::Error> {
+        let mut request = server.websocket_url("").into_client_request().unwrap();
+        for (name, value) in headers {
+            request.headers_mut().insert(*name, value.parse().unwrap());
+        }
+        let (socket, _) = connect_async(request).await?;
         let mut client = Self { socket, sid: String::new() };
         assert!(client.receive().await.starts_with("0{"));
-        client
+        Ok(client)
     }
 
     /// A client in the namespace `/rtc-cafe`.
     pub async fn connect(server: &Server) -> Self {
         let mut client = Self::open(server).await;
-        client.send("40/rtc-cafe,").await;
-        let reply = client.receive().await;
-        let content = reply.strip_prefix("40/rtc-cafe,").expect("the namespace is entered");
-        client.sid = serde_json::from_str::<Value>(content).unwrap()["sid"].as_str().unwrap().to_owned();
+        client.enter(&json!({})).await;
         client
+    }
+
+    /// Enters the namespace, saying this.
+    pub async fn enter(&mut self, auth: &Value) {
+        self.send(&format!("40/rtc-cafe,{auth}")).await;
+        let reply = self.receive().await;
+        let content = reply.strip_prefix("40/rtc-cafe,").unwrap_or_else(|| panic!("the namespace is entered: {reply}"));
+        self.sid = serde_json::from_str::<Value>(content).unwrap()["sid"].as_str().unwrap().to_owned();
+    }
+
+    /// Tries that, and returns why it is refused: code and message.
+    pub async fn refused(&mut self, auth: &Value) -> (String, String) {
+        self.send(&format!("40/rtc-cafe,{auth}")).await;
+        let reply = self.receive().await;
+        let content = reply.strip_prefix("44/rtc-cafe,").unwrap_or_else(|| panic!("a refusal: {reply}"));
+        let content: Value = serde_json::from_str(content).unwrap();
+        let text = |value: &Value| value.as_str().unwrap().to_owned();
+        (text(&content["data"]["code"]), text(&content["message"]))
     }
 
     /// A client in a room.
@@ -185,6 +218,12 @@ impl Client {
         self.send("42/rtc-cafe,[\"request-sid\",null]").await;
         let sid = self.event("sid").await;
         assert_eq!(sid["sid"], self.sid);
+    }
+
+    /// The same for a client of version 1.0.
+    pub async fn nothing_modern(&mut self) {
+        self.send("42/rtc-cafe,[\"request-sid\",{\"apiVersion\":\"1.0\"}]").await;
+        assert_eq!(self.event("sid").await["sid"], self.sid);
     }
 
     /// Waits until the server has closed the connection; returns the code of the close frame, if there was one.

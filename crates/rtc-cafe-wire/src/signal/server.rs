@@ -8,6 +8,9 @@ use crate::{
     json::{Object, Writer},
 };
 
+/// The field of a client's signals that is for the server, and for nobody else.
+pub const TOKEN: &str = "token";
+
 /// `sid`, as versions before 1.0 know it.
 pub fn sid(sid: &str) -> String {
     Writer::new().string("sid", sid).finish()
@@ -33,7 +36,7 @@ pub fn offered(id: &str, sid: &str, room: &str, connection: u32) -> String {
 
 /// `offer` or `answer` as one side has left it with the server, and the connection of the other side that it is for.
 pub fn matched(id: &str, sid: &str, fields: &Object<'_>, peer_connection: Option<u32>) -> String {
-    let kept = |key: &str| !matches!(key, "id" | "sid" | "recipient" | "peerConnection");
+    let kept = |key: &str| !matches!(key, "id" | "sid" | TOKEN | "recipient" | "peerConnection");
     let mut writer = Writer::new();
     writer.raw("id", id).string("sid", sid);
     for (key, value) in fields.entries().filter(|(key, _)| kept(key)) {
@@ -59,13 +62,14 @@ pub fn announcement(id: &str, sid: &str, prev_sid: Option<&str>, room: Option<&s
     writer.finish()
 }
 
-/// `offer`, `answer` or `candidate`: the client's fields behind the sender's stamp, which they cannot override.
+/// `offer`, `answer` or `candidate`: the client's fields behind the sender's stamp, which they cannot override,
+/// without its token.
 pub fn relay(id: &str, sid: &str, fields: &Object<'_>) -> String {
     // Every relayed signal is written here, so its size is reckoned first.
     let size: usize = fields.entries().map(|(key, value)| key.len() + value.text().len() + 4).sum();
     let mut writer = Writer::with_capacity(size + id.len() + sid.len() + 20);
     writer.raw("id", id).string("sid", sid);
-    for (key, value) in fields.entries().filter(|(key, _)| !matches!(*key, "id" | "sid")) {
+    for (key, value) in fields.entries().filter(|(key, _)| !matches!(*key, "id" | "sid" | TOKEN)) {
         writer.raw(key, value.text());
     }
     writer.finish()

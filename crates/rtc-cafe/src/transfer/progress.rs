@@ -41,7 +41,7 @@ pub(crate) fn tell_error(code: ErrorCode, message: &str) {
         ErrorCode::SignallerUnreachable => {
             tell(&format!("The server cannot be reached, and is tried again: {message}"))
         }
-        ErrorCode::IceServerFailed | ErrorCode::SignalRefused => tell(&message),
+        ErrorCode::IceServerFailed | ErrorCode::Kicked | ErrorCode::SignalRefused => tell(&message),
         _ => tracing::debug!(code = code.as_str(), message),
     }
 }

@@ -86,8 +86,10 @@ impl Drop for Process {
 
 /// A signalling server.
 pub(crate) struct Server {
-    _process: Process,
+    pub(crate) process: Process,
     pub(crate) url: String,
+    /// A file with certificates that its clients trust.
+    pub(crate) roots: Option<PathBuf>,
 }
 
 impl Server {
@@ -96,19 +98,30 @@ impl Server {
     }
 
     pub(crate) fn start_with(options: &[&str]) -> Self {
-        let mut serve = command(&["serve", "--listen", "127.0.0.1:0"]);
-        let mut process = Process::start(serve.args(options).stdout(Stdio::piped()));
+        Self::start_by(command(&["serve", "--listen", "127.0.0.1:0"]).args(options))
+    }
+
+    pub(crate) fn start_by(serve: &mut Command) -> Self {
+        let mut process = Process::start(serve.stdout(Stdio::piped()));
         let mut line = String::new();
         BufReader::new(process.0.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
         let url = line.trim().strip_prefix("rtc-cafe is ready at ").unwrap().to_owned();
-        Self { _process: process, url }
+        Self { process, url, roots: None }
     }
 
     /// A command that uses this server.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = command(arguments);
         command.env("RTC_CAFE_SERVER", &self.url);
+        if let Some(roots) = &self.roots {
+            command.env("SSL_CERT_FILE", roots);
+        }
         command
+    }
+
+    /// Its host and port.
+    pub(crate) fn address(&self) -> &str {
+        self.url.split("//").nth(1).unwrap().trim_end_matches('/')
     }
 }
 

@@ -204,3 +204,16 @@ async fn a_foreign_origin_is_refused() {
     let problem = Client::new(config).problem().await.to_string();
     assert!(problem.contains("400") && problem.contains("Origin"), "{problem}");
 }
+
+#[tokio::test]
+async fn who_is_kicked_stays_away() {
+    let server = Server::start("127.0.0.1:0").await;
+    let mut client = server.client();
+    let sid = client.connected().await;
+    assert!(server.signaller.kick(&sid));
+    let reason = "the operator of the server has ended this session".to_owned();
+    assert_eq!(client.problem().await, SignallingProblem::Kicked { reason });
+    client.expect_state(SignallerState::Closed).await;
+    assert!(timeout(Duration::from_secs(4), client.0.recv()).await.is_err(), "it does not come back");
+    assert_eq!(server.signaller.stats().connections, 0);
+}

@@ -74,6 +74,10 @@ pub(super) enum Body<'a> {
     Gone {
         sid: Cow<'a, str>,
     },
+    /// A session of the recipient is to be ended, because an operator says so.
+    Kick {
+        sid: Cow<'a, str>,
+    },
     /// A session has got its secret after it joined.
     Session {
         sid: Cow<'a, str>,
@@ -140,6 +144,7 @@ fn read_body<'a>(kind: &str, header: &Object<'a>, payload: Option<&'a str>) -> O
         "join" => Body::Join { room: room(header)?, member: member(header)? },
         "leave" => Body::Leave { room: room(header)?, sid: short(header, "sid")? },
         "gone" => Body::Gone { sid: short(header, "sid")? },
+        "kick" => Body::Kick { sid: short(header, "sid")? },
         "session" => Body::Session { sid: short(header, "sid")?, proof: proof(header, "proof")? },
         "signal" => {
             let event = header.string("event")?;
@@ -237,7 +242,7 @@ impl Body<'_> {
             Self::Room(roster) => write_roster(&mut writer, roster),
             Self::Join { room, member } => write_member(writer.raw("room", room.as_json()), member),
             Self::Leave { room, sid } => drop(writer.raw("room", room.as_json()).string("sid", sid)),
-            Self::Gone { sid } => drop(writer.string("sid", sid)),
+            Self::Gone { sid } | Self::Kick { sid } => drop(writer.string("sid", sid)),
             Self::Session { sid, proof } => drop(writer.string("sid", sid).string("proof", &proof.to_hex())),
             // The signal itself is on a line of its own.
             Self::Signal { event, to, .. } => drop(writer.string("event", event).string("to", to)),
@@ -262,6 +267,7 @@ impl Body<'_> {
             Self::Join { .. } => "join",
             Self::Leave { .. } => "leave",
             Self::Gone { .. } => "gone",
+            Self::Kick { .. } => "kick",
             Self::Session { .. } => "session",
             Self::Signal { .. } => "signal",
             Self::Response { .. } => "response",
@@ -337,6 +343,7 @@ mod tests {
             Body::Join { room: RoomId::named("5").unwrap(), member: member() },
             Body::Leave { room: room.clone(), sid: "A".into() },
             Body::Gone { sid: "A".into() },
+            Body::Kick { sid: "A".into() },
             Body::Session { sid: "A".into(), proof: Proof::of("x") },
             Body::Response { to: "B".into(), sid: "A".into(), id: None, room: Some(room), claim: member().claim },
         ];
@@ -353,7 +360,7 @@ mod tests {
     #[test]
     fn what_is_not_known_is_passed_over() {
         let read = |text| read(text).map(|(_, frame)| frame);
-        let later = r#"{"type":"kick","from":"n","link":1,"number":2,"colour":"red"}"#;
+        let later = r#"{"type":"paint","from":"n","link":1,"number":2,"colour":"red"}"#;
         assert_eq!(read(later), Some(Frame::Link { link: 1, number: 2, body: Body::Unknown }));
         let more = r#"{"type":"gone","from":"n","link":1,"number":2,"sid":"A","why":[{}]}"#;
         assert_eq!(read(more), Some(Frame::Link { link: 1, number: 2, body: Body::Gone { sid: "A".into() } }));

@@ -9,9 +9,10 @@ use rtc_cafe_wire::{
 
 use super::{
     super::{
-        Hub, SocketId,
+        Hub, Room, SocketId,
         ended::Session,
         frames::{Frames, Signal},
+        overview::{MemberOverview, Place},
         standing::Standing,
     },
     Away,
@@ -78,6 +79,11 @@ impl Hub {
                     self.end_remote(now, remote);
                 }
             }
+            Body::Kick { sid } => {
+                if let Some(&socket) = self.sids.get(&*sid).filter(|&&socket| self.is_known_to(node, socket)) {
+                    self.throw_out(now, socket);
+                }
+            }
             Body::Session { sid, proof } => {
                 let remote = self.remote_on(node, &sid);
                 let nodes = self.nodes.as_deref_mut();
@@ -99,6 +105,33 @@ impl Hub {
                 }
             }
         }
+    }
+
+    /// Whether a node has a room with a socket of this one.
+    fn is_known_to(&self, node: u32, socket: SocketId) -> bool {
+        let rooms = self.nodes.as_deref().and_then(|nodes| nodes.nodes.get(node)).map(|node| &node.rooms);
+        rooms.is_some_and(|rooms| rooms.iter().any(|&room| self.is_in(socket, room)))
+    }
+
+    /// The members of a room on other nodes, who have not gone on to another one.
+    pub(in crate::hub) fn remotes_in<'a>(&'a self, room: &'a Room) -> impl Iterator<Item = MemberOverview> + 'a {
+        let nodes = self.nodes.as_deref();
+        room.away.iter().filter_map(move |away| Some((away, nodes?.nodes.get(away.node)?))).flat_map(
+            move |(away, node)| {
+                away.members.iter().filter_map(move |&member| {
+                    let remote = nodes?.remotes.get(member)?;
+                    let stay = remote.stays.iter().filter(|stay| !stay.replaced);
+                    let joined = stay.map(|stay| stay.joined).min()?;
+                    let place = Place::Away(node.name.clone(), joined);
+                    Some(MemberOverview {
+                        sid: remote.sid.clone(),
+                        id: remote.session.id.clone(),
+                        identity: None,
+                        place,
+                    })
+                })
+            },
+        )
     }
 
     /// A session of a node, a socket of this one, and a room in which both are.

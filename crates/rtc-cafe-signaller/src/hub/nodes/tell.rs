@@ -114,6 +114,15 @@ impl Hub {
         }
     }
 
+    /// Has the node of a session end it; whether the node can be told.
+    pub(in crate::hub) fn tell_kick(&mut self, remote: u32) -> bool {
+        let Some(nodes) = self.nodes.as_deref().filter(|nodes| nodes.up) else { return false };
+        let Some(remote) = nodes.remotes.get(remote) else { return false };
+        let (node, sid) = (remote.node, remote.sid.clone());
+        self.tell_node(node, &Body::Kick { sid: Cow::Borrowed(&sid) });
+        true
+    }
+
     /// Tells the other nodes of its rooms by what a session can be proven from now on.
     pub(in crate::hub) fn tell_session(&mut self, id: SocketId) {
         let Some(socket) = self.socket(id) else { return };

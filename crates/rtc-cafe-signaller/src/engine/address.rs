@@ -1,0 +1,113 @@
+//! Whose connection it is: the address of the client, behind proxies that are trusted.
+
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+
+use axum::{
+    extract::ConnectInfo,
+    http::{Extensions, HeaderMap},
+};
+use ipnet::IpNet;
+
+const FORWARDED_FOR: &str = "x-forwarded-for";
+
+/// The address of whoever sent a request; `None` if the application does not know it.
+pub(super) fn of_client(extensions: &Extensions, headers: &HeaderMap, trusted: &[IpNet]) -> Option<IpAddr> {
+    let ConnectInfo(peer) = extensions.get::<ConnectInfo<SocketAddr>>()?;
+    Some(behind_proxies(peer.ip().to_canonical(), headers, trusted))
+}
+
+/// The right-most address that no trusted proxy has. What is no address ends the search: whatever stands left of it was
+/// written by somebody who is not trusted, or nobody knows by whom.
+fn behind_proxies(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
+    let is_trusted = |address: IpAddr| trusted.iter().any(|net| net.contains(&address));
+    let mut client = peer;
+    if !is_trusted(client) {
+        return client;
+    }
+    let lines = headers.get_all(FORWARDED_FOR).iter().collect::<Vec<_>>();
+    for line in lines.into_iter().rev() {
+        let Ok(line) = line.to_str() else { return client };
+        for hop in line.rsplit(',') {
+            let Some(address) = parse(hop.trim()) else { return client };
+            client = address;
+            if !is_trusted(client) {
+                return client;
+            }
+        }
+    }
+    client
+}
+
+/// An address, which some proxies write with a port, or in brackets.
+fn parse(hop: &str) -> Option<IpAddr> {
+    let bracketed = || hop.strip_prefix('[')?.strip_suffix(']')?.parse::<Ipv6Addr>().ok().map(IpAddr::V6);
+    let with_port = || hop.parse::<SocketAddr>().ok().map(|address| address.ip());
+    hop.parse().ok().or_else(with_port).or_else(bracketed).map(|address: IpAddr| address.to_canonical())
+}
+
+/// What is counted as one address: a network of 64 bits for IPv6, which is what one customer has at least. `None` for this
+/// machine itself, where a proxy may speak for everybody.
+pub(super) fn counted(address: IpAddr) -> Option<IpAddr> {
+    match address {
+        _ if address.is_loopback() => None,
+        IpAddr::V4(_) => Some(address),
+        IpAddr::V6(v6) => Some(Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX)).into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn client(peer: &str, lines: &[&str], trusted: &[&str]) -> String {
+        let mut headers = HeaderMap::new();
+        for line in lines {
+            headers.append(FORWARDED_FOR, line.parse().unwrap());
+        }
+        let trusted: Vec<IpNet> = trusted.iter().map(|net| net.parse().unwrap()).collect();
+        behind_proxies(peer.parse().unwrap(), &headers, &trusted).to_string()
+    }
+
+    #[test]
+    fn nobody_is_believed_who_is_not_trusted() {
+        assert_eq!(client("198.51.100.1", &["203.0.113.9"], &[]), "198.51.100.1");
+        assert_eq!(client("198.51.100.1", &["203.0.113.9"], &["10.0.0.0/8"]), "198.51.100.1");
+    }
+
+    #[test]
+    fn the_right_most_address_that_is_not_trusted_counts() {
+        let trusted = ["10.0.0.0/8", "2001:db8:1::/48"];
+        let of = |lines: &[&str]| client("10.0.0.1", lines, &trusted);
+        assert_eq!(of(&["203.0.113.9"]), "203.0.113.9");
+        assert_eq!(of(&["6.6.6.6, 203.0.113.9, 10.0.0.2"]), "203.0.113.9");
+        assert_eq!(of(&["6.6.6.6", "203.0.113.9, 10.0.0.3", "10.0.0.2"]), "203.0.113.9");
+        assert_eq!(of(&["203.0.113.9, 2001:db8:1::7"]), "203.0.113.9");
+        assert_eq!(of(&["203.0.113.9:4711"]), "203.0.113.9");
+        assert_eq!(of(&["[2001:db8:2::9]:4711"]), "2001:db8:2::9");
+        assert_eq!(of(&["[2001:db8:2::9]"]), "2001:db8:2::9");
+        assert_eq!(of(&["::ffff:203.0.113.9"]), "203.0.113.9");
+        // All of them are ours.
+        assert_eq!(of(&["10.0.0.9, 10.0.0.2"]), "10.0.0.9");
+        assert_eq!(of(&[]), "10.0.0.1");
+    }
+
+    #[test]
+    fn what_is_no_address_ends_the_search() {
+        let of = |lines: &[&str]| client("10.0.0.1", lines, &["10.0.0.0/8"]);
+        for malformed in
+            ["", "unknown", "203.0.113.9, ", "203.0.113.9, _hidden", "203.0.113.9 10.0.0.2", "1.2.3", "[::1"]
+        {
+            assert_eq!(of(&[malformed]), "10.0.0.1", "{malformed:?}");
+        }
+        assert_eq!(of(&["203.0.113.9, nonsense, 10.0.0.7"]), "10.0.0.7");
+        assert_eq!(of(&["203.0.113.9", "n\u{f6}nsense, 10.0.0.7"]), "10.0.0.1");
+    }
+
+    #[test]
+    fn a_customer_is_a_network_of_ipv6() {
+        let of = |text: &str| counted(text.parse().unwrap()).map(|address| address.to_string());
+        assert_eq!(of("203.0.113.9").unwrap(), "203.0.113.9");
+        assert_eq!(of("2001:db8:1:2:3:4:5:6").unwrap(), "2001:db8:1:2::");
+        assert_eq!((of("127.0.0.1"), of("::1")), (None, None));
+    }
+}

@@ -1,0 +1,124 @@
+//! What a server logs, and what it never does.
+#![allow(clippy::unwrap_used, reason = "a test")]
+
+mod common;
+
+use std::{
+    io::{Read, Write},
+    net::TcpStream,
+    process::{Child, Stdio},
+    thread::JoinHandle,
+};
+
+use common::{Peer, Server, command};
+use serde_json::{Value, json};
+
+/// What nobody may read in a log.
+const SECRETS: [&str; 5] = ["turnpassword", "redispassword", "authtoken", "oldsecret", "admintoken-admintoken"];
+
+fn serve(arguments: &[&str], environment: &[(&str, &str)]) -> (Server, JoinHandle<String>) {
+    let mut serve = command(&["serve", "--listen", "127.0.0.1:0"]);
+    serve.args(arguments).envs(environment.iter().copied()).stderr(Stdio::piped());
+    let mut server = Server::start_by(&mut serve);
+    let log = reading(&mut server.process.0);
+    (server, log)
+}
+
+fn reading(child: &mut Child) -> JoinHandle<String> {
+    let mut errors = child.stderr.take().unwrap();
+    std::thread::spawn(move || {
+        let mut text = String::new();
+        errors.read_to_string(&mut text).unwrap();
+        text
+    })
+}
+
+fn end((mut server, log): (Server, JoinHandle<String>)) -> String {
+    server.process.signal("-INT");
+    server.process.wait();
+    log.join().unwrap()
+}
+
+fn request(server: &Server, method: &str, path: &str, headers: &str, body: &str) -> String {
+    let mut stream = TcpStream::connect(server.address()).unwrap();
+    let length = body.len();
+    write!(
+        stream,
+        "{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{headers}Content-Length: {length}\r\n\r\n{body}"
+    )
+    .unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer.split_once("\r\n\r\n").unwrap().1.to_owned()
+}
+
+#[test]
+fn secrets_are_not_in_it_even_where_everything_is_logged() {
+    let arguments = ["--log", "trace", "--log-format", "json"];
+    let environment = [
+        ("RTC_CAFE_ICE_SERVER", "turn:user:turnpassword@127.0.0.1"),
+        ("RTC_CAFE_REDIS", "redis://:redispassword@127.0.0.1:1"),
+        ("RTC_CAFE_ADMIN_TOKEN", "admintoken-admintoken"),
+    ];
+    let (server, log) = serve(&arguments, &environment);
+    let open = request(&server, "GET", "/socket.io/?EIO=4&transport=polling", "", "");
+    let open: Value = serde_json::from_str(open.strip_prefix('0').unwrap()).unwrap();
+    let engine = open["sid"].as_str().unwrap().to_owned();
+    let path = format!("/socket.io/?EIO=4&transport=polling&sid={engine}");
+    let signals = json!([
+        ["request-sid", {"apiVersion": "1.0", "token": "authtoken"}],
+        ["join", {"room": "R", "id": "a", "prevSid": "x", "prevSession": "oldsecret"}],
+        ["oldsecret", {}],
+    ]);
+    let connect = format!("40/rtc-cafe,{}", json!({"token": "authtoken", "signals": signals}));
+    assert_eq!(request(&server, "POST", &path, "Authorization: Bearer authtoken\r\n", &connect), "ok");
+    let said = request(&server, "GET", &path, "", "");
+    let session = said.split("\"session\":\"").nth(1).and_then(|rest| rest.split('"').next()).unwrap().to_owned();
+    assert!(said.contains("turnpassword"), "clients are told: {said}");
+    request(&server, "GET", "/admin/api/rooms", "Authorization: Bearer admintoken-admintoken\r\n", "");
+    request(&server, "GET", "/admin/api/rooms", "Authorization: Bearer authtoken\r\n", "");
+    let peers = [Peer::join(&server, "R", &[]), Peer::join(&server, "R", &[])];
+    for mut peer in peers {
+        peer.event("connectToPeer");
+    }
+
+    let text = end((server, log));
+    // An event's name is the client's own choice, and is told; it is no secret there.
+    let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).expect(line)).collect();
+    let text: Vec<_> = lines.iter().filter(|line| line["event"] != "oldsecret").map(Value::to_string).collect();
+    let text = text.join("\n");
+    for secret in SECRETS.iter().copied().chain([engine.as_str(), session.as_str()]) {
+        assert!(!text.contains(secret), "{secret}: {:?}", text.lines().find(|line| line.contains(secret)));
+    }
+    let of = |level: &str, message: &str| {
+        let fits = |line: &&Value| line["level"] == level && line["message"].as_str().unwrap().contains(message);
+        lines.iter().find(fits).unwrap_or_else(|| panic!("no {level} {message:?} in {text}"))
+    };
+    of("INFO", "serving");
+    of("WARN", "cannot reach the broker");
+    assert_eq!(of("DEBUG", "opened")["transport"], "polling");
+    assert!(of("DEBUG", "entered")["sid"].is_string());
+    assert_eq!(of("TRACE", "received")["event"], "request-sid");
+    assert!(of("TRACE", "sends")["bytes"].is_number());
+    of("DEBUG", "ended");
+    of("INFO", "shutting down");
+}
+
+#[test]
+fn by_default_it_tells_of_its_life_and_not_of_clients() {
+    let (server, log) = serve(&[], &[]);
+    let mut peer = Peer::join(&server, "R", &[]);
+    peer.event("signallerStateChanged");
+    let text = end((server, log));
+    assert!(text.contains("INFO") && text.contains("serving") && text.contains("shutting down"), "{text}");
+    assert!(text.lines().count() <= 3 && !text.contains("connection=") && !text.contains('\u{1b}'), "{text}");
+}
+
+#[test]
+fn what_is_no_filter_is_refused() {
+    let output = command(&["--log", "a=b=c", "serve"]).output().unwrap();
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.code() == Some(1) && text.contains("the log filter"), "{text}");
+    let output = command(&["--log-format", "xml", "serve"]).output().unwrap();
+    assert!(String::from_utf8(output.stderr).unwrap().contains("it is `text` or `json`"));
+}
