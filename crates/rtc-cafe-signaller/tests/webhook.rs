@@ -69,6 +69,8 @@ async fn answer(
         "404" => (StatusCode::NOT_FOUND, "<html>").into_response(),
         "500" => (StatusCode::INTERNAL_SERVER_ERROR, "stack trace").into_response(),
         "302" => (StatusCode::FOUND, [(header::LOCATION, "/hook")]).into_response(),
+        "half a letter" => r#"{"error":"no \ud83d"}"#.into_response(),
+        "cut off" => r#" {"error":"no"#.into_response(),
         "long" => "x".repeat(100_000).into_response(),
         "guest" => Json(json!({"identity": {"name": "guest"}, "rooms": ["lobby"], "more": 1})).into_response(),
         "broken" => Json(json!({"rooms": 5})).into_response(),
@@ -125,7 +127,7 @@ async fn what_it_answers_counts() {
     expect("403", "rejected", json!("not here")).await;
     expect("403 json", "rejected", json!("not you")).await;
     expect("404", "rejected", json!("refused with status 404 Not Found")).await;
-    for failure in ["500", "302", "long", "never"] {
+    for failure in ["500", "302", "long", "never", "half a letter", "cut off"] {
         let told = json!("the server could not find out whether you may; try again later");
         expect(failure, "admission-failed", told).await;
     }
@@ -135,7 +137,7 @@ async fn what_it_answers_counts() {
     }
     assert_eq!(server.signaller.stats().rooms, 5);
     let refused = server.signaller.stats().events_refused;
-    assert!(refused.contains(&(ErrorCode::AdmissionFailed, 4)), "{refused:?}");
+    assert!(refused.contains(&(ErrorCode::AdmissionFailed, 6)), "{refused:?}");
 }
 
 #[tokio::test]
@@ -144,7 +146,7 @@ async fn it_says_who_is_let_in_and_where() {
     let mut a = Client::open(&server).await;
     assert_eq!(a.refused(&json!({"name": "403"})).await, ("rejected".into(), "not here".into()));
     assert_eq!(a.refused(&json!({"name": "error"})).await, ("rejected".into(), r#"{"because":7}"#.into()));
-    for failure in ["500", "never", "broken"] {
+    for failure in ["500", "never", "broken", "half a letter"] {
         assert_eq!(a.refused(&json!({"name": failure})).await.0, "admission-failed", "{failure}");
     }
     a.enter(&json!({"name": "guest"})).await;

@@ -211,15 +211,23 @@ fn secrets_do_not_show_in_the_help() {
 }
 
 #[test]
+fn nobody_is_let_in_because_a_secret_is_empty() {
+    let variables =
+        ["RTC_CAFE_JWT_SECRET", "RTC_CAFE_JWT_PUBLIC_KEY", "RTC_CAFE_JWT_AUDIENCE", "RTC_CAFE_VALIDATE_URL"];
+    for variable in variables {
+        let server =
+            Command::new(BINARY).args(["serve", "--listen", "127.0.0.1:0"]).env(variable, " ").output().unwrap();
+        let text = String::from_utf8(server.stderr).unwrap();
+        assert!(!server.status.success() && text.contains("is empty"), "{variable}: {text}");
+    }
+}
+
+#[test]
 fn empty_variables_are_as_good_as_none() {
     let environment = [
         ("RTC_CAFE_ALLOW_ORIGIN", ""),
         ("RTC_CAFE_ICE_SERVER", ""),
         ("RTC_CAFE_LOG", ""),
-        ("RTC_CAFE_JWT_SECRET", ""),
-        ("RTC_CAFE_JWT_PUBLIC_KEY", ""),
-        ("RTC_CAFE_JWT_AUDIENCE", ""),
-        ("RTC_CAFE_VALIDATE_URL", ""),
         ("RTC_CAFE_VALIDATE_TIMEOUT", ""),
         ("RTC_CAFE_TRUSTED_PROXY", ""),
         ("RTC_CAFE_MAX_CONNECTIONS_PER_ADDRESS", ""),

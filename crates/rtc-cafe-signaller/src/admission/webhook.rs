@@ -221,7 +221,14 @@ fn connector(is_secure: bool) -> Result<HttpsConnector<HttpConnector>, String> {
 
 /// What an answer says: yes, which may change the pass of who is let in, or no and why.
 fn decide(status: StatusCode, body: &[u8], pass: Option<Pass>) -> Result<Result<Option<Pass>, Rejection>, Undecided> {
-    let json: Option<Value> = serde_json::from_slice(body).ok();
+    let parsed: Result<Value, _> = serde_json::from_slice(body);
+    let is_json = matches!(body.trim_ascii().first(), Some(b'{' | b'[' | 0xef));
+    let json = match parsed {
+        Ok(json) => Some(json),
+        // There may be an error in it.
+        Err(error) if is_json && status.is_success() => return Err(Undecided::Answer(error.to_string())),
+        Err(_) => None,
+    };
     if let Some(error) = json.as_ref().and_then(|json| json.get("error")).filter(|error| !error.is_null()) {
         return Ok(Err(Rejection::new(error.clone())));
     }

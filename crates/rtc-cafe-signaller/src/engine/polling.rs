@@ -133,12 +133,7 @@ async fn keep(link: Arc<Link>, mut keepalive: Keepalive, shared: Arc<Shared>) {
     let is_finished = !link.outbox.is_killed();
     if is_finished {
         // The last poll kills it.
-        let killed = async {
-            while !link.outbox.is_killed() {
-                tokio::time::sleep(DURING_UPGRADE).await;
-            }
-        };
-        let _ = timeout(LAST_POLL, killed).await;
+        let _ = timeout(LAST_POLL, killed(&link)).await;
     }
     tracing::debug!(connection = link.number, finished = is_finished, "ended");
     polling.ended.notify_one();
@@ -267,12 +262,23 @@ pub(super) async fn take(session: &mut Session, link: &Link, body: &str) {
             None => session.text(packet),
         };
         while let Step::Ask(mut question) = step {
-            let verdict = question.verdict.as_mut().await;
+            let verdict = tokio::select! {
+                verdict = question.verdict.as_mut() => verdict,
+                // Nobody waits for it, and the session could not end meanwhile.
+                () = killed(link) => return,
+            };
             step = session.answer(*question, verdict);
         }
         if matches!(step, Step::Close) {
             return link.outbox.kill();
         }
+    }
+}
+
+/// Waits until the client is gone.
+async fn killed(link: &Link) {
+    while !link.outbox.is_killed() {
+        tokio::time::sleep(DURING_UPGRADE).await;
     }
 }
 

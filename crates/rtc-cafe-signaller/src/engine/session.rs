@@ -236,7 +236,7 @@ impl Session {
             Err(rejection) => {
                 tracing::debug!(connection = self.link.number, code = %rejection.code(), "refused");
                 self.shared.counters.refused.count(rejection.code());
-                self.fine();
+                self.fine(rejection.code());
                 self.send(packet::rejected(namespace, rejection.code(), &rejection.message()));
                 return;
             }
@@ -345,7 +345,7 @@ impl Session {
                 self.handle(event);
             }
             Err(rejection) => {
-                self.fine();
+                self.fine(rejection.code());
                 let (mut core, now) = self.shared.core();
                 core.hub.reject(event.socket, &event.name, rejection.code(), &rejection.reason().to_string());
                 core.deliver(now, &self.shared.counters);
@@ -436,8 +436,12 @@ impl Session {
         self.connection.as_ref().is_none_or(|connection| core.hub.charge(now, connection, bytes))
     }
 
-    /// Charges for a refusal: checking signatures, or asking somebody, is more work than other events are.
-    fn fine(&self) {
+    /// Charges for a refusal: checking signatures, or asking somebody, is more work than other events are. That nobody could
+    /// decide is not the client's fault, and what was too much is charged already.
+    fn fine(&self, code: ErrorCode) {
+        if matches!(code, ErrorCode::AdmissionFailed | ErrorCode::RateLimited) {
+            return;
+        }
         let (mut core, now) = self.shared.core();
         if let Some(connection) = &self.connection {
             core.hub.fine(now, connection, REFUSAL);

@@ -108,7 +108,7 @@ impl AdmissionOptions {
         if let Some(tokens) = self.tokens()? {
             builder = builder.admission(tokens);
         }
-        if let Some(url) = said(self.validate_url.as_deref()) {
+        if let Some(url) = said(self.validate_url.as_deref(), "--validate-url")? {
             let mut webhook = Webhook::new(url).context("--validate-url")?;
             if let Some(seconds) = self.validate_timeout.flatten() {
                 webhook = webhook.timeout(Duration::from_secs(seconds));
@@ -120,7 +120,10 @@ impl AdmissionOptions {
 
     fn tokens(&self) -> anyhow::Result<Option<Tokens>> {
         let (secrets, files) = (self.jwt_secret.iter().flatten(), self.jwt_public_key.iter().flatten());
-        let audience = said(self.jwt_audience.as_deref());
+        let audience = said(self.jwt_audience.as_deref(), "--jwt-audience")?;
+        for (option, keys) in [("--jwt-secret", &self.jwt_secret), ("--jwt-public-key", &self.jwt_public_key)] {
+            anyhow::ensure!(keys.is_empty() || keys.iter().any(Option::is_some), Blank(option));
+        }
         let mut tokens = Tokens::new();
         let mut keys = 0;
         for Key { id, value } in secrets {
@@ -140,9 +143,18 @@ impl AdmissionOptions {
     }
 }
 
-/// What an option says, if anything.
-fn said(text: Option<&str>) -> Option<&str> {
-    text.map(str::trim).filter(|text| !text.is_empty())
+/// An option, or its variable, that is there and says nothing, as where a secret could not be read. Other variables may be
+/// empty; without one of these everybody would be let in.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}, or its variable, is empty; leave it away to let everybody in")]
+struct Blank(&'static str);
+
+/// What an option says, if it is there.
+fn said<'a>(text: Option<&'a str>, option: &'static str) -> Result<Option<&'a str>, Blank> {
+    match text.map(str::trim) {
+        Some("") => Err(Blank(option)),
+        said => Ok(said),
+    }
 }
 
 #[cfg(test)]
