@@ -26,7 +26,12 @@ pub(crate) struct Client {
 impl Client {
     /// Connects to the signaller and agrees on version 1.0, as a client of ours does.
     pub(crate) async fn signaller(address: SocketAddr) -> anyhow::Result<Self> {
-        let mut client = Self::open(address, "/socket.io/?EIO=4&transport=websocket").await?;
+        Self::signaller_on(TcpStream::connect(address).await.context("cannot connect")?, address).await
+    }
+
+    /// The same on a connection that is there already.
+    pub(crate) async fn signaller_on(stream: TcpStream, address: SocketAddr) -> anyhow::Result<Self> {
+        let mut client = Self::open(stream, address, "/socket.io/?EIO=4&transport=websocket").await?;
         client.expect("0{").await?;
         client.send("40/rtc-cafe,").await?;
         client.expect("40/rtc-cafe,").await?;
@@ -38,13 +43,13 @@ impl Client {
 
     /// Connects one half of a pair to the bare relay.
     pub(crate) async fn relay(address: SocketAddr, pair: &str) -> anyhow::Result<Self> {
-        let mut client = Self::open(address, "/").await?;
+        let stream = TcpStream::connect(address).await.context("cannot connect")?;
+        let mut client = Self::open(stream, address, "/").await?;
         client.send(pair).await?;
         Ok(client)
     }
 
-    async fn open(address: SocketAddr, path: &str) -> anyhow::Result<Self> {
-        let stream = TcpStream::connect(address).await.context("cannot connect")?;
+    async fn open(stream: TcpStream, address: SocketAddr, path: &str) -> anyhow::Result<Self> {
         stream.set_nodelay(true)?;
         let config = WebSocketConfig::default().read_buffer_size(4 * 1024);
         let (socket, _) = client_async_with_config(format!("ws://{address}{path}"), stream, Some(config))
@@ -114,17 +119,24 @@ impl Pair {
         let addresses = [server.address(0), server.address(1)];
         let (one, two) = match server.target {
             Target::Relay => (Client::relay(addresses[0], &name).await?, Client::relay(addresses[1], &name).await?),
-            Target::Signaller | Target::Nodes => {
-                let mut one = Client::signaller(addresses[0]).await?;
-                let mut two = Client::signaller(addresses[1]).await?;
-                one.join_first(&name).await?;
-                two.join_first(&name).await?;
-                one.expect(r#"42/rtc-cafe,["acquire-peers","#).await?;
-                (one, two)
-            }
+            Target::Signaller | Target::Nodes => return Self::signaller(addresses, &name).await,
         };
+        Ok(Self::of(one, two))
+    }
+
+    /// Two in a room of their own.
+    pub(crate) async fn signaller(addresses: [SocketAddr; 2], room: &str) -> anyhow::Result<Self> {
+        let mut one = Client::signaller(addresses[0]).await?;
+        let mut two = Client::signaller(addresses[1]).await?;
+        one.join_first(room).await?;
+        two.join_first(room).await?;
+        one.expect(r#"42/rtc-cafe,["acquire-peers","#).await?;
+        Ok(Self::of(one, two))
+    }
+
+    fn of(one: Client, two: Client) -> Self {
         let (to_one, to_two) = (candidate(&one.sid), candidate(&two.sid));
-        Ok(Self { ends: [(one, to_two), (two, to_one)] })
+        Self { ends: [(one, to_two), (two, to_one)] }
     }
 }
 

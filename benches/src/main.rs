@@ -6,6 +6,7 @@ use clap::{Parser, Subcommand};
 
 mod client;
 mod connect;
+mod load;
 mod metric;
 mod native;
 mod process;
@@ -18,7 +19,7 @@ mod signaller;
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask bench", bin_name = "cargo xtask bench")]
 struct Arguments {
-    /// What to measure; without a name everything
+    /// What to measure; without a name everything but `load`, which takes long
     #[command(subcommand)]
     benchmark: Option<Benchmark>,
 }
@@ -28,6 +29,7 @@ enum Benchmark {
     Signaller(signaller::Options),
     Native(native::Options),
     Connect(connect::Options),
+    Load(load::Options),
     /// Serves the bare websocket relay that the signaller is compared with
     #[command(hide = true)]
     Relay,
@@ -58,6 +60,7 @@ impl Benchmark {
             Self::Signaller(options) => signaller::run(&options),
             Self::Native(options) => native::run(&options),
             Self::Connect(options) => connect::run(&options),
+            Self::Load(options) => load::run(&options),
             Self::Relay => relay::run(),
             Self::NativePart(options) => native::run_part(&options),
         }

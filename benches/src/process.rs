@@ -12,7 +12,7 @@ use anyhow::{Context, bail, ensure};
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
     net::TcpStream,
-    process::Child,
+    process::{Child, ChildStderr},
     time::{sleep, timeout},
 };
 
@@ -180,6 +180,26 @@ impl Server {
             }
         }
         Ok(server)
+    }
+
+    /// A signaller of one node, and what it logs.
+    pub(crate) async fn logged(programs: &Programs) -> anyhow::Result<(Self, ChildStderr)> {
+        let mut server = Self { nodes: Vec::new(), addresses: Vec::new(), redis: None, target: Target::Signaller };
+        let mut serve = Command::new(&programs.signaller);
+        serve.args(["serve", "--listen", "127.0.0.1:0"]).stderr(Stdio::piped());
+        server.add(serve).await?;
+        let log = server.nodes[0].child.stderr.take().context("it has no standard error")?;
+        Ok((server, log))
+    }
+
+    /// Fails if a node has ended.
+    pub(crate) fn check(&mut self) -> anyhow::Result<()> {
+        for node in &mut self.nodes {
+            if let Some(status) = node.child.try_wait()? {
+                bail!("the {} ended by itself: {status}", self.target.name());
+            }
+        }
+        Ok(())
     }
 
     /// Starts a node.

@@ -30,7 +30,7 @@ The tasks of RTCCafe. They need Rust and Node.js, get everything else that is mi
                                     and packages/rtc-cafe-client/dist/
   cargo xtask setup                 only get what is missing: Rust's WebAssembly target, npm packages,
                                     Chromium, Firefox, FFmpeg, coturn, iproute2, a Python environment, cargo-deny
-  cargo xtask bench [NAME...]       measure: cargo xtask bench signaller, native or connect
+  cargo xtask bench [NAME...]       measure: cargo xtask bench signaller, native, connect or load
 
 What is used when it is there:
   CHROMIUM, FIREFOX     the browsers for the tests in browsers

@@ -23,6 +23,10 @@ mod text;
 mod tls;
 mod transfer;
 
+/// That of the system leaves holes between connections that come and go; see docs/decisions/016-allocator.md.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Rooms in which browsers and programs find each other and connect over WebRTC.
 #[derive(Debug, Parser)]
 #[command(name = "rtc-cafe", version, arg_required_else_help = true)]

@@ -8,6 +8,7 @@ use std::{
 
 use anyhow::Context;
 use rtc_cafe_signaller::{IceServer, Signaller, broker::RedisBroker};
+use socket2::SockRef;
 use tokio::{net::TcpListener, time::timeout};
 
 use crate::{
@@ -25,6 +26,9 @@ mod limits;
 
 const DEFAULT_LISTEN: &str = "127.0.0.1:8080";
 const DEFAULT_DRAIN: &str = "10s";
+/// Connections that may wait to be accepted, if the system allows so many. Who comes when it is full tries again after a
+/// second; the 128 of the library are full when everybody comes back after a restart.
+const BACKLOG: i32 = 4096;
 /// How long to wait for Redis before clients are let in without it.
 const REDIS: Duration = Duration::from_secs(3);
 /// How long open requests may take to end once the clients have been told to go.
@@ -189,10 +193,14 @@ async fn serve(options: Options) -> anyhow::Result<()> {
 }
 
 async fn listen(address: &str) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(address).await.with_context(|| match address.rsplit_once(':') {
+    let listener = TcpListener::bind(address).await.with_context(|| match address.rsplit_once(':') {
         Some(_) => format!("cannot listen on {address}; choose another address with --listen"),
         None => format!("cannot listen on {address}, which has no port; write it as {address}:8080"),
-    })
+    })?;
+    if let Err(error) = SockRef::from(&listener).listen(BACKLOG) {
+        tracing::debug!(%error, "cannot let more connections wait");
+    }
+    Ok(listener)
 }
 
 /// The URL at which a browser on this machine finds the server.
@@ -224,6 +232,17 @@ mod tests {
         assert!(ice::parse_listed("stun.example.org").is_err());
         assert!(ice::parse_listed("turn:").is_err());
         assert!(ice::parse_listed("turn:turn.example.org").unwrap_err().contains("credentials"));
+    }
+
+    #[tokio::test]
+    #[cfg(target_os = "linux")]
+    async fn many_can_come_at_once() {
+        let listener = listen("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let soon = Duration::from_millis(900);
+        let connect = || std::net::TcpStream::connect_timeout(&address, soon);
+        let waiting: Vec<_> = (0..400).map_while(|_| connect().ok()).collect();
+        assert_eq!(waiting.len(), 400);
     }
 
     #[test]

@@ -8,14 +8,14 @@ mod client;
 mod engine;
 mod hub;
 mod script;
-mod seeds;
 mod wire;
 
 pub use client::client;
 pub use engine::engine;
 pub use hub::hub;
-pub use seeds::TOKENS;
 pub use wire::{frame, json, room, signal};
+
+use rtc_cafe_fuzz_seeds as seeds;
 
 /// A body, with inputs to begin from.
 #[derive(Debug, Clone, Copy)]

@@ -2,7 +2,8 @@
 
 use std::{fs, io, path::Path};
 
-use rtc_cafe_fuzz_bodies::{TARGETS, TOKENS};
+use rtc_cafe_fuzz_bodies::TARGETS;
+use rtc_cafe_fuzz_seeds::TOKENS;
 
 fn main() -> io::Result<()> {
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name("corpus");

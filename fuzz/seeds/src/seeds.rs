@@ -1,7 +1,7 @@
 //! Inputs to begin from: the golden frames of the protocol, the frames of the original, and scripts that get far.
 
 /// JSON of every kind, and what is nearly JSON.
-pub(crate) const JSON: &[&str] = &[
+pub const JSON: &[&str] = &[
     r#"{"a":[1,-2.5e3,0.1E-7,true,false,null],"b":{"c":"d\u00e9\n\"\\\/"},"":{}}"#,
     r#"["\ude00\udc00\ud83d\ud83d\ude00\ud800\u0041"]"#,
     r#" [ "\ud83d\ude00" , "\ud83d" , "\ude00\ud83dx" ] "#,
@@ -16,7 +16,7 @@ pub(crate) const JSON: &[&str] = &[
 ];
 
 /// Rooms, however they are written.
-pub(crate) const ROOMS: &[&str] = &[
+pub const ROOMS: &[&str] = &[
     "5",
     "5.000",
     "-12.50e1",
@@ -29,7 +29,7 @@ pub(crate) const ROOMS: &[&str] = &[
 ];
 
 /// What a server says, the original and ours.
-pub(crate) const SIGNALS: &[&str] = &[
+pub const SIGNALS: &[&str] = &[
     r#"{"sid":"A","apiVersion":"1.0","session":"secret","iceServers":[{"urls":"stun:192.0.2.1"}]}"#,
     r#"{"id":"a1","sid":"B","prevSid":"oldB","room":5}"#,
     r#"{"id":{"nested":[1]},"sid":"B","prevSid":null,"room":5e300}"#,
@@ -41,7 +41,7 @@ pub(crate) const SIGNALS: &[&str] = &[
 ];
 
 /// What a peer says.
-pub(crate) const FRAMES: &[&str] = &[
+pub const FRAMES: &[&str] = &[
     r#"{"type":"hello","version":1,"id":"a1","sid":"A"}"#,
     r#"{"type":"hello","version":1,"id":"\b\u0001\/","sid":5}"#,
     "{\"type\":\"message\"}\n[1,\n2]",
@@ -52,8 +52,8 @@ pub(crate) const FRAMES: &[&str] = &[
     r#"{"type":"dance","with":"whom"}"#,
 ];
 
-/// Scripts of [`client`](crate::client).
-pub(crate) const CLIENT: &[&str] = &[
+/// Scripts of the target `client`.
+pub const CLIENT: &[&str] = &[
     // A newcomer is offered a connection, talks, changes its session and leaves.
     concat!(
         "j5\ns+\n",
@@ -141,8 +141,8 @@ pub(crate) const CLIENT: &[&str] = &[
     ),
 ];
 
-/// Scripts of [`hub`](crate::hub).
-pub(crate) const HUB: &[&str] = &[
+/// Scripts of the target `hub`.
+pub const HUB: &[&str] = &[
     concat!(
         "+0\n+1\n+2\n+3\n",
         r#"3 request-sid {"apiVersion":"1.0"}"#,
@@ -180,8 +180,8 @@ pub(crate) const HUB: &[&str] = &[
     ),
 ];
 
-/// Scripts of [`engine`](crate::engine).
-pub(crate) const ENGINE: &[&str] = &[
+/// Scripts of the target `engine`.
+pub const ENGINE: &[&str] = &[
     concat!(
         "0t40/rtc-cafe,\n1t40/rtc-cafe,\n2t40\n2t40\n3t40/other,{}\n",
         "0t42/rtc-cafe,[\"request-sid\",{}]\n0t42/rtc-cafe,7[\"request-sid\",{\"apiVersion\":\"1.0\"}]\n",
