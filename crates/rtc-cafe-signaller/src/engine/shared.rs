@@ -193,8 +193,8 @@ impl Shared {
         }
         let counted = arrival.address.and_then(address::counted);
         if let Some(address) = counted {
-            let count = links.by_address.entry(address).or_default();
-            if *count >= self.config.per_address {
+            let count = links.by_address.get(&address).copied().unwrap_or_default();
+            if count >= self.config.per_address {
                 drop(links);
                 self.counters.refused.count(ErrorCode::TooManyConnections);
                 if !self.crowded.swap(true, Ordering::Relaxed) {
@@ -202,7 +202,7 @@ impl Shared {
                 }
                 return Err(Refused::TooMany(self.config.per_address));
             }
-            *count += 1;
+            links.by_address.insert(address, count + 1);
         }
         let sid = links.mint.text::<24>();
         let outbox = Outbox::new(self.config.queue);
