@@ -48,10 +48,14 @@ export function list(name, limit, changed, draw) {
         changed();
         return;
       }
-      // Whoever has chosen something by the keyboard keeps it.
-      const focused = [...$(name).querySelectorAll('button')].indexOf(document.activeElement);
-      $(name).replaceChildren(...draw(items, answer));
-      if (focused >= 0) $(name).querySelectorAll('button')[focused]?.focus();
+      const drawn = draw(items, answer);
+      // What looks the same stays: a click may be under way.
+      if ($(name).innerHTML !== drawn.map((it) => it.outerHTML).join('')) {
+        // Whoever has chosen something by the keyboard keeps it.
+        const focused = [...$(name).querySelectorAll('button')].indexOf(document.activeElement);
+        $(name).replaceChildren(...drawn);
+        if (focused >= 0) $(name).querySelectorAll('button')[focused]?.focus();
+      }
       const { total } = answer;
       $(`${name}-empty`).hidden = items.length > 0;
       $(`${name}-empty`).textContent = this.searched() ? 'Nothing fits.' : none;

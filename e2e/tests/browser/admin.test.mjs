@@ -66,12 +66,12 @@ const shows = (page, selector, expected) => eventually(async () => {
 const lists = (page, selector, expected) => eventually(async () => assert.deepEqual(await texts(page, selector), expected));
 
 async function choose(page, name) {
-  const at = await eventually(async () => {
-    const found = (await texts(page, '#rooms .name')).indexOf(name);
-    assert.ok(found >= 0, `there is no ${name}`);
-    return found;
+  // The list may be drawn anew meanwhile.
+  await eventually(async () => {
+    const at = (await texts(page, '#rooms .name')).indexOf(name);
+    assert.ok(at >= 0, `there is no ${name}`);
+    await (await page.$$('#rooms button'))[at].click();
   });
-  await (await page.$$('#rooms button'))[at].click();
   await shows(page, '#room-name', name);
 }
 
