@@ -4,8 +4,11 @@ import { scenario } from '../../harness/cafe.mjs';
 
 /** For so many milliseconds they talk like this. */
 const TALK = 20_000;
-/** For no longer nothing new comes from somebody. Natively SCTP pauses for 7 seconds at the most, then it is replaced. */
-const STALLED = 20_000;
+/**
+ * For no longer nothing new comes from somebody. Natively SCTP pauses for 8 seconds, then the connection is replaced, which
+ * takes time where much is lost.
+ */
+const STALLED = 30_000;
 
 for (const loss of [0.05, 0.2]) {
   scenario(`${loss * 100} % of what is sent is lost, and the rest takes 100 ms`, { delay: 100, loss }, async (cafe) => {
