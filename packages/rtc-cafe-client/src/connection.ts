@@ -100,10 +100,14 @@ export class Connection implements TrackSender {
     return report && !this.#closed ? this.#meter.read(report, performance.now()) : undefined;
   }
 
-  /** All that the browser knows of it, as long as it is open; or knew while it tried to connect. */
+  /** All that the browser knows of it, as long as it is open; or knew while it failed to connect. */
   rawStats(): Promise<RTCStatsReport | undefined> | undefined {
-    const failing = this.#channel?.readyState === 'connecting' || this.#closed;
-    return failing && this.#tried ? this.#tried : this.#pc?.getStats().catch(() => undefined);
+    if (this.#closed || (this.#tried && this.#unopened)) return this.#tried;
+    return this.#pc?.getStats().catch(() => undefined);
+  }
+
+  get #unopened(): boolean {
+    return this.#channel?.readyState === 'connecting';
   }
 
   #open(): RTCPeerConnection {
@@ -119,7 +123,7 @@ export class Connection implements TrackSender {
     };
     pc.onicecandidateerror = (error) => this.#reports.iceServerFailed(error);
     pc.onconnectionstatechange = () => {
-      if (pc.connectionState === 'connecting') setTimeout(() => { this.#tried ??= this.rawStats(); }, TRYING_MS);
+      if (pc.connectionState === 'connecting') setTimeout(() => { if (this.#unopened) this.#tried ??= this.rawStats(); }, TRYING_MS);
       this.#report(['stateChanged'], pc.connectionState);
     };
     pc.ontrack = ({ transceiver }) => {
