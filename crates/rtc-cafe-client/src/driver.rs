@@ -106,7 +106,6 @@ impl Driver {
         events: EventSink,
         limits: &Limits,
     ) -> Self {
-        let certificate = rtc::certificate();
         Self {
             shared,
             endpoint,
@@ -114,7 +113,7 @@ impl Driver {
             input,
             inputs,
             events,
-            settings: Settings { low_water: limits.low_water, certificate },
+            settings: Settings { low_water: limits.low_water, certificate: None },
             datagram: Vec::new(),
             connections: BTreeMap::new(),
             leaving: Vec::new(),
@@ -130,6 +129,10 @@ impl Driver {
 
     /// Runs until the client is closed.
     pub(crate) async fn run(mut self) {
+        // The first attempt to connect is on its way while the certificate is made.
+        let first = self.signalling.recv().now_or_never();
+        self.settings.certificate = rtc::certificate();
+        first.into_iter().for_each(|event| self.handle_signalling(event));
         loop {
             self.look_at_network();
             self.flush();

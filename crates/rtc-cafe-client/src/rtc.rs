@@ -43,8 +43,12 @@ pub(crate) use settings::{Settings, certificate};
 use stall::Stall;
 use vitals::Vitals;
 
+/// A check that came before the description did, one of ours in return, and the choice of the path.
+const HURRIED_STEPS: usize = 3;
 /// How long the last words may take to a peer that is still there, before the connection ends without them.
 const LAST_WORDS: Duration = Duration::from_millis(1500);
+/// Candidates that wait for a check.
+const MAX_KNOWN_AHEAD: usize = 16;
 /// Sources of packets that are remembered.
 const MAX_SSRCS: usize = 256;
 /// Events that may come of one step before the peer is taken to be hostile.
@@ -93,6 +97,8 @@ pub(crate) struct Connection {
     vitals: Vitals,
     stall: Stall,
     paths: Paths,
+    /// Candidates of the peer with addresses that are being checked already, because checks came from there.
+    known_ahead: VecDeque<Candidate>,
     timeout: Instant,
     /// When it closes, although the peer has not confirmed all.
     closes_at: Option<Instant>,
@@ -125,6 +131,7 @@ impl Connection {
             vitals: Vitals::new(now),
             stall: Stall::new(),
             paths: Paths::default(),
+            known_ahead: VecDeque::new(),
             timeout: now,
             closes_at: None,
             closing: false,
@@ -146,7 +153,8 @@ impl Connection {
             Command::AddCandidate(candidate) => {
                 if let Some(candidate) = candidate.and_then(|candidate| candidate::read(&candidate)) {
                     self.moved.learn(candidate.clone());
-                    self.rtc.add_remote_candidate(candidate);
+                    self.known_ahead.push_back(candidate);
+                    self.add_remote_candidates(now);
                 }
                 Ok(())
             }
@@ -166,6 +174,7 @@ impl Connection {
             self.fail(&error);
         }
         self.drain(now);
+        self.hurry(now);
     }
 
     /// Sends a track from the next offer on.
@@ -212,9 +221,24 @@ impl Connection {
             // A datagram can be anybody's, so what is wrong with it is no reason to end anything.
             tracing::debug!(%error, "a datagram was not taken");
         }
+        self.add_remote_candidates(now);
         self.drain(now);
+        self.hurry(now);
         let state = self.vitals.hear(now);
         self.report_state(state, now);
+    }
+
+    /// Tells str0m the addresses of the peer, except while one is being checked: str0m would begin that check anew, and not
+    /// take the answer.
+    fn add_remote_candidates(&mut self, now: Instant) {
+        for _ in 0..self.known_ahead.len() {
+            let Some(candidate) = self.known_ahead.pop_front() else { return };
+            if self.paths.is_first_check(candidate.addr(), now) && self.known_ahead.len() < MAX_KNOWN_AHEAD {
+                self.known_ahead.push_back(candidate);
+            } else {
+                self.rtc.add_remote_candidate(candidate);
+            }
+        }
     }
 
     /// Keeps a datagram that is for this connection and not accepted yet: see [`Early`].
@@ -338,6 +362,18 @@ impl Connection {
             let _ = self.rtc.close();
             self.closing = true;
             self.drain_rtc(now);
+        }
+    }
+
+    /// Has str0m do what is due before there is a path. By itself it waits 50 ms between any two steps of ICE, so that checks
+    /// keep a distance; but one for each that comes, as RFC 8445 section 7.3.1.4 has it, is no flood.
+    fn hurry(&mut self, now: Instant) {
+        let steps = if self.connected || self.closing { 0 } else { HURRIED_STEPS };
+        for _ in 0..steps {
+            if let Err(error) = self.rtc.handle_input(Input::Timeout(now)) {
+                self.fail(&error);
+            }
+            self.drain(now);
         }
     }
 

@@ -10,7 +10,7 @@ use rtc_cafe_core::{Command, ConnectionEvent, ConnectionState, TrackId, TrackKin
 use rtc_cafe_sim::conformance::{Backend, conforms};
 use str0m::{Candidate, net::Transmit};
 
-use super::{Connection, Output, Settings, certificate, input};
+use super::{Connection, Output, Settings, candidate, certificate, input};
 use crate::media::Codec;
 
 /// After so long without an event there will be none.
@@ -321,4 +321,27 @@ fn an_answer_that_is_overtaken_costs_nothing() {
         while !matches!(pair.event(end).expect("the channel opens"), ConnectionEvent::ChannelOpen) {}
     }
     assert!(pair.now < arrival + 40 * LATENCY, "it took {:?}", pair.now - arrival);
+}
+
+#[test]
+fn a_candidate_for_an_address_that_is_being_checked_costs_nothing() {
+    let mut pair = Pair::new();
+    (0..2).for_each(|end| pair.execute(end, Command::Open));
+    let offer = pair.offer(0);
+    let answer = pair.answer(1, offer);
+    let candidate = candidate::write(&candidate::of(&answer).next().expect("a candidate"));
+    let is_other = |line: &&str| !line.starts_with("a=candidate:");
+    let without: String = answer.split_inclusive('\n').filter(is_other).collect();
+    let start = pair.now;
+    pair.execute(0, Command::AcceptAnswer(without));
+    // The check of the other end has arrived, and ours is on its way back.
+    let arrival = start + 14 * LATENCY / 5;
+    while pair.now < arrival {
+        pair.step(arrival);
+        pair.poll();
+    }
+    pair.execute(0, Command::AddCandidate(Some(candidate)));
+    (0..2).for_each(|end| pair.until(end, "ChannelOpen"));
+    // A check there and back, and as much for DTLS; each end needs half of it to know of the other.
+    assert!(pair.now < start + 7 * LATENCY, "it took {:?}", pair.now - start);
 }

@@ -16,6 +16,8 @@ use crate::report::{CandidateEnd, CandidateKind, CandidatePair, PairState};
 const MOST: usize = 64;
 /// Checks of one pair that wait for an answer.
 const MOST_CHECKS: usize = 8;
+/// So long the answer to a first check takes where it takes long.
+const FIRST: Duration = Duration::from_secs(1);
 /// So long without an answer, a pair has failed.
 const FAILED: Duration = Duration::from_secs(8);
 
@@ -72,6 +74,12 @@ impl Paths {
             path.round_trip = Some(now.saturating_duration_since(sent));
             path.unanswered = None;
         }
+    }
+
+    /// Whether the first check to an address of the peer waits for its answer.
+    pub(super) fn is_first_check(&self, remote: SocketAddr, now: Instant) -> bool {
+        let waits = |path: &Path| path.unanswered.is_some_and(|since| now < since + FIRST) && path.round_trip.is_none();
+        self.pairs.iter().any(|path| path.remote == remote && waits(path))
     }
 
     /// The pairs, the one in use first.
