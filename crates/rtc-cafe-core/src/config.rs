@@ -16,6 +16,9 @@ pub struct Config {
     /// How many answers the client makes before it has met anybody, so that a member whom it meets need not wait for them;
     /// and whether, once in a room, it has the server hold an offer for whoever comes next: not if this is 0. Default 0.
     pub ready: usize,
+    /// The most such answers where the server has told of relays, for backends in which each of them takes an allocation.
+    /// Default no fewer.
+    pub ready_relayed: usize,
     /// Bounds on what the client keeps.
     pub limits: Limits,
     /// How long it waits for what.
@@ -25,7 +28,7 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         let (limits, timing) = (Limits::default(), Timing::default());
-        Self { handshake_over_peers: true, incarnation: 0, ready: 0, limits, timing }
+        Self { handshake_over_peers: true, incarnation: 0, ready: 0, ready_relayed: usize::MAX, limits, timing }
     }
 }
 

@@ -382,6 +382,21 @@ fn answers_are_made_anew_for_another_configuration() {
 }
 
 #[test]
+fn fewer_answers_are_made_where_each_takes_an_allocation() {
+    for (servers, made) in [("stun:a", 4), ("turn:a", 1), ("turns:a", 1)] {
+        let mut config = Config::default();
+        (config.ready, config.ready_relayed) = (4, 1);
+        let mut client = Client::new(config, [7; 32]);
+        client.handle_signaller_state(NOW, SignallerState::Connected);
+        let sid =
+            format!(r#"{{"sid":"me","apiVersion":"1.0","session":"secret","iceServers":[{{"urls":"{servers}"}}]}}"#);
+        signal(&mut client, "sid", &sid);
+        let asked = commands(&outputs(&mut client));
+        assert_eq!(asked.iter().filter(|(_, command)| *command == Command::ForetellAnswer).count(), made, "{servers}");
+    }
+}
+
+#[test]
 fn who_left_an_offer_and_ended_is_forgotten_at_the_first_failure() {
     let offer = r#"{"id":"b","sid":"B","offer":{"type":"offer","sdp":"offer"},"connection":1,"negotiation":1}"#;
     for (announced, left) in [(false, vec![]), (true, vec!["B"])] {

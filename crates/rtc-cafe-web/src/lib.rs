@@ -24,8 +24,8 @@ const HIGH_WATER: usize = 256 << 10;
 /// Bytes in a data channel below which it is filled again.
 const LOW_WATER: usize = 64 << 10;
 
-/// Answers that are made ready. Each takes a peer connection, and browsers become slow with many that gather in vain.
-const READY: usize = 2;
+/// Answers that are made ready where each takes an allocation on a relay.
+const READY_RELAYED: usize = 2;
 
 /// Why a call is refused.
 #[derive(Debug)]
@@ -57,8 +57,8 @@ enum Kind {
 
 #[wasm_bindgen]
 impl Machine {
-    /// A client that has joined nothing, of `["client", handshakeOverPeers, ...seed]`, where the seed is 32 unpredictable
-    /// bytes; or of `["session"]` a session that has not begun, for the newest version.
+    /// A client that has joined nothing, of `["client", handshakeOverPeers, ready, ...seed]`, where `ready` is how many answers
+    /// it makes ready and the seed is 32 unpredictable bytes; or of `["session"]` a session that has not begun, for the newest version.
     #[wasm_bindgen(constructor)]
     pub fn new(options: &str) -> Self {
         let options = Call::read(options);
@@ -67,11 +67,12 @@ impl Machine {
         }
         let mut seed = [0; 32];
         for (at, byte) in seed.iter_mut().enumerate() {
-            *byte = options.number(at + 2) as u8;
+            *byte = options.number(at + 3) as u8;
         }
         let mut config = Config::default();
         config.handshake_over_peers = options.flag(1);
-        config.ready = READY;
+        config.ready = options.number(2) as usize;
+        config.ready_relayed = READY_RELAYED;
         (config.limits.high_water, config.limits.low_water) = (HIGH_WATER, LOW_WATER);
         Self(Kind::Client(Client::new(config, seed)))
     }

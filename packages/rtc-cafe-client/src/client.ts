@@ -121,7 +121,7 @@ export class RTCCafeClient<Message = unknown> extends EventEmitter<RTCCafeClient
     }
     this.#rtcConfig = rtcConfig ?? null;
     this.enableWebRTCHandshake = enableWebRTCHandshake ?? true;
-    this.#core = new Core(!!this.enableWebRTCHandshake);
+    this.#core = new Core(!!this.enableWebRTCHandshake, answersReady(rtcConfig));
     this.#ownsSignaller = !signaller;
     this.signaller = signaller ?? new RTCCafeSignallingClient(apiVersion === undefined ? {} : { apiVersion });
     this.#detach = this.signaller.attach({
@@ -554,6 +554,15 @@ function roomId(room: unknown): string {
 }
 
 /** W3C Network Information, where there is one. */
+/**
+ * How many answers are made ready for the first room: for one of eight. Firefox hangs with many connections that gather in
+ * vain, and where there are relays each takes an allocation.
+ */
+function answersReady(config: RTCConfiguration | null | undefined): number {
+  const relayed = /turns?:/.test(String(config?.iceServers?.map?.((server) => server?.urls)));
+  return navigator.userAgent.includes('Chrom') && !relayed ? 7 : 2;
+}
+
 function connectionInfo(): (EventTarget & { type?: string }) | undefined {
   return (globalThis.navigator as { connection?: EventTarget & { type?: string } } | undefined)?.connection;
 }

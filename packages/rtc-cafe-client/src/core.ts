@@ -96,8 +96,8 @@ class Machine<Calls, Output> {
 
 /** The client: `rtc_cafe_core::Client`. */
 export class Core extends Machine<ClientCalls, CoreOutput> {
-  constructor(handshakeOverPeers: boolean) {
-    super('client', handshakeOverPeers, ...crypto.getRandomValues(new Uint8Array(32)));
+  constructor(handshakeOverPeers: boolean, ready: number) {
+    super('client', handshakeOverPeers, ready, ...crypto.getRandomValues(new Uint8Array(32)));
   }
 }
 

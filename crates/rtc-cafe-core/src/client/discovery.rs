@@ -20,12 +20,8 @@ impl Client {
     /// The server has given us a session.
     pub(super) fn handle_sid(&mut self, now: Time, sid: Sid, session: Option<String>, ice_servers: Option<String>) {
         if let Some(ice_servers) = ice_servers {
-            let some = ice_servers != "[]";
-            self.outputs.push(Output::IceServers(ice_servers));
-            if some && self.sid.is_none() {
-                // Answers from before know nothing of them.
-                self.renew_answers();
-            }
+            self.outputs.push(Output::IceServers(ice_servers.clone()));
+            self.handle_ice_servers(&ice_servers);
         }
         self.session = session;
         if self.sid.as_ref() == Some(&sid) {

@@ -23,6 +23,8 @@ use crate::{
 pub(super) struct Ready {
     /// Whether the server holds offers.
     held: bool,
+    /// Whether the server has told of relays.
+    relayed: bool,
     /// The connection whose offer it holds, or is about to.
     offering: Option<Connection>,
     /// Those that are to answer, each with its answer until that has gone out with a join.
@@ -33,7 +35,8 @@ impl Client {
     /// Makes answers for those whom we shall meet in our first room.
     pub(super) fn foretell(&mut self) {
         let first = !self.closed && self.roster.len() == 0 && self.previous.is_none();
-        while first && self.ready.answering.len() < self.config.ready {
+        let most = if self.ready.relayed { self.config.ready_relayed } else { usize::MAX };
+        while first && self.ready.answering.len() < self.config.ready.min(most) {
             let connection = self.open_connection();
             self.command(connection.id(), Command::ForetellAnswer);
             self.ready.answering.insert(connection.id(), (connection, None));
@@ -51,6 +54,14 @@ impl Client {
             self.timers.set(PeerKey::NOBODY, Timer::Unused, self.now + self.config.timing.connect);
         }
         answers
+    }
+
+    /// The server has told of these servers, which answers from before know nothing of.
+    pub(super) fn handle_ice_servers(&mut self, ice_servers: &str) {
+        self.ready.relayed = ice_servers.contains("\"turn");
+        if ice_servers != "[]" && self.sid.is_none() {
+            self.renew_answers();
+        }
     }
 
     /// Nobody has offered what the answers that are left were made for.
