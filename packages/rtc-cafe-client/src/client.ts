@@ -69,6 +69,8 @@ export interface RTCCafeClientEvents<Message = unknown> {
 
 /** A timer that comes so much later, in milliseconds, lets what happened meanwhile go first. */
 const OVERDUE = 200;
+/** So many milliseconds by the clock on the wall after a timer's time, all has slept. */
+const SLEPT = 10_000;
 
 /** `setTimeout` takes no longer time than this. */
 const MAX_DELAY = 2 ** 31 - 1;
@@ -502,14 +504,21 @@ export class RTCCafeClient<Message = unknown> extends EventEmitter<RTCCafeClient
     clearTimeout(this.#timer);
     this.#deadline = deadline;
     if (deadline === null) return;
+    const delay = Math.min(Math.max(deadline - performance.now(), 0), MAX_DELAY);
+    const due = Date.now() + delay;
     const fire = () => {
       this.#deadline = null;
       // The page slept: what others have said meanwhile waits behind this, and is to be heard before they are judged.
       this.#yielded = !this.#yielded && performance.now() - deadline > OVERDUE;
-      if (this.#yielded) this.#timer = setTimeout(fire);
-      else this.#input(['timeout']);
+      if (this.#yielded) {
+        this.#timer = setTimeout(fire);
+        return;
+      }
+      // The machine slept, which nobody else tells and `performance.now()` may not count.
+      if (Date.now() - due > SLEPT) this.#wake();
+      this.#input(['timeout']);
     };
-    this.#timer = setTimeout(fire, Math.min(Math.max(deadline - performance.now(), 0), MAX_DELAY));
+    this.#timer = setTimeout(fire, delay);
   }
 
   /** Follows the life of the page and of its network. */
@@ -560,7 +569,7 @@ function roomId(room: unknown): string {
  */
 function answersReady(config: RTCConfiguration | null | undefined): number {
   const relayed = /turns?:/.test(String(config?.iceServers?.map?.((server) => server?.urls)));
-  return navigator.userAgent.includes('Chrom') && !relayed ? 7 : 2;
+  return globalThis.navigator?.userAgent?.includes('Chrom') && !relayed ? 7 : 2;
 }
 
 function connectionInfo(): (EventTarget & { type?: string }) | undefined {

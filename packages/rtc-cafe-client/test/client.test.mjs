@@ -19,6 +19,21 @@ afterEach(() => {
   server.close();
 });
 
+test('asks whether the server is there when the machine has slept', async (t) => {
+  client.joinRoom('room');
+  await next(client, 'acquireSid');
+  let checks = 0;
+  client.signaller.check = () => { checks += 1; };
+  // The clock on the wall has gone on, that of the page has not.
+  const { now } = Date;
+  t.after(() => { Date.now = now; });
+  server.namespace.emit('acquire-peers', { id: 'other', sid: 'S', prevSid: null });
+  await until(() => client.discoveredPeers.length);
+  assert.equal(checks, 0);
+  Date.now = () => now() + 60_000;
+  await until(() => checks > 0);
+});
+
 test('has every property from the start', () => {
   assert.equal(client.apiVersion, '1.0');
   assert.equal(client.sid, 'unassigned');

@@ -58,7 +58,8 @@ impl Client {
 
     /// The server has told of these servers, which answers from before know nothing of.
     pub(super) fn handle_ice_servers(&mut self, ice_servers: &str) {
-        self.ready.relayed = ice_servers.contains("\"turn");
+        // Not `contains`, which is a kilobyte of WebAssembly.
+        self.ready.relayed = ice_servers.as_bytes().windows(5).any(|five| five == b"\"turn");
         if ice_servers != "[]" && self.sid.is_none() {
             self.renew_answers();
         }
