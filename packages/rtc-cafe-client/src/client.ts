@@ -4,6 +4,7 @@ import { Connection } from './connection.js';
 import { Core, type Answer, type Call, type ClientCalls, type CoreEvent, type CoreOutput } from './core.js';
 import { RTCCafeError, type RTCCafeErrorCode } from './errors.js';
 import { EventEmitter } from './events.js';
+import { Alarm, followPage } from './page.js';
 import { RTCCafeSignallingClient, type ApiVersion, type SignallerState } from './signaller.js';
 import { IceServers, connectionReport, type ConnectionReport } from './report.js';
 import type { ConnectionStats } from './stats.js';
@@ -67,14 +68,6 @@ export interface RTCCafeClientEvents<Message = unknown> {
   error: [error: RTCCafeError];
 }
 
-/** A timer that comes so much later, in milliseconds, lets what happened meanwhile go first. */
-const OVERDUE = 200;
-/** So many milliseconds by the clock on the wall after a timer's time, all has slept. */
-const SLEPT = 10_000;
-
-/** `setTimeout` takes no longer time than this. */
-const MAX_DELAY = 2 ** 31 - 1;
-
 /**
  * Joins rooms, connects to everybody in them, sends and receives messages, and offers and requests media tracks.
  *
@@ -99,13 +92,13 @@ export class RTCCafeClient<Message = unknown> extends EventEmitter<RTCCafeClient
   readonly #ownsSignaller: boolean;
   /** Ends all listening to the page. */
   readonly #end = new AbortController();
-  #network = networkType();
   #rtcConfig: RTCConfiguration | null;
   #iceServers: RTCIceServer[] | undefined;
-  #timer: ReturnType<typeof setTimeout> | undefined;
-  #deadline: number | null = null;
-  /** Whether a timer that came late has let others go first. */
-  #yielded = false;
+  /** Rings when the core asked to be woken up. */
+  readonly #alarm = new Alarm((slept) => {
+    if (slept) this.#wake();
+    this.#input(['timeout']);
+  });
   /** Set while outputs are carried out, so that they are carried out in their order. */
   #flushing = true;
   #closed = false;
@@ -136,7 +129,13 @@ export class RTCCafeClient<Message = unknown> extends EventEmitter<RTCCafeClient
         if (error.code === 'KICKED') this.close();
       },
     });
-    this.#listen();
+    // A page that is left leaves its rooms, so that peers hear of it at once.
+    followPage({
+      left: () => this.#leaveRooms(),
+      back: () => this.#rejoinRooms(),
+      woken: () => this.#wake(),
+      networkChanged: () => this.networkChanged(),
+    }, this.#end.signal);
     // What a signaller that is connected already has to tell waits for the handlers to be registered.
     queueMicrotask(() => {
       this.#flushing = false;
@@ -367,7 +366,7 @@ export class RTCCafeClient<Message = unknown> extends EventEmitter<RTCCafeClient
     this.#rooms.clear();
     for (const id of this.#tracks.ids) this.removeTrack(id);
     this.#detach();
-    clearTimeout(this.#timer);
+    this.#alarm.set(null);
     this.#end.abort();
     return null;
   }
@@ -386,7 +385,7 @@ export class RTCCafeClient<Message = unknown> extends EventEmitter<RTCCafeClient
     this.#flushing = true;
     for (let output; (output = this.#core.poll()); ) this.#perform(output);
     this.#flushing = false;
-    this.#schedule();
+    if (!this.#closed) this.#alarm.set(this.#core.call(['deadline']));
   }
 
   #perform(output: CoreOutput): void {
@@ -497,53 +496,6 @@ export class RTCCafeClient<Message = unknown> extends EventEmitter<RTCCafeClient
     }
   }
 
-  /** Sees to it that the core is woken up when it asked to be. */
-  #schedule(): void {
-    const deadline = this.#core.call(['deadline']);
-    if (this.#closed || deadline === this.#deadline) return;
-    clearTimeout(this.#timer);
-    this.#deadline = deadline;
-    if (deadline === null) return;
-    const delay = Math.min(Math.max(deadline - performance.now(), 0), MAX_DELAY);
-    const due = Date.now() + delay;
-    const fire = () => {
-      this.#deadline = null;
-      // The page slept: what others have said meanwhile waits behind this, and is to be heard before they are judged.
-      this.#yielded = !this.#yielded && performance.now() - deadline > OVERDUE;
-      if (this.#yielded) {
-        this.#timer = setTimeout(fire);
-        return;
-      }
-      // The machine slept, which nobody else tells and `performance.now()` may not count.
-      if (Date.now() - due > SLEPT) this.#wake();
-      this.#input(['timeout']);
-    };
-    this.#timer = setTimeout(fire, delay);
-  }
-
-  /** Follows the life of the page and of its network. */
-  #listen(): void {
-    const options = { signal: this.#end.signal, capture: true };
-    const listeners: [string, (event: PageTransitionEvent) => void][] = [
-      // A page that is left leaves its rooms, so that peers hear of it at once; the back-forward cache may bring it back.
-      ['pagehide', () => this.#leaveRooms()],
-      ['pageshow', ({ persisted }) => persisted && this.#rejoinRooms()],
-      ['online', () => this.networkChanged()],
-      ['resume', () => this.#wake()],
-      ['visibilitychange', () => document.visibilityState === 'visible' && this.#wake()],
-    ];
-    // At the window also what is told to the document is heard on its way down.
-    for (const [event, listener] of listeners) {
-      globalThis.addEventListener?.(event, listener as (event: Event) => void, options);
-    }
-    connectionInfo()?.addEventListener('change', () => {
-      // It also tells new estimates of the speed.
-      const before = this.#network;
-      this.#network = networkType();
-      if (this.#network !== before && this.#network !== 'none') this.networkChanged();
-    }, options);
-  }
-
   #leaveRooms(): void {
     for (const room of this.#rooms) this.#input(['leaveRoom'], room);
   }
@@ -570,14 +522,6 @@ function roomId(room: unknown): string {
 function answersReady(config: RTCConfiguration | null | undefined): number {
   const relayed = /turns?:/.test(String(config?.iceServers?.map?.((server) => server?.urls)));
   return globalThis.navigator?.userAgent?.includes('Chrom') && !relayed ? 7 : 2;
-}
-
-function connectionInfo(): (EventTarget & { type?: string }) | undefined {
-  return (globalThis.navigator as { connection?: EventTarget & { type?: string } } | undefined)?.connection;
-}
-
-function networkType(): string | undefined {
-  return connectionInfo()?.type;
 }
 
 function serialize(value: unknown, code: RTCCafeErrorCode): string {
