@@ -43,8 +43,6 @@ pub(crate) use settings::{Settings, certificate};
 use stall::Stall;
 use vitals::Vitals;
 
-/// A check that came before the description did, one of ours in return, and the choice of the path.
-const HURRIED_STEPS: usize = 3;
 /// How long the last words may take to a peer that is still there, before the connection ends without them.
 const LAST_WORDS: Duration = Duration::from_millis(1500);
 /// Candidates that wait for a check.
@@ -144,6 +142,7 @@ impl Connection {
     /// Carries out a command. [`Command::Open`] is [`Connection::new`], tracks are added by [`Connection::add_track`], and
     /// frames wait for [`Connection::write_frames`].
     pub(crate) fn execute(&mut self, command: Command, now: Instant) {
+        let is_description = matches!(command, Command::AcceptOffer(_) | Command::AcceptAnswer(_));
         let done = match command {
             // Its candidates are in it in any case.
             Command::CreateOffer | Command::PrepareOffer => self.create_offer(now),
@@ -174,7 +173,10 @@ impl Connection {
             self.fail(&error);
         }
         self.drain(now);
-        self.hurry(now);
+        if is_description {
+            // A check that was sooner than the description, and ours in return.
+            self.hurry(now, 2);
+        }
     }
 
     /// Sends a track from the next offer on.
@@ -223,7 +225,9 @@ impl Connection {
         }
         self.add_remote_candidates(now);
         self.drain(now);
-        self.hurry(now);
+        if !moved::is_content(data) {
+            self.hurry(now, 1);
+        }
         let state = self.vitals.hear(now);
         self.report_state(state, now);
     }
@@ -254,6 +258,7 @@ impl Connection {
             if let Err(error) = self.rtc.handle_input(Input::Timeout(now)) {
                 self.fail(&error);
             }
+            self.add_remote_candidates(now);
             self.drain(now);
         }
         let state = self.vitals.handle_timeout(now);
@@ -366,10 +371,9 @@ impl Connection {
     }
 
     /// Has str0m do what is due before there is a path. By itself it waits 50 ms between any two steps of ICE, so that checks
-    /// keep a distance; but one for each that comes, as RFC 8445 section 7.3.1.4 has it, is no flood.
-    fn hurry(&mut self, now: Instant) {
-        let steps = if self.connected || self.closing { 0 } else { HURRIED_STEPS };
-        for _ in 0..steps {
+    /// keep a distance (RFC 8445 section 14.2); but one for each that comes (section 7.3.1.4) is no flood.
+    fn hurry(&mut self, now: Instant, steps: usize) {
+        for _ in 0..if self.connected || self.closing { 0 } else { steps } {
             if let Err(error) = self.rtc.handle_input(Input::Timeout(now)) {
                 self.fail(&error);
             }

@@ -373,7 +373,7 @@ fn answers_are_made_anew_for_another_configuration() {
     signal(&mut client, "sid", r#"{"sid":"me","apiVersion":"1.0","session":"secret","iceServers":[]}"#);
     let made: Vec<_> = commands(&outputs(&mut client)).into_iter().map(|(id, _)| id.0).collect();
     assert_eq!(made, [1, 1, 2, 2], "opened, and asked for an answer");
-    client.handle_configuration_change(NOW);
+    client.handle_configuration_change(NOW, 2);
     let anew = commands(&outputs(&mut client));
     assert_eq!(anew[..2], [(ConnectionId(1), Command::Close), (ConnectionId(2), Command::Close)]);
     assert_eq!(anew.len(), 6);

@@ -34,7 +34,7 @@ pub(crate) fn client(client: &mut Client, now: Time, call: &Call<'_>) -> Result<
                 client.handle_connection(now, ConnectionId(call.number(1)), event);
             }
         }
-        "configurationChange" => client.handle_configuration_change(now),
+        "configurationChange" => client.handle_configuration_change(now, call.number(1) as usize),
         "networkChange" => client.handle_network_change(now),
         "wake" => client.handle_wake(now),
         "timeout" => client.handle_timeout(now),

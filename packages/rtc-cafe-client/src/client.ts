@@ -95,10 +95,7 @@ export class RTCCafeClient<Message = unknown> extends EventEmitter<RTCCafeClient
   #rtcConfig: RTCConfiguration | null;
   #iceServers: RTCIceServer[] | undefined;
   /** Rings when the core asked to be woken up. */
-  readonly #alarm = new Alarm((slept) => {
-    if (slept) this.#wake();
-    this.#input(['timeout']);
-  });
+  readonly #alarm = new Alarm(() => this.#input(['timeout']));
   /** Set while outputs are carried out, so that they are carried out in their order. */
   #flushing = true;
   #closed = false;
@@ -156,7 +153,7 @@ export class RTCCafeClient<Message = unknown> extends EventEmitter<RTCCafeClient
 
   set rtcConfig(config: RTCConfiguration | null) {
     this.#rtcConfig = config;
-    this.#input(['configurationChange']);
+    this.#input(['configurationChange', answersReady(config)]);
   }
 
   /** The session id, by which peers know this client; `"unassigned"` until the server gave one. */
@@ -514,7 +511,6 @@ function roomId(room: unknown): string {
   return typeof room === 'number' || typeof room === 'string' ? JSON.stringify(room) : 'null';
 }
 
-/** W3C Network Information, where there is one. */
 /**
  * How many answers are made ready for the first room: for one of eight. Firefox hangs with many connections that gather in
  * vain, and where there are relays each takes an allocation.

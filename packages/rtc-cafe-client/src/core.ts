@@ -24,7 +24,7 @@ export interface ClientCalls {
   signallerOpened(): null;
   signallerState(state: SignallerState): null;
   connection(id: number, ...event: ConnectionEvent): null;
-  configurationChange(): null;
+  configurationChange(ready: number): null;
   networkChange(): null;
   wake(): null;
   timeout(): null;

@@ -2,7 +2,8 @@
 
 /** A timer that comes so much later, in milliseconds, lets what happened meanwhile go first. */
 const OVERDUE = 200;
-/** So many milliseconds by the clock on the wall after a timer's time, all has slept. */
+/** So often it is looked whether the machine has slept, and so much later than that it has, in milliseconds. */
+const LOOK = 3_000;
 const SLEPT = 10_000;
 
 /** `setTimeout` takes no longer time than this. */
@@ -14,30 +15,27 @@ export class Alarm {
   #deadline: number | null = null;
   /** Whether a timer that came late has let others go first. */
   #yielded = false;
-  readonly #ring: (slept: boolean) => void;
+  readonly #ring: () => void;
 
-  /** Calls `ring` when it is time, with whether the machine has slept. */
-  constructor(ring: (slept: boolean) => void) {
+  /** Calls `ring` when it is time. */
+  constructor(ring: () => void) {
     this.#ring = ring;
   }
 
   /** Sets it to a time, or to none. */
   set(deadline: number | null): void {
-    if (deadline === this.#deadline) return;
+    if (deadline !== null && deadline === this.#deadline) return;
     clearTimeout(this.#timer);
     this.#deadline = deadline;
     if (deadline === null) return;
-    const delay = Math.min(Math.max(deadline - performance.now(), 0), MAX_DELAY);
-    const due = Date.now() + delay;
     const fire = () => {
       this.#deadline = null;
       // The page slept: what others have said meanwhile waits behind this, and is to be heard before they are judged.
       this.#yielded = !this.#yielded && performance.now() - deadline > OVERDUE;
       if (this.#yielded) this.#timer = setTimeout(fire);
-      // Of the sleep of a machine nobody tells, and `performance.now()` may not count it.
-      else this.#ring(Date.now() - due > SLEPT);
+      else this.#ring();
     };
-    this.#timer = setTimeout(fire, delay);
+    this.#timer = setTimeout(fire, Math.min(Math.max(deadline - performance.now(), 0), MAX_DELAY));
   }
 }
 
@@ -68,6 +66,7 @@ export function followPage(reports: PageReports, signal: AbortSignal): void {
   for (const [event, listener] of listeners) {
     globalThis.addEventListener?.(event, listener as (event: Event) => void, options);
   }
+  watchSleep(reports.woken, signal);
   let type = connectionInfo()?.type;
   connectionInfo()?.addEventListener('change', () => {
     // It also tells new estimates of the speed.
@@ -77,6 +76,18 @@ export function followPage(reports: PageReports, signal: AbortSignal): void {
   }, options);
 }
 
+/** Tells when the machine has slept, which nobody else does, and `performance.now()` may not count; until the signal. */
+function watchSleep(woken: () => void, signal: AbortSignal): void {
+  let last = Date.now();
+  const timer = setInterval(() => {
+    const before = last;
+    last = Date.now();
+    if (last - before > LOOK + SLEPT) woken();
+  }, LOOK);
+  signal.addEventListener('abort', () => clearInterval(timer));
+}
+
+/** W3C Network Information, which Chromium has. */
 function connectionInfo(): (EventTarget & { type?: string }) | undefined {
   return (globalThis.navigator as { connection?: EventTarget & { type?: string } } | undefined)?.connection;
 }

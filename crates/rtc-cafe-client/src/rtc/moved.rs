@@ -72,6 +72,6 @@ impl Moved {
 }
 
 /// Whether a datagram is anything but STUN (RFC 7983 section 7).
-fn is_content(datagram: &[u8]) -> bool {
+pub(super) fn is_content(datagram: &[u8]) -> bool {
     datagram.first().is_some_and(|first| *first >= 20)
 }

@@ -155,9 +155,11 @@ impl Client {
         self.timers.set(PeerKey::NOBODY, Timer::Ready, now + self.config.timing.renew);
     }
 
-    /// Connections are configured differently from now on.
-    pub fn handle_configuration_change(&mut self, now: Time) {
+    /// Connections are configured differently from now on, and so many answers are made ready: see
+    /// [`Config::ready`](crate::Config::ready).
+    pub fn handle_configuration_change(&mut self, now: Time, ready: usize) {
         self.now = now;
+        self.config.ready = ready;
         self.renew_answers();
         self.renew_ready();
     }
