@@ -162,7 +162,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     let (floor, rival) = (Metric::samples(Metric::floor), Metric::samples(Metric::rival));
     let report = Report {
         title: "Round trips from joining until both have the other's first message",
-        conditions: "50 ms each way between all hosts".into(),
+        conditions: "50 ms each way between all hosts, and no ICE servers".into(),
         rounds: options.runs,
         ours: &ours,
         others: vec![
