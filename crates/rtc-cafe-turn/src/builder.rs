@@ -1,0 +1,242 @@
+//! How a server is set up.
+
+use std::{
+    io,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket as StdUdpSocket},
+    ops::RangeInclusive,
+};
+
+use ipnet::IpNet;
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::{TcpListener, UdpSocket};
+use tokio_rustls::TlsAcceptor;
+
+use crate::{
+    auth::Authenticator,
+    client::Common,
+    credentials::Secret,
+    limits::{Limits, Quotas},
+    policy::PeerPolicy,
+    relays::{Face, RelaySockets},
+    server::{Server, TurnServer},
+};
+
+/// The dynamic ports (RFC 6335 section 6), as RFC 8656 section 7.2 recommends.
+const RELAY_PORTS: RangeInclusive<u16> = 49152..=65535;
+const REALM: &str = "rtc-cafe";
+/// What the system is asked for: bursts of video come faster than one thread takes them.
+const BUFFER: usize = 4 << 20;
+const BACKLOG: i32 = 1024;
+
+/// Why a server is not there.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BindError {
+    /// There is nothing to listen on.
+    #[error("no address to listen on")]
+    Nowhere,
+    /// An address cannot be listened on.
+    #[error("cannot listen on {transport} {address}")]
+    Listen {
+        /// `UDP`, `TCP` or `TLS`.
+        transport: &'static str,
+        /// The address.
+        address: SocketAddr,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The machine has no address at which peers could send to clients.
+    #[error("no address of this machine leads to peers; name the public one")]
+    Unreachable,
+}
+
+/// Sets a [`TurnServer`] up.
+#[derive(Debug)]
+#[must_use = "it is no server until it is bound"]
+pub struct Builder {
+    secret: Secret,
+    realm: String,
+    udp: Vec<SocketAddr>,
+    tcp: Vec<SocketAddr>,
+    tls: Vec<(SocketAddr, Acceptor)>,
+    public: Vec<IpAddr>,
+    ports: RangeInclusive<u16>,
+    limits: Limits,
+    policy: PeerPolicy,
+}
+
+struct Acceptor(TlsAcceptor);
+
+impl std::fmt::Debug for Acceptor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("TlsAcceptor")
+    }
+}
+
+impl Builder {
+    pub(crate) fn new(secret: Secret) -> Self {
+        Self {
+            secret,
+            realm: REALM.to_owned(),
+            udp: Vec::new(),
+            tcp: Vec::new(),
+            tls: Vec::new(),
+            public: Vec::new(),
+            ports: RELAY_PORTS,
+            limits: Limits::default(),
+            policy: PeerPolicy::default(),
+        }
+    }
+
+    /// Listens on UDP; port 0 lets the system choose one. May be called several times.
+    pub fn udp(mut self, address: SocketAddr) -> Self {
+        self.udp.push(address);
+        self
+    }
+
+    /// Listens on TCP.
+    pub fn tcp(mut self, address: SocketAddr) -> Self {
+        self.tcp.push(address);
+        self
+    }
+
+    /// Listens on TCP with TLS, the certificate of which the acceptor knows.
+    pub fn tls(mut self, address: SocketAddr, acceptor: TlsAcceptor) -> Self {
+        self.tls.push((address, Acceptor(acceptor)));
+        self
+    }
+
+    /// The address at which the internet reaches this machine, one for each family, if it is behind a NAT that passes its
+    /// ports on unchanged. Default: the address it listens on, or that of the default route.
+    pub fn public_address(mut self, address: IpAddr) -> Self {
+        self.public.push(address);
+        self
+    }
+
+    /// The UDP ports of relayed addresses. Default: 49152 to 65535.
+    pub const fn relay_ports(mut self, ports: RangeInclusive<u16>) -> Self {
+        self.ports = ports;
+        self
+    }
+
+    /// What credentials are for. Default: `rtc-cafe`.
+    pub fn realm(mut self, realm: impl Into<String>) -> Self {
+        self.realm = realm.into();
+        self
+    }
+
+    /// Bounds on what clients take.
+    pub const fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// Lets clients reach peers in a network, though it is not of the internet.
+    pub fn allow_peers(mut self, network: IpNet) -> Self {
+        self.policy = self.policy.allow(network);
+        self
+    }
+
+    /// Opens the sockets, and serves until the [`TurnServer`] is dropped.
+    ///
+    /// # Errors
+    /// When there is nothing to listen on, or it cannot be listened on.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    #[expect(clippy::unused_async, reason = "it needs the runtime, and says so")]
+    pub async fn bind(self) -> Result<TurnServer, BindError> {
+        let listening = self.addresses();
+        if listening.is_empty() {
+            return Err(BindError::Nowhere);
+        }
+        let faces: Vec<_> = [true, false].into_iter().filter_map(|v4| face(v4, &listening, &self.public)).collect();
+        if faces.is_empty() {
+            return Err(BindError::Unreachable);
+        }
+        for face in &faces {
+            tracing::info!(public = %face.public, local = %face.local, "relayed addresses");
+        }
+        let common = Common {
+            auth: Authenticator::new(self.realm, self.secret),
+            policy: self.policy,
+            limits: self.limits,
+            quotas: Quotas::default(),
+            counters: Default::default(),
+        };
+        let server = Server::new(common, RelaySockets::new(faces, self.ports));
+        let mut running = TurnServer::new(server);
+        for address in self.udp {
+            running.listen_udp(open(address, "UDP", Type::DGRAM).and_then(|socket| udp(socket, address))?);
+        }
+        for address in self.tcp {
+            running.listen_tcp(open(address, "TCP", Type::STREAM).and_then(|socket| tcp(socket, address))?);
+        }
+        for (address, Acceptor(acceptor)) in self.tls {
+            let listener = open(address, "TLS", Type::STREAM).and_then(|socket| tcp(socket, address))?;
+            running.listen_tls(listener, acceptor);
+        }
+        Ok(running)
+    }
+
+    fn addresses(&self) -> Vec<IpAddr> {
+        let all = self.udp.iter().chain(&self.tcp).chain(self.tls.iter().map(|(address, _)| address));
+        all.map(SocketAddr::ip).collect()
+    }
+}
+
+fn open(address: SocketAddr, transport: &'static str, kind: Type) -> Result<Socket, BindError> {
+    let open = || {
+        let protocol = if kind == Type::DGRAM { Protocol::UDP } else { Protocol::TCP };
+        let socket = Socket::new(Domain::for_address(address), kind, Some(protocol))?;
+        if address.is_ipv6() {
+            socket.set_only_v6(true)?;
+        }
+        if kind == Type::STREAM {
+            socket.set_reuse_address(true)?;
+        } else {
+            // As much as the system gives.
+            let _ = socket.set_recv_buffer_size(BUFFER);
+            let _ = socket.set_send_buffer_size(BUFFER);
+        }
+        socket.set_nonblocking(true)?;
+        socket.bind(&address.into())?;
+        if kind == Type::STREAM {
+            socket.listen(BACKLOG)?;
+        }
+        Ok(socket)
+    };
+    open().map_err(|source| BindError::Listen { transport, address, source })
+}
+
+fn udp(socket: Socket, address: SocketAddr) -> Result<UdpSocket, BindError> {
+    UdpSocket::from_std(socket.into()).map_err(|source| BindError::Listen { transport: "UDP", address, source })
+}
+
+fn tcp(socket: Socket, address: SocketAddr) -> Result<TcpListener, BindError> {
+    TcpListener::from_std(socket.into()).map_err(|source| BindError::Listen { transport: "TCP", address, source })
+}
+
+/// Where relays of a family are, and what peers call it.
+fn face(v4: bool, listening: &[IpAddr], public: &[IpAddr]) -> Option<Face> {
+    let public = public.iter().copied().find(|address| address.is_ipv4() == v4);
+    let local = listening.iter().copied().find(|address| address.is_ipv4() == v4);
+    // Relays may be of a family that nobody listens on, if it has a public address.
+    let any = if v4 { IpAddr::V4(Ipv4Addr::UNSPECIFIED) } else { IpAddr::V6(Ipv6Addr::UNSPECIFIED) };
+    let local = local.or(public.map(|_| any))?;
+    let public = public.or_else(|| if local.is_unspecified() { route(v4) } else { Some(local) })?;
+    Some(Face { local, public })
+}
+
+/// The address from which this machine would send to the internet; nothing is sent.
+fn route(v4: bool) -> Option<IpAddr> {
+    let (any, there): (SocketAddr, SocketAddr) = if v4 {
+        ((Ipv4Addr::UNSPECIFIED, 0).into(), (Ipv4Addr::new(192, 0, 2, 1), 9).into())
+    } else {
+        ((Ipv6Addr::UNSPECIFIED, 0).into(), (Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1), 9).into())
+    };
+    let socket = StdUdpSocket::bind(any).ok()?;
+    let found = socket.connect(there).ok().and_then(|()| socket.local_addr().ok()).map(|address| address.ip());
+    // A machine without a way out has itself, and its own clients.
+    found.or_else(|| v4.then_some(Ipv4Addr::LOCALHOST.into())).filter(|address| !address.is_unspecified())
+}

@@ -1,0 +1,176 @@
+//! How much clients may take, and what they have.
+
+use std::{
+    collections::HashMap,
+    net::IpAddr,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+/// Bounds on what clients take of the server.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Limits {
+    /// Allocations of all clients together, which is also the number of relay ports in use, or half of it where clients ask
+    /// for both families. Default 10,000.
+    pub allocations: usize,
+    /// Allocations of one `id` in the credentials. A browser takes one for each peer connection, URL and address of its own.
+    /// Default 64.
+    pub allocations_per_id: usize,
+    /// Allocations from one address, behind which there may be many clients. Default 1,000.
+    pub allocations_per_address: usize,
+    /// Bytes per second that an allocation may pass on, both ways together; what is beyond is dropped. Default 4 MiB.
+    pub bandwidth: usize,
+    /// TCP and TLS connections from one address. Default 256.
+    pub connections_per_address: usize,
+    /// Permissions and channels of one allocation. Default 128.
+    pub permissions: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            allocations: 10_000,
+            allocations_per_id: 64,
+            allocations_per_address: 1_000,
+            bandwidth: 4 << 20,
+            connections_per_address: 256,
+            permissions: 128,
+        }
+    }
+}
+
+/// Which quota is used up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Full {
+    /// That of the client or its address: 486.
+    Client,
+    /// That of the server: 508.
+    Server,
+}
+
+#[derive(Debug, Default)]
+struct Taken {
+    total: usize,
+    ids: HashMap<String, usize>,
+    addresses: HashMap<IpAddr, usize>,
+}
+
+/// Counts the allocations there are.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Quotas(Arc<Mutex<Taken>>);
+
+/// One allocation, as long as it lives.
+#[derive(Debug)]
+pub(crate) struct Permit {
+    quotas: Quotas,
+    id: String,
+    address: IpAddr,
+}
+
+impl Quotas {
+    pub(crate) fn take(&self, limits: &Limits, id: &str, address: IpAddr) -> Result<Permit, Full> {
+        let mut taken = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = |map: Option<&usize>| map.copied().unwrap_or_default();
+        if count(taken.ids.get(id)) >= limits.allocations_per_id
+            || count(taken.addresses.get(&address)) >= limits.allocations_per_address
+        {
+            return Err(Full::Client);
+        }
+        if taken.total >= limits.allocations {
+            return Err(Full::Server);
+        }
+        taken.total += 1;
+        *taken.ids.entry(id.to_owned()).or_default() += 1;
+        *taken.addresses.entry(address).or_default() += 1;
+        Ok(Permit { quotas: self.clone(), id: id.to_owned(), address })
+    }
+
+    /// Allocations there are now.
+    pub(crate) fn total(&self) -> usize {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).total
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        let mut taken = self.quotas.0.lock().unwrap_or_else(PoisonError::into_inner);
+        taken.total -= 1;
+        release(&mut taken.ids, &self.id);
+        release(&mut taken.addresses, &self.address);
+    }
+}
+
+fn release<K: std::hash::Hash + Eq + std::borrow::Borrow<Q>, Q: std::hash::Hash + Eq + ?Sized>(
+    counts: &mut HashMap<K, usize>,
+    key: &Q,
+) {
+    if let Some(count) = counts.get_mut(key) {
+        *count -= 1;
+        if *count == 0 {
+            counts.remove(key);
+        }
+    }
+}
+
+/// Lets so many bytes per second pass, and as many at once after a second of silence.
+#[derive(Debug)]
+pub(crate) struct Bucket {
+    free: usize,
+    filled: Instant,
+}
+
+impl Bucket {
+    pub(crate) const fn new(rate: usize, now: Instant) -> Self {
+        Self { free: rate, filled: now }
+    }
+
+    /// Whether so many bytes may pass now.
+    pub(crate) fn take(&mut self, rate: usize, bytes: usize, now: Instant) -> bool {
+        let passed = now.saturating_duration_since(self.filled).min(Duration::from_secs(1));
+        let earned = (passed.as_nanos() * rate as u128 / 1_000_000_000) as usize;
+        if earned > 0 {
+            self.free = (self.free + earned).min(rate);
+            self.filled = now;
+        }
+        let passes = bytes <= self.free;
+        if passes {
+            self.free -= bytes;
+        }
+        passes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+
+    #[test]
+    fn what_is_taken_comes_back() {
+        let limits = Limits { allocations: 3, allocations_per_id: 2, ..Limits::default() };
+        let quotas = Quotas::default();
+        let first = quotas.take(&limits, "ana", HERE).unwrap();
+        let _second = quotas.take(&limits, "ana", HERE).unwrap();
+        assert_eq!(quotas.take(&limits, "ana", HERE).unwrap_err(), Full::Client);
+        let _third = quotas.take(&limits, "ben", HERE).unwrap();
+        assert_eq!(quotas.take(&limits, "cid", HERE).unwrap_err(), Full::Server);
+        drop(first);
+        assert!(quotas.take(&limits, "ana", HERE).is_ok());
+        assert_eq!(quotas.total(), 2, "the last one is gone already");
+        let limits = Limits { allocations_per_address: 2, ..Limits::default() };
+        assert_eq!(quotas.take(&limits, "dan", HERE).unwrap_err(), Full::Client);
+    }
+
+    #[test]
+    fn a_rate_is_kept() {
+        let start = Instant::now();
+        let mut bucket = Bucket::new(1000, start);
+        assert!(bucket.take(1000, 1000, start) && !bucket.take(1000, 1, start));
+        let later = start + Duration::from_millis(500);
+        assert!(bucket.take(1000, 500, later) && !bucket.take(1000, 1, later));
+        let much_later = start + Duration::from_secs(60);
+        assert!(bucket.take(1000, 1000, much_later) && !bucket.take(1000, 1, much_later));
+    }
+}

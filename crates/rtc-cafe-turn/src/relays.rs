@@ -1,0 +1,97 @@
+//! The sockets at which peers reach clients.
+
+use std::{
+    collections::HashMap,
+    net::{IpAddr, SocketAddr, UdpSocket as StdUdpSocket},
+    ops::RangeInclusive,
+    sync::{Arc, PoisonError, RwLock},
+};
+
+use tokio::{net::UdpSocket, task::AbortHandle};
+
+use crate::server::Session;
+
+/// Ports that are tried before there is none.
+const ATTEMPTS: usize = 64;
+
+/// An address of the server, as it is here and as peers see it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Face {
+    pub(crate) local: IpAddr,
+    pub(crate) public: IpAddr,
+}
+
+/// A relayed address.
+#[derive(Debug, Clone)]
+pub(crate) struct Relay {
+    pub(crate) socket: Arc<UdpSocket>,
+    pub(crate) session: Arc<Session>,
+    /// Ends the task that receives.
+    receiver: AbortHandle,
+}
+
+/// All relayed addresses, as peers see them.
+#[derive(Debug)]
+pub(crate) struct RelaySockets {
+    faces: Vec<Face>,
+    ports: RangeInclusive<u16>,
+    open: RwLock<HashMap<SocketAddr, Relay>>,
+}
+
+impl RelaySockets {
+    pub(crate) fn new(faces: Vec<Face>, ports: RangeInclusive<u16>) -> Self {
+        Self { faces, ports, open: RwLock::default() }
+    }
+
+    /// Opens a socket at a random port that is free; its address as peers see it.
+    pub(crate) fn bind(&self, v4: bool, even: bool) -> Option<(SocketAddr, UdpSocket)> {
+        let face = self.faces.iter().find(|face| face.public.is_ipv4() == v4)?;
+        let count = u32::from(*self.ports.end()).checked_sub((*self.ports.start()).into())? + 1;
+        (0..ATTEMPTS).find_map(|_| {
+            let port = *self.ports.start() + (getrandom::u32().ok()? % count) as u16;
+            let port = if even { port & !1 } else { port };
+            let socket = StdUdpSocket::bind((face.local, port)).ok()?;
+            socket.set_nonblocking(true).ok()?;
+            Some((SocketAddr::new(face.public, port), UdpSocket::from_std(socket).ok()?))
+        })
+    }
+
+    pub(crate) fn insert(
+        &self,
+        address: SocketAddr,
+        socket: Arc<UdpSocket>,
+        session: Arc<Session>,
+        receiver: AbortHandle,
+    ) {
+        let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
+        open.insert(address, Relay { socket, session, receiver });
+    }
+
+    pub(crate) fn remove(&self, address: SocketAddr) {
+        let removed = self.open.write().unwrap_or_else(PoisonError::into_inner).remove(&address);
+        if let Some(relay) = removed {
+            relay.receiver.abort();
+        }
+    }
+
+    pub(crate) fn get(&self, address: SocketAddr) -> Option<Relay> {
+        self.open.read().unwrap_or_else(PoisonError::into_inner).get(&address).cloned()
+    }
+
+    pub(crate) fn contains(&self, address: SocketAddr) -> bool {
+        self.open.read().unwrap_or_else(PoisonError::into_inner).contains_key(&address)
+    }
+
+    pub(crate) fn is_own(&self, address: IpAddr) -> bool {
+        let address = address.to_canonical();
+        self.faces.iter().any(|face| face.public == address || face.local == address)
+    }
+}
+
+impl Drop for RelaySockets {
+    fn drop(&mut self) {
+        for relay in self.open.get_mut().unwrap_or_else(PoisonError::into_inner).values() {
+            relay.receiver.abort();
+        }
+    }
+}

@@ -1,0 +1,227 @@
+//! Clients on TCP and TLS.
+
+use std::{
+    collections::HashMap,
+    io,
+    net::{IpAddr, SocketAddr},
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    sync::mpsc,
+    task::AbortHandle,
+    time::{sleep, timeout},
+};
+use tokio_rustls::TlsAcceptor;
+
+use crate::server::{Server, Session, Way, lock};
+
+/// How long the TLS handshake may take.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+/// How long a client may be silent that has no allocation.
+const IDLE: Duration = Duration::from_secs(30);
+/// How long a client may take nothing of what is sent to it.
+const STUCK: Duration = Duration::from_secs(30);
+/// Messages that wait for a client that takes them slowly.
+const QUEUE: usize = 256;
+/// What is read at once.
+const CHUNK: usize = 16 << 10;
+/// After the system has refused a connection, because there are too many.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// The connections there are.
+#[derive(Debug, Default)]
+pub(crate) struct Streams(Mutex<Table>);
+
+#[derive(Debug, Default)]
+struct Table {
+    next: u64,
+    open: HashMap<u64, Open>,
+    addresses: HashMap<IpAddr, usize>,
+}
+
+#[derive(Debug)]
+struct Open {
+    address: IpAddr,
+    session: Option<Arc<Session>>,
+    task: Option<AbortHandle>,
+}
+
+impl Streams {
+    pub(crate) fn count(&self) -> usize {
+        lock(&self.0).open.len()
+    }
+
+    pub(crate) fn sessions(&self) -> Vec<Arc<Session>> {
+        lock(&self.0).open.values().filter_map(|open| open.session.clone()).collect()
+    }
+
+    /// Ends all of them.
+    pub(crate) fn end(&self) {
+        for open in lock(&self.0).open.values() {
+            open.task.iter().for_each(AbortHandle::abort);
+        }
+    }
+
+    fn enter(&self, address: IpAddr, most: usize) -> Option<u64> {
+        let mut table = lock(&self.0);
+        let count = table.addresses.entry(address).or_default();
+        if *count >= most {
+            return None;
+        }
+        *count += 1;
+        table.next += 1;
+        let id = table.next;
+        table.open.insert(id, Open { address, session: None, task: None });
+        Some(id)
+    }
+
+    fn started(&self, id: u64, task: AbortHandle) {
+        if let Some(open) = lock(&self.0).open.get_mut(&id) {
+            open.task = Some(task);
+        }
+    }
+
+    fn speaks(&self, id: u64, session: &Arc<Session>) {
+        if let Some(open) = lock(&self.0).open.get_mut(&id) {
+            open.session = Some(session.clone());
+        }
+    }
+
+    fn leave(&self, id: u64) -> Option<Arc<Session>> {
+        let mut table = lock(&self.0);
+        let Open { address, session, .. } = table.open.remove(&id)?;
+        if let Some(count) = table.addresses.get_mut(&address) {
+            *count -= 1;
+            if *count == 0 {
+                table.addresses.remove(&address);
+            }
+        }
+        session
+    }
+}
+
+/// A connection as long as it lives; however it ends, so does its client.
+struct Connection {
+    server: Arc<Server>,
+    id: u64,
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        if let Some(session) = self.server.streams.leave(self.id) {
+            session.end(&self.server);
+        }
+    }
+}
+
+pub(crate) async fn serve(server: Arc<Server>, listener: TcpListener, acceptor: Option<TlsAcceptor>) {
+    loop {
+        let Ok((stream, address)) = listener.accept().await else {
+            sleep(PAUSE).await;
+            continue;
+        };
+        let most = server.common.limits.connections_per_address;
+        let Some(id) = server.streams.enter(address.ip(), most) else {
+            tracing::debug!(client = %address, most, "too many connections");
+            continue;
+        };
+        let connection = Connection { server: server.clone(), id };
+        let task = tokio::spawn(connect(connection, stream, address, acceptor.clone()));
+        server.streams.started(id, task.abort_handle());
+    }
+}
+
+async fn connect(connection: Connection, stream: TcpStream, address: SocketAddr, acceptor: Option<TlsAcceptor>) {
+    let _ = stream.set_nodelay(true);
+    let ended = match acceptor {
+        None => speak(&connection, stream, address).await,
+        Some(acceptor) => match timeout(HANDSHAKE, acceptor.accept(stream)).await {
+            Ok(Ok(stream)) => speak(&connection, stream, address).await,
+            Ok(Err(error)) => Err(error),
+            Err(_) => Err(io::ErrorKind::TimedOut.into()),
+        },
+    };
+    if let Err(error) = ended {
+        tracing::debug!(client = %address, %error, "a connection ended");
+    }
+}
+
+async fn speak(
+    connection: &Connection,
+    stream: impl AsyncRead + AsyncWrite + Unpin,
+    address: SocketAddr,
+) -> io::Result<()> {
+    let Connection { server, id } = connection;
+    let (sender, mut queue) = mpsc::channel(QUEUE);
+    let session = Arc::new(Session::new(address, Way::Stream(sender)));
+    server.streams.speaks(*id, &session);
+    let (mut reader, mut writer) = tokio::io::split(stream);
+    let read = async {
+        let mut buffer = Vec::with_capacity(CHUNK);
+        loop {
+            let length = match timeout(IDLE, reader.read_buf(&mut buffer)).await {
+                Ok(length) => length?,
+                Err(_) if session.is_allocated() => continue,
+                Err(_) => return Err(io::ErrorKind::TimedOut.into()),
+            };
+            if length == 0 {
+                return Ok(());
+            }
+            let mut taken = 0;
+            while let Some(length) = frame(&buffer[taken..])? {
+                session.handle(server, &buffer[taken..taken + length]);
+                taken += length;
+            }
+            buffer.drain(..taken);
+            buffer.reserve(CHUNK);
+        }
+    };
+    let write = async {
+        while let Some(message) = queue.recv().await {
+            timeout(STUCK, writer.write_all(&message)).await.map_err(|_| io::ErrorKind::TimedOut)??;
+            if queue.is_empty() {
+                timeout(STUCK, writer.flush()).await.map_err(|_| io::ErrorKind::TimedOut)??;
+            }
+        }
+        Ok(())
+    };
+    tokio::select! {
+        ended = read => ended,
+        ended = write => ended,
+    }
+}
+
+/// The length of the message at the beginning, if all of it is there (RFC 8656 sections 5 and 12.5).
+fn frame(buffer: &[u8]) -> io::Result<Option<usize>> {
+    let Some(header) = buffer.first_chunk::<4>() else { return Ok(None) };
+    let length = usize::from(u16::from_be_bytes([header[2], header[3]]));
+    let length = match header[0] >> 6 {
+        0 => 20 + length,
+        1 => (4 + length).next_multiple_of(4),
+        _ => return Err(io::ErrorKind::InvalidData.into()),
+    };
+    Ok((buffer.len() >= length).then_some(length))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_are_told_apart() {
+        assert_eq!(frame(&[0, 1, 0]).unwrap(), None);
+        assert_eq!(frame(&[0, 1, 0, 0]).unwrap(), None);
+        let mut binding = vec![0; 21];
+        binding[1] = 1;
+        assert_eq!(frame(&binding).unwrap(), Some(20));
+        assert_eq!(frame(&[0x40, 0, 0, 1, 7]).unwrap(), None, "the padding is missing");
+        assert_eq!(frame(&[0x40, 0, 0, 1, 7, 0, 0, 0, 0x40]).unwrap(), Some(8));
+        assert!(frame(b"GET / HTTP/1.1").is_ok_and(|length| length.is_none()), "as channel data it would be long");
+        assert!(frame(&[0x80, 0, 0, 0]).is_err());
+        assert!(frame(&[0x16 | 0xc0, 3, 1, 0]).is_err());
+    }
+}
