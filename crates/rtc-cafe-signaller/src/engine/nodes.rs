@@ -2,7 +2,10 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -53,6 +56,8 @@ struct Waiting {
     /// A batch is on its way.
     busy: bool,
     counts: Counts,
+    /// Bytes that have come and are not handled yet.
+    incoming: Arc<AtomicUsize>,
 }
 
 /// What went to the broker and came from it.
@@ -62,6 +67,10 @@ pub(crate) struct Counts {
     pub(crate) received: u64,
     pub(crate) dropped: u64,
     pub(crate) lost_connections: u64,
+    /// Bytes that wait for the broker.
+    pub(crate) outgoing: usize,
+    /// Bytes that came from it and wait for this node.
+    pub(crate) incoming: usize,
 }
 
 impl Queue {
@@ -74,7 +83,8 @@ impl Queue {
     }
 
     pub(crate) fn counts(&self) -> Counts {
-        self.waiting().counts
+        let waiting = self.waiting();
+        Counts { outgoing: waiting.bytes, incoming: waiting.incoming.load(Ordering::Relaxed), ..waiting.counts }
     }
 
     pub(crate) fn is_up(&self) -> bool {
@@ -110,11 +120,17 @@ impl Queue {
         self.changed.notify_one();
     }
 
-    fn set_up(&self, up: bool) {
+    /// The broker is there, and what comes from it is counted; or it is not.
+    fn set_up(&self, incoming: Option<Arc<AtomicUsize>>) {
         let mut waiting = self.waiting();
-        let counts = waiting.counts;
-        *waiting = Waiting { counts, ..Waiting::default() };
+        let (counts, up) = (waiting.counts, incoming.is_some());
+        *waiting = Waiting { counts, incoming: incoming.unwrap_or_default(), ..Waiting::default() };
         self.up.send_replace(up);
+    }
+
+    /// There is more to be had of the hub once all of this has gone.
+    fn nudge(&self) {
+        self.changed.notify_one();
     }
 
     /// The next batch, which is empty if nothing waits.
@@ -171,7 +187,7 @@ pub(super) async fn run(broker: Arc<dyn Broker>, queue: Arc<Queue>, shared: Weak
                 tracing::info!(broker = place, "connected to the broker");
                 let since = Instant::now();
                 let why = serve(connection, &queue, &shared).await;
-                queue.set_up(false);
+                queue.set_up(None);
                 told = false;
                 if since.elapsed() > STEADY {
                     pause = PAUSES.start;
@@ -203,7 +219,7 @@ pub(super) async fn run(broker: Arc<dyn Broker>, queue: Arc<Queue>, shared: Weak
 /// Serves a connection until it ends; returns why.
 async fn serve(connection: Connection, queue: &Arc<Queue>, shared: &Weak<Shared>) -> String {
     let Connection { mut publisher, mut frames } = connection;
-    queue.set_up(true);
+    queue.set_up(Some(frames.gauge()));
     let announce = || {
         let shared = shared.upgrade()?;
         let (mut core, now) = shared.core();
@@ -215,21 +231,25 @@ async fn serve(connection: Connection, queue: &Arc<Queue>, shared: &Weak<Shared>
         return String::new();
     }
     let receive = async {
-        while let Some(sealed) = frames.recv().await {
+        while let Some(sealed) = frames.next().await {
             let Some(shared) = shared.upgrade() else { return };
             handle(sealed, queue, &shared);
         }
     };
     tokio::select! {
-        why = publish(&mut *publisher, queue) => why,
+        why = publish(&mut *publisher, queue, shared) => why,
         () = receive => "it closed the connection".to_owned(),
     }
 }
 
 /// Publishes what waits until that fails; returns why.
-async fn publish(publisher: &mut dyn Publisher, queue: &Queue) -> String {
+async fn publish(publisher: &mut dyn Publisher, queue: &Queue, shared: &Weak<Shared>) -> String {
     loop {
-        let batch = queue.take();
+        let mut batch = queue.take();
+        if batch == Batch::default() {
+            tell_more(shared);
+            batch = queue.take();
+        }
         if batch == Batch::default() && timeout(IDLE, queue.changed.notified()).await.is_ok() {
             continue;
         }
@@ -241,6 +261,16 @@ async fn publish(publisher: &mut dyn Publisher, queue: &Queue) -> String {
     }
 }
 
+/// Everything is published, so what the hub tells in pieces goes on.
+fn tell_more(shared: &Weak<Shared>) {
+    let Some(shared) = shared.upgrade() else { return };
+    let (mut core, now) = shared.core();
+    if core.hub.has_more() {
+        core.hub.handle_flushed(now);
+        core.deliver(now, &shared.counters);
+    }
+}
+
 fn handle(sealed: Bytes, queue: &Queue, shared: &Shared) {
     queue.waiting().counts.received += 1;
     let opened = envelope::open(sealed);
@@ -249,6 +279,9 @@ fn handle(sealed: Bytes, queue: &Queue, shared: &Shared) {
     // What is no frame is counted there.
     core.hub.handle_frame(now, std::str::from_utf8(frame).unwrap_or_default());
     core.deliver_with(now, attachments, &shared.counters);
+    if core.hub.has_more() {
+        queue.nudge();
+    }
 }
 
 /// Tells the hub once a second that time goes by.
@@ -261,5 +294,8 @@ pub(super) async fn tick(shared: Weak<Shared>) {
         let (mut core, now) = shared.core();
         core.hub.handle_tick(now);
         core.deliver(now, &shared.counters);
+        if let Some(queue) = shared.queue.as_ref().filter(|_| core.hub.has_more()) {
+            queue.nudge();
+        }
     }
 }

@@ -27,6 +27,7 @@ impl Hub {
             frame.push_str(signal);
         }
         let topic = Topic::Node(node.name.clone());
+        nodes.told += frame.len() as u64;
         self.outputs.push_back(Output::Publish { topic, frame: frame.into(), attachments: signal.is_some() });
     }
 
@@ -61,10 +62,11 @@ impl Hub {
 
     /// Tells whoever has members in a room that this node has as well.
     pub(super) fn tell_entry(&mut self, room: u32, subscribe: bool) {
-        let Some(nodes) = self.nodes.as_deref().filter(|nodes| nodes.up) else { return };
+        let Some(nodes) = self.nodes.as_deref_mut().filter(|nodes| nodes.up) else { return };
         let Some(room) = self.rooms.get(room) else { return };
         let topic = Topic::Room(room.id.clone());
-        let frame = frame::enter(&nodes.name, &room.id, room.entry).into();
+        let frame: Box<str> = frame::enter(&nodes.name, &room.id, room.entry).into();
+        nodes.told += frame.len() as u64;
         if subscribe {
             self.outputs.push_back(Output::Subscribe { topic: topic.clone() });
         }
@@ -140,6 +142,13 @@ impl Hub {
         self.publish(node, &body, Some(signal));
     }
 
+    /// Passes on a signal, already stamped, that is for everybody who shares a room with its sender.
+    pub(in crate::hub) fn tell_broadcast(&mut self, event: &'static str, rooms: &[u32], signal: &str) {
+        for node in self.nodes_in(rooms) {
+            self.publish(node, &Body::Broadcast { event, signal: Object::default() }, Some(signal));
+        }
+    }
+
     /// Passes on an `acquire-peers-response` to the node of its recipient.
     pub(in crate::hub) fn tell_response(
         &mut self,
@@ -152,19 +161,6 @@ impl Hub {
         let Some(remote) = self.nodes.as_deref().and_then(|nodes| nodes.remotes.get(to)) else { return };
         let (node, to) = (remote.node, remote.sid.clone());
         self.tell_node(node, &Body::Response { to: Cow::Borrowed(&to), sid: sid.into(), id, room, claim });
-    }
-
-    /// Tells a node everything that both are about, and asks it for the same.
-    pub(super) fn tell_everything(&mut self, node: u32) {
-        let rooms = self.nodes.as_deref().and_then(|nodes| nodes.nodes.get(node)).map(|node| node.rooms.clone());
-        self.tell_node(node, &Body::Begin);
-        for room in rooms.into_iter().flatten() {
-            let away = self.rooms.get(room).and_then(|room| room.away.iter().find(|away| away.node == node));
-            if let Some((entry, pending)) = away.map(|away| (away.entry, away.pending)) {
-                self.tell_members(node, room, Some(entry), !pending);
-            }
-        }
-        self.tell_node(node, &Body::End);
     }
 
     /// Tells a node the members of a room. With `want` it is asked for its own; it is known by this entry. `knows` if
