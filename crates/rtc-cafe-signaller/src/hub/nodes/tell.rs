@@ -5,7 +5,7 @@ use std::{borrow::Cow, sync::Arc, time::Duration};
 use rtc_cafe_wire::{RoomId, json::Object};
 
 use super::{
-    super::{Hub, Output, Room, Seat, SocketId, ended::Proof},
+    super::{Hub, Kicked, Output, Room, Seat, SocketId, ended::Proof},
     Topic,
     frame::{self, Body, Claim, MAX_MEMBERS, Member, Roster},
 };
@@ -116,13 +116,17 @@ impl Hub {
         }
     }
 
-    /// Has the node of a session end it; whether the node can be told.
-    pub(in crate::hub) fn tell_kick(&mut self, remote: u32) -> bool {
-        let Some(nodes) = self.nodes.as_deref().filter(|nodes| nodes.up) else { return false };
-        let Some(remote) = nodes.remotes.get(remote) else { return false };
+    /// Has the node of a session end it.
+    pub(in crate::hub) fn tell_kick(&mut self, remote: u32) -> Kicked {
+        let Some(nodes) = self.nodes.as_deref() else { return Kicked::Unknown };
+        let Some(remote) = nodes.remotes.get(remote) else { return Kicked::Unknown };
         let (node, sid) = (remote.node, remote.sid.clone());
+        let Some(name) = nodes.nodes.get(node).map(|node| node.name.clone()) else { return Kicked::Unknown };
+        if !nodes.up {
+            return Kicked::Unreachable(name);
+        }
         self.tell_node(node, &Body::Kick { sid: Cow::Borrowed(&sid) });
-        true
+        Kicked::Asked(name)
     }
 
     /// Tells the other nodes of its rooms by what a session can be proven from now on.
