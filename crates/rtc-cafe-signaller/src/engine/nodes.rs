@@ -144,9 +144,13 @@ impl Queue {
         // What is published may be about any of the topics.
         if waiting.topics.is_empty() {
             let count = waiting.frames.len().min(BATCH);
-            batch.publish = waiting.frames.drain(..count).collect();
-            waiting.bytes -= batch.publish.iter().map(|(_, frame)| frame.len()).sum::<usize>();
-            waiting.counts.published += batch.publish.len() as u64;
+            let frames: Vec<_> = waiting.frames.drain(..count).collect();
+            waiting.bytes -= frames.iter().map(|(_, frame)| frame.len()).sum::<usize>();
+            waiting.counts.published += count as u64;
+            waiting.busy = true;
+            drop(waiting);
+            batch.publish = envelope::pack(frames);
+            waiting = self.waiting();
         }
         waiting.busy = batch != Batch::default();
         batch
@@ -231,9 +235,9 @@ async fn serve(connection: Connection, queue: &Arc<Queue>, shared: &Weak<Shared>
         return String::new();
     }
     let receive = async {
-        while let Some(sealed) = frames.next().await {
+        while let Some(parcel) = frames.next().await {
             let Some(shared) = shared.upgrade() else { return };
-            handle(sealed, queue, &shared);
+            handle(parcel, queue, &shared);
         }
     };
     tokio::select! {
@@ -271,14 +275,17 @@ fn tell_more(shared: &Weak<Shared>) {
     }
 }
 
-fn handle(sealed: Bytes, queue: &Queue, shared: &Shared) {
-    queue.waiting().counts.received += 1;
-    let opened = envelope::open(sealed);
-    let (frame, attachments) = opened.as_ref().map_or((&[][..], &[][..]), |(frame, rest)| (&frame[..], &rest[..]));
+fn handle(parcel: Bytes, queue: &Queue, shared: &Shared) {
     let (mut core, now) = shared.core();
-    // What is no frame is counted there.
-    core.hub.handle_frame(now, std::str::from_utf8(frame).unwrap_or_default());
-    core.deliver_with(now, attachments, &shared.counters);
+    let mut count = 0;
+    for opened in envelope::unpack(parcel) {
+        count += 1;
+        // What is no frame is counted there.
+        let (frame, attachments) = opened.unwrap_or_default();
+        core.hub.handle_frame(now, std::str::from_utf8(&frame).unwrap_or_default());
+        core.deliver_with(now, &attachments, &shared.counters);
+    }
+    queue.waiting().counts.received += count;
     if core.hub.has_more() {
         queue.nudge();
     }
