@@ -13,6 +13,7 @@ use bytes::Bytes;
 use sha2::{Digest, Sha256};
 use tokio::{
     sync::{Notify, watch},
+    task::yield_now,
     time::{Instant, MissedTickBehavior, interval, sleep, timeout},
 };
 
@@ -26,6 +27,8 @@ use crate::{
 const MOST: usize = 32 * 1024 * 1024;
 /// Frames, and topics, of one batch.
 const BATCH: usize = 1024;
+/// Frames that are handled before clients have their turn.
+const AT_ONCE: usize = 64;
 /// How long the broker may take for a batch.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Without anything to publish, the broker is asked this often whether it is there.
@@ -237,7 +240,10 @@ async fn serve(connection: Connection, queue: &Arc<Queue>, shared: &Weak<Shared>
     let receive = async {
         while let Some(parcel) = frames.next().await {
             let Some(shared) = shared.upgrade() else { return };
-            handle(parcel, queue, &shared);
+            let mut parcel = envelope::unpack(parcel);
+            while handle(&mut parcel, queue, &shared) {
+                yield_now().await;
+            }
         }
     };
     tokio::select! {
@@ -275,20 +281,22 @@ fn tell_more(shared: &Weak<Shared>) {
     }
 }
 
-fn handle(parcel: Bytes, queue: &Queue, shared: &Shared) {
+/// Hands some frames of a parcel to the hub; whether there may be more.
+fn handle(parcel: &mut impl Iterator<Item = Option<envelope::Opened>>, queue: &Queue, shared: &Shared) -> bool {
     let (mut core, now) = shared.core();
     let mut count = 0;
-    for opened in envelope::unpack(parcel) {
+    for opened in parcel.take(AT_ONCE) {
         count += 1;
         // What is no frame is counted there.
         let (frame, attachments) = opened.unwrap_or_default();
         core.hub.handle_frame(now, std::str::from_utf8(&frame).unwrap_or_default());
         core.deliver_with(now, &attachments, &shared.counters);
     }
-    queue.waiting().counts.received += count;
+    queue.waiting().counts.received += count as u64;
     if core.hub.has_more() {
         queue.nudge();
     }
+    count == AT_ONCE
 }
 
 /// Tells the hub once a second that time goes by.
