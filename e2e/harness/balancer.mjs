@@ -1,7 +1,10 @@
 // A balancer in front of several servers: hands connections to the first that is there, and says that it is ready.
 
+import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { connect, createServer } from 'node:net';
+
+import { eventually } from './process.mjs';
 
 export class Balancer {
   #connections = new Set();
@@ -23,6 +26,11 @@ export class Balancer {
     for (const server of this.servers) {
       fetch(`${server.url}/readyz`).then(({ ok }) => this.#unready[ok ? 'delete' : 'add'](server), () => {});
     }
+  }
+
+  /** Waits until it takes a server for one that wants clients. */
+  takes(server) {
+    return eventually(() => assert.ok(!this.#unready.has(server), `${server.url} is not taken for ready`));
   }
 
   #accept(client) {

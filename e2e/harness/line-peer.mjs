@@ -86,7 +86,12 @@ export class LinePeer extends Peer {
   }
 
   async told(event) {
-    return this.#recent.filter((told) => told.event === event).map((told) => (ARGUMENTS[event] ?? ['sid']).map((field) => told[field]));
+    return (await this.events(event)).map(([, ...args]) => args);
+  }
+
+  async events(...names) {
+    const recent = this.#recent.filter(({ event }) => names.includes(event));
+    return recent.map((told) => [told.event, ...(ARGUMENTS[told.event] ?? ['sid']).map((field) => told[field])]);
   }
 
   async messages(sender) {

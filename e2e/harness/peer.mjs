@@ -51,6 +51,16 @@ export class Peer {
     return this.run((_client, name, event) => kit.told(name, event), this.name, event);
   }
 
+  /** The events of these names so far, in order: name and arguments. */
+  events(...names) {
+    return this.page.evaluate((name, names) => kit.events[name].filter(([event]) => names.includes(event)), this.name, names);
+  }
+
+  /** Every sid that it had, the present one last. */
+  async sids() {
+    return (await this.told('acquireSid')).map(([sid]) => sid);
+  }
+
   /** The messages of a sender so far, each as JSON: on the way out of a page, lone surrogates would be lost. */
   messages(sender) {
     return this.page.evaluate((name, sender) => kit.events[name]

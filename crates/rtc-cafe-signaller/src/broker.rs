@@ -7,12 +7,15 @@
 use std::{fmt, future::Future, pin::Pin};
 
 use bytes::Bytes;
-use tokio::sync::mpsc;
 
-pub use self::memory::MemoryBroker;
 #[cfg(feature = "redis")]
 pub use self::redis::{RedisBroker, RedisUrlError};
+pub use self::{
+    inbox::{Frames, Inbox},
+    memory::MemoryBroker,
+};
 
+mod inbox;
 mod memory;
 #[cfg(feature = "redis")]
 mod redis;
@@ -35,7 +38,7 @@ pub struct Connection {
     /// The way to it.
     pub publisher: Box<dyn Publisher>,
     /// What was published under topics that are subscribed to. The connection has ended when this is closed.
-    pub frames: mpsc::Receiver<Bytes>,
+    pub frames: Frames,
 }
 
 impl fmt::Debug for Connection {

@@ -3,6 +3,7 @@
 //! Whatever a client sends is handled in the task of its connection and decided under one lock, so a sender's order is
 //! kept; what it gets waits in its own bounded [`outbox`]. `docs/decisions/003-engine-io.md` says why this is ours.
 
+pub(crate) mod address;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
 pub(crate) mod http;
@@ -10,7 +11,6 @@ pub(crate) mod nodes;
 pub(crate) mod origin;
 pub(crate) mod shared;
 
-mod address;
 mod envelope;
 mod gate;
 mod keepalive;

@@ -21,7 +21,7 @@ use rtc_cafe_wire::{
 pub use config::HubConfig;
 pub(crate) use mint::Mint;
 pub use nodes::{NodeStats, Topic};
-pub use overview::{MemberOverview, Part, Place, RoomOverview};
+pub use overview::{Kicked, MemberOverview, Part, Place, RoomOverview, needle};
 pub use permit::{Permit, RoomRule};
 #[cfg(feature = "server")]
 pub(crate) use {

@@ -50,6 +50,6 @@ pub use engine::fuzzing;
 #[cfg(feature = "server")]
 pub use ipnet::IpNet;
 #[cfg(feature = "server")]
-pub use overview::{Member, Page, RoomSummary};
+pub use overview::{Kicked, Member, Page, RoomSummary};
 #[cfg(feature = "server")]
 pub use signaller::{BrokerStats, Builder, IceServer, Limits, Signaller, Stats};

@@ -1,6 +1,8 @@
 //! What an operator may see of rooms and members, and how somebody is thrown out.
 
 use std::{
+    cmp::Reverse,
+    collections::BTreeMap,
     net::IpAddr,
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -10,8 +12,12 @@ use rtc_cafe_wire::RoomId;
 
 use crate::{
     Signaller,
-    hub::{MemberOverview, Part, Place},
+    engine::address,
+    hub::{self, MemberOverview, Part, Place, RoomOverview},
 };
+
+/// Members at whom a search looks before clients have their turn.
+const WORK: usize = 500;
 
 /// A part of a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,20 +62,43 @@ pub struct Member {
     pub since: Option<SystemTime>,
 }
 
+/// What is known of sessions that an operator has ended.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct Kicked {
+    /// Those that were connected to this node, and have ended: sid, and address as in [`Member`].
+    pub here: Vec<(String, Option<IpAddr>)>,
+    /// How many other nodes were asked to end, by their names. They are not known to have ended before they are seen no more.
+    pub asked: BTreeMap<String, usize>,
+    /// How many stay, because their nodes cannot be asked while the broker is away, by the names of the nodes.
+    pub unreachable: BTreeMap<String, usize>,
+}
+
 impl Signaller {
     /// Rooms in which somebody is who is connected to this node, the largest first. A search finds them by their names, and
     /// by sids, permanent ids and identities of their members, in whatever case; an empty one finds all.
     ///
-    /// It takes about a millisecond for each 10,000 rooms, in which clients wait.
+    /// It takes some milliseconds for each 10,000 members. Clients wait for a fraction of a millisecond at a time; in between
+    /// rooms come and go, so what it finds may be from several moments.
     pub fn rooms(&self, search: &str, offset: usize, limit: usize) -> Page<RoomSummary> {
-        let (core, _) = self.shared.core();
-        let (total, rooms) = core.hub.overview(Part { search, offset, limit });
-        drop(core);
-        let summary = |it: crate::hub::RoomOverview| {
-            let room = it.room.as_json().to_owned();
-            RoomSummary { room, members: it.members, here: it.here }
-        };
-        Page { total, items: rooms.into_iter().map(summary).collect() }
+        let needle = hub::needle(search);
+        let end = offset.saturating_add(limit);
+        let (mut total, mut best, mut from) = (0, Vec::new(), Some(0));
+        while let Some(at) = from {
+            let (found, next) = self.shared.core().0.hub.overview(&needle, at, WORK);
+            total += found.len();
+            best.extend(found);
+            from = next;
+            // Of many rooms only those that are shown are kept, and need an order.
+            if best.len() > end.saturating_add(end.max(WORK)) {
+                best.select_nth_unstable_by(end, |one, other| rank(one).cmp(&rank(other)));
+                best.truncate(end);
+            }
+        }
+        best.sort_unstable_by(|one, other| rank(one).cmp(&rank(other)));
+        let summary =
+            |it: RoomOverview| RoomSummary { room: it.room.as_json().to_owned(), members: it.members, here: it.here };
+        Page { total, items: best.into_iter().skip(offset).take(limit).map(summary).collect() }
     }
 
     /// The members of a room, those of this node first. A search finds them by sid, permanent id and identity. `None` if nobody is in
@@ -103,21 +132,43 @@ impl Signaller {
     }
 
     /// Ends a session: its client is told by an `error` with the code `kicked`, and disconnected; its peers hear of it. Our
-    /// clients then leave for good, others do as they please. Returns whether it is known here; it may be on another
-    /// node, if a room of it is on this one.
-    pub fn kick(&self, sid: &str) -> bool {
+    /// clients then leave for good, others do as they please. The session may be on another node, if a room of it is on this
+    /// one; nothing of it is in what is returned if it is not known here.
+    pub fn kick(&self, sid: &str) -> Kicked {
+        self.kick_all(|_| vec![sid.into()])
+    }
+
+    /// Ends the sessions of everybody in a room, on all nodes. It needs somebody in the room who is connected to this node.
+    pub fn kick_room(&self, room: &RoomId) -> Kicked {
+        self.kick_all(|hub| hub.sids_in(room))
+    }
+
+    fn kick_all(&self, sids: impl FnOnce(&hub::Hub) -> Vec<Arc<str>>) -> Kicked {
         let (mut core, now) = self.shared.core();
-        let kicked = core.hub.kick(now, sid);
+        let mut kicked = Kicked::default();
+        for sid in sids(&core.hub) {
+            match core.hub.kick(now, &sid) {
+                hub::Kicked::Here(socket) => {
+                    let address = core.connection(socket).and_then(|(address, _)| address);
+                    kicked.here.push((sid.as_ref().to_owned(), address));
+                }
+                hub::Kicked::Asked(node) => *kicked.asked.entry(node.as_ref().to_owned()).or_default() += 1,
+                hub::Kicked::Unreachable(node) => *kicked.unreachable.entry(node.as_ref().to_owned()).or_default() += 1,
+                hub::Kicked::Unknown => {}
+            }
+        }
         core.deliver(now, &self.shared.counters);
         kicked
     }
 
-    /// Ends the sessions of everybody in a room, on all nodes; returns how many there were. It needs somebody in the room
-    /// who is connected to this node.
-    pub fn kick_room(&self, room: &RoomId) -> usize {
-        let (mut core, now) = self.shared.core();
-        let kicked = core.hub.kick_room(now, room);
-        core.deliver(now, &self.shared.counters);
-        kicked
+    /// The address of whoever sent a request to the application, behind the [trusted proxies](crate::Builder::trust_proxies).
+    /// `None` where the application does not tell (as `ConnectInfo` of axum).
+    pub fn address_of<B>(&self, request: &axum::http::Request<B>) -> Option<IpAddr> {
+        address::of_client(request.extensions(), request.headers(), &self.shared.config.trusted_proxies)
     }
+}
+
+/// The largest come first.
+const fn rank(room: &RoomOverview) -> (Reverse<usize>, &RoomId) {
+    (Reverse(room.members), &room.room)
 }

@@ -115,7 +115,8 @@ pub struct Stats {
     pub connections_opened: u64,
     /// Connections that were refused, and clients that were refused on them, by code.
     pub connections_refused: Vec<(ErrorCode, u64)>,
-    /// Connections that were cut, by code: of clients who read too slowly, send too much at once, or say nothing.
+    /// Connections that were cut, by code: of clients who read too slowly, send too much at once, say nothing, or are
+    /// refused again and again.
     pub connections_cut: Vec<(ErrorCode, u64)>,
     /// Events that clients sent.
     pub events_received: u64,
@@ -147,6 +148,10 @@ pub struct BrokerStats {
     pub frames_received: u64,
     /// Frames that were dropped because the broker was too slow.
     pub frames_dropped: u64,
+    /// Bytes that wait for the broker now; what does not fit into 32 MiB is dropped.
+    pub bytes_outgoing: usize,
+    /// Bytes that came from the broker and wait for this node now; the connection is given up when they are more than 32 MiB.
+    pub bytes_incoming: usize,
     /// Frames that could not be read, or came from more nodes than are dealt with.
     pub frames_strange: u64,
     /// How often frames of another node were missing, and everything was told again.
@@ -165,7 +170,7 @@ const REFUSED: [ErrorCode; 8] = [
     ErrorCode::TokenExpired,
 ];
 /// Why connections are cut.
-const CUT: [ErrorCode; 3] = [ErrorCode::TooSlow, ErrorCode::TooLarge, ErrorCode::ConnectTimeout];
+const CUT: [ErrorCode; 4] = [ErrorCode::TooSlow, ErrorCode::TooLarge, ErrorCode::ConnectTimeout, ErrorCode::Rejected];
 
 /// The counts of the usual codes, and of others that there were.
 fn by_code(counts: &ByCode, usual: &[ErrorCode]) -> Vec<(ErrorCode, u64)> {
@@ -240,6 +245,8 @@ impl Signaller {
                     frames_published: counts.published,
                     frames_received: counts.received,
                     frames_dropped: counts.dropped,
+                    bytes_outgoing: counts.outgoing,
+                    bytes_incoming: counts.incoming,
                     frames_strange: nodes.strange,
                     gaps: nodes.gaps,
                 }

@@ -9,7 +9,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use common::{Client, Server};
+use common::{Client, Poller, Server};
 use rtc_cafe_signaller::{
     ErrorCode, Signaller,
     admission::{Admission, Pass, Rejection, Request, RoomRule, Ruling, Visitor},
@@ -86,6 +86,37 @@ async fn enter(server: &Server, name: &str) -> Client {
     let mut client = Client::open(server).await;
     client.enter(&json!({"name": name})).await;
     client
+}
+
+#[tokio::test]
+async fn who_is_refused_again_and_again_has_to_begin_anew() {
+    let (server, doorman) = house().await;
+    let mut a = Client::open(&server).await;
+    for _ in 0..9 {
+        assert_eq!(a.refused(&json!({"name": "eve"})).await.0, "rejected");
+    }
+    let mut b = Client::open(&server).await;
+    for _ in 0..9 {
+        assert_eq!(b.refused(&json!({"name": "eve"})).await.0, "rejected");
+    }
+    b.enter(&json!({"name": "ana"})).await;
+    // The tenth is told, and what is already on its way behind it is not even asked about.
+    a.send(r#"40/rtc-cafe,{"name":"eve"}"#).await;
+    a.send(r#"40/rtc-cafe,{"name":"ana"}"#).await;
+    assert!(a.receive().await.starts_with("44/rtc-cafe,"));
+    a.closed().await;
+    let seen = doorman.seen();
+    let asked = |name: &str| seen.iter().filter(|seen| seen["data"]["name"] == name).count();
+    assert_eq!((asked("eve"), asked("ana")), (19, 1));
+    assert!(server.signaller.stats().connections_cut.contains(&(ErrorCode::Rejected, 1)));
+
+    let poller = Poller::open(&server).await;
+    let connects = [r#"40/rtc-cafe,{"name":"eve"}"#; 20].join("\u{1e}");
+    poller.post(connects).await;
+    let told = poller.poll().await;
+    assert_eq!(told.matches("44/rtc-cafe,").count(), 10, "{told}");
+    assert_eq!(server.get(&poller.query()).await.status, 400);
+    b.nothing().await;
 }
 
 #[tokio::test]

@@ -76,6 +76,11 @@ fn frames_that_are_damaged_harm_nobody() {
 }
 
 #[test]
+fn who_writes_to_the_broker_harms_nobody_for_long() {
+    run(3, Faults { forgery: true, repeats: 20, ..Faults::default() });
+}
+
+#[test]
 fn a_dead_node_is_gone_within_thirty_seconds() {
     let mut world = World::new(1, 2, Faults::default());
     let (a, b) = (world.client(0), world.client(1));

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use common::{Client, Server};
 use rtc_cafe_signaller::{
-    Signaller,
+    Kicked, Signaller,
     admission::{Admission, Pass, Request, Ruling, Visitor},
     broker::MemoryBroker,
 };
@@ -55,6 +55,19 @@ async fn rooms_and_members_are_found_and_dealt_out_in_parts() {
     assert_eq!(rooms("\"bob", 0, 9).0, 2, "by their members");
     assert_eq!(rooms(&kept[4].sid, 0, 9).1, [room("cellar", 1)]);
 
+    // More rooms than are looked at in one go, and than are kept.
+    for client in 0..10 {
+        let mut crowd = Client::connect(&server).await;
+        for number in 0..60 {
+            crowd.emit("join", json!({"room": 1000 + client * 60 + number})).await;
+        }
+        crowd.nothing().await;
+        kept.push(crowd);
+    }
+    assert_eq!(rooms("", 0, 1), (603, vec![room("Hall", 3)]));
+    let (total, last) = rooms(&kept.last().unwrap().sid, 58, 9);
+    assert_eq!((total, last.len()), (60, 2));
+
     let page = server.signaller.members(&named("Hall"), "", 1, 1).unwrap();
     let bob = &page.items[0];
     assert_eq!((page.total, &bob.sid, bob.id.as_deref()), (3, &kept[1].sid, Some("\"BOB\"")));
@@ -93,7 +106,7 @@ async fn identities_and_addresses_are_those_that_were_told() {
     let member = &members("\"USER\":7").items[0];
     assert_eq!(member.identity.as_deref(), Some(r#"{"user":7}"#));
     assert_eq!(member.address.map(|address| address.to_string()).as_deref(), Some("203.0.113.9"));
-    assert_eq!(members("8").total, 0);
+    assert_eq!(members("\"user\":8").total, 0);
     assert_eq!(server.signaller.rooms("user", 0, 9).total, 1);
 }
 
@@ -103,12 +116,13 @@ async fn who_is_kicked_is_told_and_so_are_the_others() {
     let mut ana = joined(&server, "R", "ana").await;
     let mut bob = joined(&server, "R", "bob").await;
     ana.event("acquire-peers").await;
-    assert!(!server.signaller.kick("nobody"));
-    assert!(server.signaller.kick(&bob.sid));
+    assert_eq!(server.signaller.kick("nobody"), Kicked::default());
+    let kicked = server.signaller.kick(&bob.sid);
+    assert_eq!(kicked.here, [(bob.sid.clone(), Some("127.0.0.1".parse().unwrap()))]);
     is_kicked(&mut bob).await;
     assert_eq!(ana.event("peer-disconnection").await, json!({"sid": bob.sid}));
-    assert!(!server.signaller.kick(&bob.sid));
-    assert_eq!(server.signaller.kick_room(&named("R")), 1);
+    assert_eq!(server.signaller.kick(&bob.sid), Kicked::default());
+    assert_eq!(server.signaller.kick_room(&named("R")).here.len(), 1);
     is_kicked(&mut ana).await;
     let stats = server.signaller.stats();
     assert_eq!((stats.kicked, stats.sockets, stats.rooms), (2, 0, 0));
@@ -140,12 +154,26 @@ async fn members_on_other_servers_are_seen_and_kicked() {
     assert_eq!(places, [(&*ana.sid, true, here), (&*bob.sid, false, there.clone()), (&*cy.sid, false, there)]);
     assert!(members.iter().all(|member| member.since.is_some_and(|since| since.elapsed().unwrap() < PATIENCE)));
 
-    assert!(a.signaller.kick(&bob.sid));
+    let other = b.signaller.node().unwrap();
+    let kicked = a.signaller.kick(&bob.sid);
+    assert_eq!((kicked.here.len(), kicked.asked, kicked.unreachable.len()), (0, [(other.clone(), 1)].into(), 0));
     is_kicked(&mut bob).await;
     for other in [&mut ana, &mut cy] {
         assert_eq!(other.event("peer-disconnection").await, json!({"sid": bob.sid}));
     }
-    assert_eq!(a.signaller.kick_room(&named("R")), 2);
+    broker.set_down(true);
+    let away = async {
+        while a.signaller.stats().broker.unwrap().up {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(PATIENCE, away).await.expect("it is noticed");
+    assert_eq!(a.signaller.kick(&cy.sid).unreachable, [(other.clone(), 1)].into());
+    broker.set_down(false);
+    timeout(PATIENCE, a.signaller.broker_connected()).await.expect("the broker is there");
+    timeout(PATIENCE, b.signaller.broker_connected()).await.expect("the broker is there");
+    let kicked = a.signaller.kick_room(&named("R"));
+    assert_eq!((kicked.here.len(), kicked.asked), (1, [(other, 1)].into()));
     // Either may hear of the other's end first.
     for mut client in [ana, cy] {
         while client.receive().await != "41/rtc-cafe," {}

@@ -3,15 +3,21 @@
 
 mod common;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use common::{Client, Poller, Server, websocket_from};
 use futures_util::SinkExt;
 use hyper::{Method, StatusCode};
-use rtc_cafe_signaller::Signaller;
+use rtc_cafe_signaller::{
+    Limits, Signaller,
+    admission::{Admission, Request, Ruling, Visitor},
+};
 use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    time::timeout,
+};
 use tokio_tungstenite::{connect_async, tungstenite::Message};
 
 #[tokio::test]
@@ -269,4 +275,59 @@ async fn a_post_that_is_given_up_leaves_room_for_the_next() {
     tokio::time::sleep(Duration::from_millis(50)).await;
     poller.post("42/rtc-cafe,[\"request-sid\",{}]").await;
     assert!(poller.poll().await.contains("[\"sid\","));
+}
+
+/// Decides about nothing that it is asked, and tells how many questions it has in mind.
+#[derive(Clone, Default)]
+struct Undecided(Arc<()>);
+
+impl Admission for Undecided {
+    fn event(&self, _: &Visitor, _: &Request<'_>) -> Ruling {
+        let question = self.0.clone();
+        Ruling::later(async move {
+            std::future::pending::<()>().await;
+            drop(question);
+            Ok(None)
+        })
+    }
+}
+
+#[tokio::test]
+async fn a_post_whose_client_is_gone_gives_everything_back() {
+    let undecided = Undecided::default();
+    let mut limits = Limits::default();
+    limits.connections_per_address = 1;
+    // So long that nothing ends by itself.
+    let hour = Duration::from_secs(3600);
+    let builder = Signaller::builder().admission(undecided.clone()).limits(limits).heartbeat(hour, hour);
+    let server = Server::with(builder.trust_proxies(["127.0.0.1/32".parse().unwrap()]).build()).await;
+    let from = [("x-forwarded-for", "203.0.113.9")];
+    let handshake = || server.http(Method::GET, "EIO=4&transport=polling", &from, "");
+    let open: Value = serde_json::from_str(handshake().await.body.strip_prefix('0').unwrap()).unwrap();
+    let poller = Poller { server: &server, session: open["sid"].as_str().unwrap().to_owned() };
+    poller.connect().await;
+    assert_eq!(handshake().await.status, StatusCode::TOO_MANY_REQUESTS);
+
+    // A question is asked, and the client goes away with its connection.
+    let body = "42/rtc-cafe,[\"join\",{\"room\":\"R\"}]";
+    let mut stream = tokio::net::TcpStream::connect(server.address).await.unwrap();
+    let head = format!("POST /socket.io/?{} HTTP/1.1\r\nHost: x\r\nContent-Length: {}", poller.query(), body.len());
+    stream.write_all(format!("{head}\r\n\r\n{body}").as_bytes()).await.unwrap();
+    until(|| Arc::strong_count(&undecided.0) == 3).await;
+    drop(stream);
+
+    // What it tries anew ends the session, with the question that nobody waits for.
+    assert_eq!(server.http(Method::POST, &poller.query(), &[], body).await.status, StatusCode::BAD_REQUEST);
+    until(|| Arc::strong_count(&undecided.0) == 2).await;
+    until(|| server.signaller.stats().connections == 0 && server.signaller.stats().sockets == 0).await;
+    assert_eq!(handshake().await.status, StatusCode::OK);
+}
+
+async fn until(is: impl Fn() -> bool) {
+    let becomes = async {
+        while !is() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(Duration::from_secs(10), becomes).await.expect("it becomes true");
 }

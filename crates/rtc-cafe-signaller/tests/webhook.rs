@@ -26,6 +26,7 @@ use rtc_cafe_signaller::{
     admission::{Webhook, WebhookUrlError},
 };
 use serde_json::{Value, json};
+use tokio::{sync::Notify, time::timeout};
 
 /// Somebody else's server: what it was asked, and from where.
 #[derive(Clone, Default)]
@@ -33,6 +34,8 @@ struct Hook {
     asked: Arc<Mutex<Vec<(SocketAddr, Value)>>>,
     busy: Arc<AtomicUsize>,
     most: Arc<AtomicUsize>,
+    /// Lets go those who are held.
+    held: Arc<Notify>,
 }
 
 impl Hook {
@@ -75,6 +78,10 @@ async fn answer(
         "guest" => Json(json!({"identity": {"name": "guest"}, "rooms": ["lobby"], "more": 1})).into_response(),
         "broken" => Json(json!({"rooms": 5})).into_response(),
         "never" => std::future::pending().await,
+        "held" => {
+            hook.held.notified().await;
+            StatusCode::NO_CONTENT.into_response()
+        }
         "slow" => {
             tokio::time::sleep(Duration::from_millis(20)).await;
             StatusCode::NO_CONTENT.into_response()
@@ -176,6 +183,57 @@ async fn it_is_not_asked_too_much_at_once() {
     futures_util::future::join_all(clients).await;
     let most = hook.most.load(Ordering::SeqCst);
     assert!((2..=64).contains(&most), "{most}");
+}
+
+/// A server that asks a hook, with all the time of the world, and believes who says for whom it speaks.
+async fn patient() -> (Server, Hook) {
+    let hook = Hook::default();
+    let webhook = Webhook::new(&hook.start().await).unwrap().timeout(Duration::from_secs(10));
+    let proxies = ["127.0.0.1/32".parse().unwrap()];
+    (Server::with(Signaller::builder().admission(webhook).trust_proxies(proxies).build()).await, hook)
+}
+
+/// So many clients of an address, who ask to be let in and wait for that.
+async fn held(server: &Server, address: &str, count: usize) -> Vec<Client> {
+    let clients = (0..count).map(|_| async {
+        let mut client = Client::with_headers(server, &[("x-forwarded-for", address.to_owned())]).await;
+        client.send(r#"40/rtc-cafe,{"name":"held"}"#).await;
+        client
+    });
+    futures_util::future::join_all(clients).await
+}
+
+async fn asked(hook: &Hook, count: usize) {
+    let all = async {
+        while hook.asked.lock().unwrap().len() < count {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(Duration::from_secs(10), all).await.expect("so many questions");
+}
+
+#[tokio::test]
+async fn who_wants_to_come_in_does_not_keep_others_waiting() {
+    let (server, hook) = patient().await;
+    let mut member = Client::connect(&server).await;
+    let flood = held(&server, "198.51.100.7", 150).await;
+    asked(&hook, 1 + 32).await;
+    // Who is in need not wait for those who are not.
+    member.emit("join", json!({"room": "lobby"})).await;
+    timeout(Duration::from_secs(3), member.nothing()).await.expect("an answer, while all turns of newcomers are taken");
+    // Of those who are not, somebody from elsewhere is let in long before the rest of the flood.
+    let mut late = Client::with_headers(&server, &[("x-forwarded-for", "203.0.113.9".to_owned())]).await;
+    late.send(r#"40/rtc-cafe,{"name":"late"}"#).await;
+    let mut let_go = 0;
+    let reply = loop {
+        if let Ok(reply) = timeout(Duration::from_millis(200), late.receive()).await {
+            break reply;
+        }
+        hook.held.notify_one();
+        let_go += 1;
+    };
+    assert!(reply.starts_with("40/rtc-cafe,") && let_go < 20, "{reply} after {let_go}");
+    drop(flood);
 }
 
 #[test]

@@ -23,10 +23,10 @@ async function ask(path, options) {
   return answer;
 }
 
-/** A name as people write it; numbers look different from texts. */
-function named(value) {
+/** A name as people write it; numbers look different from texts. Its JSON has digits that a number here would lose. */
+function named(value, json = JSON.stringify(value)) {
   const name = document.createElement('span');
-  name.textContent = typeof value === 'string' ? value : JSON.stringify(value);
+  name.textContent = typeof value === 'string' ? value : json;
   if (typeof value === 'string') return name;
   const mark = document.createElement('span');
   mark.className = 'number';
@@ -61,12 +61,12 @@ const rooms = list('rooms', 30, () => refresh(), (shown, { total }) => {
     if (it.here < it.members) size.append(' ', element('i', '', `${count.format(it.here)} here`));
     const fill = element('b');
     fill.style.width = `${(100 * it.members) / most}%`;
-    const name = named(it.room);
+    const name = named(it.room, it.key);
     name.classList.add('name');
     const button = element('button', '', name, size, element('span', 'meter', fill));
     button.type = 'button';
     button.title = name.textContent;
-    const json = JSON.stringify(it.room);
+    const json = it.key;
     if (json === room) button.setAttribute('aria-current', 'true');
     button.addEventListener('click', () => open(json));
     return element('li', '', button);
@@ -109,7 +109,7 @@ function open(json) {
   for (const button of $('rooms').querySelectorAll('[aria-current]')) button.removeAttribute('aria-current');
   $('nobody').hidden = json !== null;
   $('somebody').hidden = json === null;
-  if (json !== null) $('room-name').replaceChildren(named(JSON.parse(json)));
+  if (json !== null) $('room-name').replaceChildren(named(JSON.parse(json), json));
   refresh();
 }
 
@@ -197,12 +197,22 @@ async function end(whom, title, text, word) {
   if ($('confirm').returnValue !== 'yes') return;
   try {
     const body = JSON.stringify(whom);
-    const { kicked } = await ask('kick', { method: 'POST', body, headers: { 'content-type': 'application/json' } });
-    note(kicked === 1 ? 'One session has ended.' : `${count.format(kicked)} sessions have ended.`);
+    note(became(await ask('kick', { method: 'POST', body, headers: { 'content-type': 'application/json' } })));
   } catch (error) {
     note(error.status === 404 ? 'They had gone already.' : `That did not work: ${error.message}`);
   }
   refresh();
+}
+
+/** What is known of sessions that were to end: others' are only asked to, and vanish from the list when they have. */
+function became({ kicked, asked, unreachable }) {
+  const sessions = (some) => (some === 1 ? 'one session' : `${count.format(some)} sessions`);
+  const said = [
+    kicked > 0 && `${sessions(kicked)} ${kicked === 1 ? 'has' : 'have'} ended`,
+    ...Object.entries(asked).map(([node, some]) => `node ${node} was asked to end ${sessions(some)}`),
+    ...Object.entries(unreachable).map(([node, some]) => `node ${node} cannot be asked, and ${sessions(some)} stay${some === 1 ? 's' : ''}`),
+  ].filter(Boolean).join('; ');
+  return `${said[0].toUpperCase()}${said.slice(1)}.`;
 }
 
 let noted;
@@ -224,8 +234,8 @@ $('unlock').addEventListener('submit', (event) => {
 $('lock').addEventListener('click', () => lock());
 $('back').addEventListener('click', () => open(null));
 $('kick-room').addEventListener('click', () => {
-  const name = named(JSON.parse(room)).textContent;
-  end({ room: JSON.parse(room) }, `Empty ${name}?`, 'The sessions of all members end, in their other rooms as well. They are not kept from coming back.', 'Kick everybody');
+  const name = named(JSON.parse(room), room).textContent;
+  end({ key: room }, `Empty ${name}?`, 'The sessions of all members end, in their other rooms as well. They are not kept from coming back.', 'Kick everybody');
 });
 document.addEventListener('visibilitychange', () => { if (!document.hidden) refresh(); });
 

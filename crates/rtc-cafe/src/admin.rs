@@ -10,7 +10,7 @@ use std::{
 };
 
 use axum::{
-    Json, Router,
+    Extension, Json, Router,
     extract::{
         DefaultBodyLimit, Path, Query, Request, State,
         rejection::{JsonRejection, QueryRejection},
@@ -20,13 +20,14 @@ use axum::{
     response::{IntoResponse, Redirect, Response},
     routing::{get, post},
 };
-use rtc_cafe_signaller::{Member, RoomSummary, Signaller};
+use rtc_cafe_signaller::{Kicked, Member, Page, RoomSummary, Signaller};
 use rtc_cafe_wire::{RoomId, json::Value};
 use serde::{Deserialize, Serialize};
 use serde_json::{json, value::RawValue};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
-use tokio::{sync::Semaphore, time::sleep};
+use tokio::{sync::Semaphore, task::spawn_blocking, time::sleep};
+use tracing::field::display;
 
 use crate::{
     files::{self, ADMIN},
@@ -104,24 +105,30 @@ pub(crate) fn router(signaller: Signaller, token: Token, refusals: Refusals) -> 
         .nest("/admin/api", api)
 }
 
+/// From where somebody asks who has the token.
+#[derive(Clone, Copy)]
+struct Operator(Option<IpAddr>);
+
 /// Lets nobody in without the token.
-async fn check(State(admin): State<Admin>, request: Request, next: Next) -> Response {
+async fn check(State(admin): State<Admin>, mut request: Request, next: Next) -> Response {
+    let operator = Operator(admin.signaller.address_of(&request));
+    request.extensions_mut().insert(operator);
     let given = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
     let token =
         given.and_then(|given| given.split_once(' ')).filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
     let mut response = match token {
         Some((_, token)) if admin.token.is(token.trim()) => next.run(request).await,
-        _ => refuse_token(&admin, given.is_some()).await,
+        _ => refuse_token(&admin, operator, given.is_some()).await,
     };
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }
 
 /// Takes its time, so that nobody guesses a token.
-async fn refuse_token(admin: &Admin, is_given: bool) -> Response {
+async fn refuse_token(admin: &Admin, Operator(from): Operator, is_given: bool) -> Response {
     admin.refusals.0.fetch_add(1, Ordering::Relaxed);
     if is_given {
-        tracing::debug!("somebody has a wrong admin token");
+        tracing::debug!(from = from.map(display), "somebody has a wrong admin token");
         let Ok(_permit) = admin.wrong.try_acquire() else {
             return refuse(StatusCode::TOO_MANY_REQUESTS, "too many wrong tokens; wait a moment");
         };
@@ -142,7 +149,7 @@ async fn status(State(Admin { signaller, .. }): State<Admin>) -> Response {
     Json(json!({
         "version": env!("CARGO_PKG_VERSION"),
         "node": signaller.node(),
-        "started": Process::now().start,
+        "started": Process::start(),
         "connections": stats.connections,
         "sockets": stats.sockets,
         "rooms": stats.rooms,
@@ -174,9 +181,13 @@ async fn rooms(State(Admin { signaller, .. }): State<Admin>, part: Asked) -> Res
         Ok(Query(part)) => part,
         Err(error) => return refuse(StatusCode::BAD_REQUEST, &error.body_text()),
     };
-    let page = signaller.rooms(part.search.trim(), part.offset, part.limit.min(PAGE.1));
-    let rooms: Vec<_> = page.items.into_iter().map(Room::from).collect();
-    Json(json!({ "total": page.total, "rooms": rooms })).into_response()
+    // There may be many rooms to look at.
+    let found = spawn_blocking(move || signaller.rooms(part.search.trim(), part.offset, part.limit.min(PAGE.1))).await;
+    let Ok(Page { total, items, .. }) = found else {
+        return refuse(StatusCode::INTERNAL_SERVER_ERROR, "the search failed");
+    };
+    let rooms: Vec<_> = items.into_iter().map(Room::from).collect();
+    Json(json!({ "total": total, "rooms": rooms })).into_response()
 }
 
 /// A room in JSON, such as `"hall"` or `5`; whatever is neither is taken for the name itself.
@@ -199,50 +210,69 @@ async fn members(State(Admin { signaller, .. }): State<Admin>, Path(room): Path<
         return refuse(StatusCode::NOT_FOUND, "nobody is in this room who is connected to this server");
     };
     let members: Vec<_> = page.items.into_iter().map(Shown::from).collect();
-    Json(json!({ "room": raw(id.as_json()), "total": page.total, "members": members })).into_response()
+    let (room, key) = (raw(id.as_json()), id.as_json());
+    Json(json!({ "room": room, "key": key, "total": page.total, "members": members })).into_response()
 }
 
-/// Who is to go: somebody, or everybody in a room.
+/// Who is to go: somebody, or everybody in a room, by its JSON or by that in a text.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "lowercase")]
 enum Kick {
     Sid(String),
     Room(Box<RawValue>),
+    Key(String),
 }
 
-async fn kick(State(Admin { signaller, .. }): State<Admin>, kick: Result<Json<Kick>, JsonRejection>) -> Response {
-    let kicked = match kick {
+async fn kick(
+    State(Admin { signaller, .. }): State<Admin>,
+    Extension(Operator(from)): Extension<Operator>,
+    kick: Result<Json<Kick>, JsonRejection>,
+) -> Response {
+    let from = from.map(display);
+    let room = match kick {
         Ok(Json(Kick::Sid(sid))) => {
-            let kicked = usize::from(signaller.kick(&sid));
-            tracing::info!(sid, kicked, "an operator has ended a session");
-            kicked
+            let kicked = signaller.kick(&sid);
+            let Kicked { here, asked, .. } = &kicked;
+            let address = here.first().and_then(|(_, address)| address.map(display));
+            tracing::info!(from, sid, address, ended = here.len(), ?asked, "an operator ends a session");
+            return answer_kick(&kicked);
         }
-        Ok(Json(Kick::Room(room))) => {
-            let Some(room) = Value::parse(room.get()).ok().and_then(|value| RoomId::from_json(value).ok()) else {
-                return refuse(StatusCode::BAD_REQUEST, "a room is a text or a number");
-            };
-            let kicked = signaller.kick_room(&room);
-            tracing::info!(room = room.as_json(), kicked, "an operator has ended all sessions of a room");
-            kicked
-        }
+        Ok(Json(Kick::Room(room))) => room.get().to_owned(),
+        Ok(Json(Kick::Key(key))) => key,
         Err(error) => return refuse(error.status(), &error.body_text()),
     };
-    match kicked {
-        0 => refuse(StatusCode::NOT_FOUND, "nobody like that is known to this server"),
-        kicked => Json(json!({ "kicked": kicked })).into_response(),
+    let Some(room) = Value::parse(&room).ok().and_then(|value| RoomId::from_json(value).ok()) else {
+        return refuse(StatusCode::BAD_REQUEST, "a room is a text or a number");
+    };
+    let kicked = signaller.kick_room(&room);
+    let (ended, asked) = (kicked.here.len(), &kicked.asked);
+    tracing::info!(from, room = room.as_json(), ended, ?asked, "an operator ends all sessions of a room");
+    answer_kick(&kicked)
+}
+
+/// Says what is known: who is on another node is not known to have gone because that was asked for.
+fn answer_kick(Kicked { here, asked, unreachable, .. }: &Kicked) -> Response {
+    if here.is_empty() && asked.is_empty() {
+        return match unreachable.is_empty() {
+            true => refuse(StatusCode::NOT_FOUND, "nobody like that is known to this server"),
+            false => refuse(StatusCode::SERVICE_UNAVAILABLE, "the broker is away, and other nodes cannot be asked"),
+        };
     }
+    Json(json!({ "kicked": here.len(), "asked": asked, "unreachable": unreachable })).into_response()
 }
 
 #[derive(Serialize)]
 struct Room {
     room: Box<RawValue>,
+    /// The same in a text, for those who would lose digits of a large number.
+    key: String,
     members: usize,
     here: usize,
 }
 
 impl From<RoomSummary> for Room {
     fn from(it: RoomSummary) -> Self {
-        Self { room: raw(&it.room), members: it.members, here: it.here }
+        Self { room: raw(&it.room), key: it.room, members: it.members, here: it.here }
     }
 }
 

@@ -9,10 +9,11 @@ use axum::{
     Router,
     extract::Path,
     http::{HeaderMap, StatusCode, header},
-    response::{IntoResponse, Redirect},
+    response::{IntoResponse, Redirect, Response},
     routing::get,
 };
 use rtc_cafe_signaller::Signaller;
+use tokio::task::spawn_blocking;
 use tower_http::compression::CompressionLayer;
 
 use crate::{
@@ -47,8 +48,7 @@ pub(crate) struct Extras {
 }
 
 pub(crate) fn router(signaller: &Signaller, extras: Extras) -> (Router, Readiness) {
-    // It counts as the start.
-    Process::now();
+    Process::start();
     let readiness = Readiness(Arc::new(AtomicBool::new(true)));
     let Extras { certificates, admin } = extras;
     let refusals = admin.as_ref().map(|_| Refusals::default());
@@ -57,7 +57,7 @@ pub(crate) fn router(signaller: &Signaller, extras: Extras) -> (Router, Readines
     let health = Router::new()
         .route("/healthz", get(async || ([(header::SERVER, SOFTWARE)], "ok\n")))
         .route("/readyz", get(async move || answer_readiness(&ready, &asked)))
-        .route("/metrics", get(async move || answer_metrics(&counted, certificates.as_ref(), refused.as_ref())));
+        .route("/metrics", get(async move || answer_metrics(&counted, certificates.as_ref(), refused.as_ref()).await));
     let mut router = pages().merge(health).merge(signaller.router());
     if let Some((token, refusals)) = admin.zip(refusals) {
         router = router.merge(admin::router(signaller.clone(), token, refusals));
@@ -91,16 +91,19 @@ fn answer_readiness(readiness: &Readiness, signaller: &Signaller) -> (StatusCode
     }
 }
 
-fn answer_metrics(
+async fn answer_metrics(
     signaller: &Signaller,
     certificates: Option<&Certificates>,
     refusals: Option<&Refusals>,
-) -> impl IntoResponse + use<> {
+) -> Response {
+    let Ok(process) = spawn_blocking(Process::now).await else {
+        return StatusCode::INTERNAL_SERVER_ERROR.into_response();
+    };
     let around = Surroundings {
-        process: Process::now(),
+        process,
         certificate_expiry: certificates.map(Certificates::expiry),
         admin_refusals: refusals.map(Refusals::count),
     };
     let kind = [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
-    (kind, metrics::text(&signaller.stats(), &around))
+    (kind, metrics::text(&signaller.stats(), &around)).into_response()
 }

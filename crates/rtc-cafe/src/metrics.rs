@@ -41,8 +41,7 @@ fn write_signaller(out: &mut Text, stats: &Stats) {
     out.single("rtc_cafe_connections_opened_total", "counter", opened, stats.connections_opened);
     let refused = "Connections that were refused, and clients that were not let in, by the code that they were told.";
     out.by_code("rtc_cafe_connections_refused_total", refused, &stats.connections_refused);
-    let cut =
-        "Connections that were cut, by code: clients that read too slowly, send too much at once, or say nothing.";
+    let cut = "Connections that were cut, by code: clients that read too slowly, send too much at once, say nothing, or are refused again and again.";
     out.by_code("rtc_cafe_connections_cut_total", cut, &stats.connections_cut);
     out.single("rtc_cafe_events_received_total", "counter", "Events that clients sent.", stats.events_received);
     out.single("rtc_cafe_events_sent_total", "counter", "Events that were sent to clients.", stats.events_sent);
@@ -68,6 +67,10 @@ fn write_broker(out: &mut Text, broker: &BrokerStats) {
     out.single("rtc_cafe_broker_frames_received_total", "counter", received, broker.frames_received);
     let dropped = "Frames that were dropped because the broker was too slow.";
     out.single("rtc_cafe_broker_frames_dropped_total", "counter", dropped, broker.frames_dropped);
+    let outgoing = "Bytes that wait for the broker; beyond 32 MiB they are dropped.";
+    out.single("rtc_cafe_broker_outgoing_bytes", "gauge", outgoing, broker.bytes_outgoing);
+    let incoming = "Bytes from the broker that wait for this server; beyond 32 MiB it connects anew.";
+    out.single("rtc_cafe_broker_incoming_bytes", "gauge", incoming, broker.bytes_incoming);
     let strange = "Frames from the broker that could not be used.";
     out.single("rtc_cafe_broker_frames_strange_total", "counter", strange, broker.frames_strange);
     let gaps = "Times that frames of another node were missing, and everything was told again.";

@@ -23,10 +23,14 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// Reads it. The first call counts as the start.
-    pub(crate) fn now() -> Self {
+    /// When it started, in seconds since 1970: the first call.
+    pub(crate) fn start() -> f64 {
         static START: OnceLock<f64> = OnceLock::new();
-        let since = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
+        *START.get_or_init(|| SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64())
+    }
+
+    /// Reads it; blocks.
+    pub(crate) fn now() -> Self {
         let read = |name: &str| fs::read_to_string(format!("/proc/self/{name}")).unwrap_or_default();
         let (status, limits) = (read("status"), read("limits"));
         Self {
@@ -36,7 +40,7 @@ impl Process {
             // The directory that is read is open itself.
             open_files: fs::read_dir("/proc/self/fd").ok().map(|files| (files.count() as u64).saturating_sub(1)),
             most_files: most_files(&limits),
-            start: *START.get_or_init(since),
+            start: Self::start(),
         }
     }
 }

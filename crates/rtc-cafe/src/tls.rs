@@ -3,7 +3,7 @@
 use std::{
     fmt, fs, io,
     path::{Path, PathBuf},
-    sync::{Arc, PoisonError, RwLock},
+    sync::{Arc, Mutex, PoisonError, RwLock},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -138,6 +138,8 @@ struct Identity {
 pub(crate) struct Certificates {
     files: Files,
     shown: Arc<Shown>,
+    /// What was logged last of its end.
+    told: Arc<Mutex<Warned>>,
 }
 
 impl Certificates {
@@ -145,9 +147,10 @@ impl Certificates {
     pub(crate) fn load(files: Files) -> Result<Self, TlsError> {
         let content = files.read()?;
         let identity = files.parse(&content)?;
-        tell_expiry(identity.expiry, &files.certificate);
         let shown = Shown(RwLock::new((identity, content.hash())));
-        Ok(Self { files, shown: Arc::new(shown) })
+        let this = Self { files, shown: Arc::new(shown), told: Arc::default() };
+        this.warn();
+        Ok(this)
     }
 
     /// What does the handshakes.
@@ -183,6 +186,7 @@ impl Certificates {
             };
             let this = self.clone();
             let Ok(read) = tokio::task::spawn_blocking(move || this.read_again()).await else { continue };
+            self.warn();
             let Err(error) = read else {
                 failed = (String::new(), 0);
                 continue;
@@ -196,6 +200,22 @@ impl Certificates {
         }
     }
 
+    /// Warns of a certificate that ends soon, and of one that has ended: once each.
+    fn warn(&self) {
+        let (expiry, hash) = {
+            let shown = self.shown.0.read().unwrap_or_else(PoisonError::into_inner);
+            (shown.0.expiry, shown.1)
+        };
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let due = self.told.lock().unwrap_or_else(PoisonError::into_inner).due(hash, expiry, now.as_secs());
+        let (file, expires) = (self.files.certificate.display(), date(expiry));
+        match due {
+            Some(Left::None) => tracing::error!(%file, %expires, "the certificate has expired; clients refuse it"),
+            Some(Left::Little) => tracing::warn!(%file, %expires, "the certificate expires soon"),
+            Some(Left::Enough) | None => {}
+        }
+    }
+
     fn read_again(&self) -> Result<(), TlsError> {
         let content = self.files.read()?;
         let hash = content.hash();
@@ -204,7 +224,6 @@ impl Certificates {
         }
         let identity = self.files.parse(&content)?;
         tracing::info!(expires = %date(identity.expiry), "the certificate has changed");
-        tell_expiry(identity.expiry, &self.files.certificate);
         *self.shown.0.write().unwrap_or_else(PoisonError::into_inner) = (identity, hash);
         Ok(())
     }
@@ -225,13 +244,27 @@ impl ResolvesServerCert for Shown {
     }
 }
 
-fn tell_expiry(expiry: u64, file: &Path) {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let (file, expires) = (file.display(), date(expiry));
-    match expiry.checked_sub(now.as_secs()) {
-        None => tracing::error!(%file, %expires, "the certificate has expired; clients will refuse it"),
-        Some(left) if left < SOON.as_secs() => tracing::warn!(%file, %expires, "the certificate expires soon"),
-        Some(_) => {}
+/// How much time a certificate has left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Left {
+    Enough,
+    Little,
+    None,
+}
+
+/// Of which certificate what was told.
+#[derive(Debug, Default)]
+struct Warned(Option<([u8; 32], Left)>);
+
+impl Warned {
+    /// What is to be told of a certificate now, unless it was.
+    fn due(&mut self, hash: [u8; 32], expiry: u64, now: u64) -> Option<Left> {
+        let left = match expiry.checked_sub(now) {
+            None => Left::None,
+            Some(left) if left < SOON.as_secs() => Left::Little,
+            Some(_) => Left::Enough,
+        };
+        (self.0.replace((hash, left)) != Some((hash, left))).then_some(left)
     }
 }
 
@@ -261,5 +294,22 @@ impl Hangups {
             return;
         }
         std::future::pending::<()>().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_warning_comes_once_for_each_certificate() {
+        let (day, soon) = (24 * 3600, SOON.as_secs());
+        let mut warned = Warned::default();
+        let mut due = |hash: u8, now| warned.due([hash; 32], 100 * day, now);
+        assert_eq!(due(1, 0), Some(Left::Enough));
+        assert_eq!(due(1, 100 * day - soon), None);
+        assert_eq!([due(1, 87 * day), due(1, 88 * day), due(1, 99 * day)], [Some(Left::Little), None, None]);
+        assert_eq!([due(1, 101 * day), due(1, 102 * day)], [Some(Left::None), None]);
+        assert_eq!([due(2, 99 * day), due(2, 99 * day)], [Some(Left::Little), None]);
     }
 }

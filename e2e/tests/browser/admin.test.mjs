@@ -165,6 +165,24 @@ it('rooms and members are shown as they are, found, and dealt out in parts', asy
   assert.ok(await narrow.$eval('.rooms', (it) => it.checkVisibility()));
 });
 
+it('rooms with large numbers are kept apart', async () => {
+  const server = await start();
+  const [room, other] = ['9007199254740993', '9007199254740992'];
+  const wire = await connect(server.url);
+  wires.push(wire);
+  for (const name of [room, other]) wire.send(`42/rtc-cafe,["join",{"room":${name},"id":"${name}"}]`);
+  await wire.settle();
+  const page = await desk(server);
+  await choose(page, `${room} number`);
+  await shows(page, '#members-total', '1');
+  await page.click('#kick-room');
+  await page.waitForSelector('#confirm[open]');
+  await shows(page, '#confirm-title', `Empty ${room} number?`);
+  await page.click('#confirm-yes');
+  await shows(page, '#note', 'One session has ended.');
+  assertHarmless(page, server, '404');
+});
+
 it('members have the identity of their token, and the address that a proxy tells', async () => {
   const secret = 'a secret of the application, 32 bytes';
   const server = await start('--jwt-secret', secret, '--trusted-proxy', '127.0.0.1');
@@ -235,6 +253,7 @@ describe('over several servers', { skip: WITHOUT_REDIS }, () => {
     assert.equal((await other.json()).node, remote);
     await picture(page, 'admin-nodes');
     await kick(page, there.sid);
+    await shows(page, '#note', `Node ${remote} was asked to end one session.`);
     assert.equal((await there.expect('error'))[0].code, 'kicked');
     await there.ended;
     await lists(page, '#members td:nth-child(1)', [here.sid]);

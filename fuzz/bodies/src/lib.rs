@@ -7,12 +7,14 @@
 mod client;
 mod engine;
 mod hub;
+mod nodes;
 mod script;
 mod wire;
 
 pub use client::client;
 pub use engine::engine;
 pub use hub::hub;
+pub use nodes::nodes;
 pub use wire::{frame, json, room, signal};
 
 use rtc_cafe_fuzz_seeds as seeds;
@@ -37,5 +39,6 @@ pub const TARGETS: &[Target] = &[
     Target { name: "frame", body: frame, seeds: seeds::FRAMES },
     Target { name: "client", body: client, seeds: seeds::CLIENT },
     Target { name: "hub", body: hub, seeds: seeds::HUB },
+    Target { name: "nodes", body: nodes, seeds: seeds::NODES },
     Target { name: "engine", body: engine, seeds: seeds::ENGINE },
 ];

@@ -79,6 +79,11 @@ fn hub() {
 }
 
 #[test]
+fn nodes() {
+    bounded("nodes", 40_000);
+}
+
+#[test]
 fn engine() {
     bounded("engine", 20_000);
 }

@@ -4,10 +4,10 @@ use std::{
     fmt,
     net::IpAddr,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use axum::http::{Method, StatusCode, Uri, header};
@@ -21,20 +21,27 @@ use hyper_util::{
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use tokio::{sync::Semaphore, time::timeout};
+use tokio::time::timeout;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto::aws_lc_rs};
 
+use self::turns::{Crowded, Turns};
 use super::{Admission, Pass, Rejection, Request, Ruling, Visitor, grant::Grant};
-use crate::ErrorCode;
+use crate::{ErrorCode, engine::address};
+
+mod turns;
 
 /// How long an answer may take by default.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// Questions that are open at once.
-const AT_ONCE: usize = 64;
+/// Questions that are open at once, of those who want to come in, and as many of those who are in.
+const AT_ONCE: usize = 32;
+/// Bytes of questions of each kind that wait for their turn.
+const WAITING: usize = 16 * 1024 * 1024;
 /// Bytes of an answer.
 const MAX_ANSWER: usize = 64 * 1024;
 /// Characters of an answer in words that a client is told.
 const MAX_TEXT: usize = 500;
+/// So long after it was logged that somebody was turned away it is logged again.
+const QUIET: Duration = Duration::from_secs(60);
 /// How long a connection is kept for the next question.
 const IDLE: Duration = Duration::from_secs(30);
 
@@ -60,7 +67,11 @@ pub enum WebhookUrlError {
 /// `identity`, `rooms`, `send` and `limits` with the meaning that they have in tokens. A body `{"error": ...}`, or a status
 /// of 4xx, refuses it with that error, or else the text of the body. No answer in time (5 seconds by default), one longer
 /// than 64 KiB, and any other status are no decision: then it is refused with the code `admission-failed`, and that is
-/// logged. Redirects are not followed. 64 questions are asked at once; others wait, as part of their time.
+/// logged. Redirects are not followed.
+///
+/// 32 questions about clients who want to come in are asked at once, and 32 about events of those who are in; others wait, as
+/// part of their time, and addresses take turns. When more than 16 MiB of either kind wait, those are refused, likewise with
+/// `admission-failed`, of whose address most is waiting.
 #[derive(Clone)]
 pub struct Webhook {
     inner: Arc<Inner>,
@@ -70,9 +81,14 @@ pub struct Webhook {
 struct Inner {
     client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
     url: Uri,
-    at_once: Semaphore,
+    /// Of those who want to come in.
+    entries: Arc<Turns>,
+    /// Of those who are in.
+    events: Arc<Turns>,
     /// There was no decision the last time.
     failing: AtomicBool,
+    /// When it was logged that somebody was turned away.
+    crowded: Mutex<Option<Instant>>,
 }
 
 #[derive(Serialize)]
@@ -98,6 +114,8 @@ struct Welcome {
 enum Undecided {
     #[error("it took too long")]
     Late,
+    #[error("too many questions wait for it")]
+    Crowded,
     #[error("{0}")]
     Unreachable(String),
     #[error("it answered with status {0}")]
@@ -122,8 +140,9 @@ impl Webhook {
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE)
             .build(connector);
-        let (at_once, failing) = (Semaphore::new(AT_ONCE), AtomicBool::new(false));
-        Ok(Self { inner: Arc::new(Inner { client, url, at_once, failing }), patience: PATIENCE })
+        let (entries, events) = (Turns::new(AT_ONCE, WAITING), Turns::new(AT_ONCE, WAITING));
+        let (failing, crowded) = (AtomicBool::new(false), Mutex::new(None));
+        Ok(Self { inner: Arc::new(Inner { client, url, entries, events, failing, crowded }), patience: PATIENCE })
     }
 
     /// Sets how long an answer may take. Default: 5 s; more than 10 s are of no use, see [`Admission`].
@@ -142,8 +161,13 @@ impl Webhook {
         let question = Question { sid: visitor.sid(), event: request.name(), data, address, origin, identity };
         let Ok(question) = serde_json::to_vec(&question) else { return undecided().into() };
         let (inner, patience) = (self.inner.clone(), self.patience);
+        let (turns, address) = (inner.turns(request), address.map(address::network));
         Ruling::later(async move {
-            let answered = timeout(patience, inner.post(question.into())).await.unwrap_or(Err(Undecided::Late));
+            let answered = async {
+                let _turn = turns.turn(address, question.len()).await.map_err(|Crowded| Undecided::Crowded)?;
+                inner.post(question.into()).await
+            };
+            let answered = timeout(patience, answered).await.unwrap_or(Err(Undecided::Late));
             let decided = answered.and_then(|(status, body)| decide(status, &body, pass));
             inner.note(decided.as_ref().err());
             decided.unwrap_or_else(|_| Err(undecided()))
@@ -152,9 +176,12 @@ impl Webhook {
 }
 
 impl Inner {
+    fn turns(&self, request: &Request<'_>) -> Arc<Turns> {
+        if request.is_entry() { self.entries.clone() } else { self.events.clone() }
+    }
+
     async fn post(&self, question: Bytes) -> Result<(StatusCode, Bytes), Undecided> {
         let unreachable = |error: &dyn std::error::Error| Undecided::Unreachable(causes(error));
-        let _permit = self.at_once.acquire().await.map_err(|error| unreachable(&error))?;
         let request = axum::http::Request::builder()
             .method(Method::POST)
             .uri(self.url.clone())
@@ -170,8 +197,16 @@ impl Inner {
 
     /// Logs when it begins to fail, and when it is well again, and not each time in between.
     fn note(&self, failure: Option<&Undecided>) {
-        let failed_before = self.failing.swap(failure.is_some(), Ordering::Relaxed);
         let host = self.url.host().unwrap_or_default();
+        if matches!(failure, Some(Undecided::Crowded)) {
+            let mut told = self.crowded.lock().unwrap_or_else(PoisonError::into_inner);
+            if told.is_none_or(|told| told.elapsed() > QUIET) {
+                *told = Some(Instant::now());
+                tracing::warn!(host, "more is asked than the webhook answers in time; some are refused");
+            }
+            return;
+        }
+        let failed_before = self.failing.swap(failure.is_some(), Ordering::Relaxed);
         match failure {
             Some(why) if !failed_before => {
                 tracing::warn!(host, %why, "the webhook does not decide; who depends on it is refused");

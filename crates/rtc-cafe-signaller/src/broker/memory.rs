@@ -5,13 +5,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use bytes::Bytes;
-use tokio::sync::mpsc;
-
-use super::{Batch, Broker, BrokerError, BrokerFuture, Connection, Publisher};
-
-/// Frames that may wait for one node; one that does not take them loses its connection.
-const QUEUE: usize = 64 * 1024;
+use super::{Batch, Broker, BrokerError, BrokerFuture, Connection, Inbox, Publisher};
 
 /// A broker in memory. Clones are the same broker.
 #[derive(Debug, Clone, Default)]
@@ -24,7 +18,7 @@ struct Shared {
     down: bool,
     connections: u64,
     /// By the number of the connection.
-    subscribers: BTreeMap<u64, (mpsc::Sender<Bytes>, BTreeSet<String>)>,
+    subscribers: BTreeMap<u64, (Inbox, BTreeSet<String>)>,
 }
 
 impl MemoryBroker {
@@ -54,14 +48,14 @@ impl Broker for MemoryBroker {
 
     fn connect(&self) -> BrokerFuture<'_, Connection> {
         Box::pin(async {
-            let (sender, frames) = mpsc::channel(QUEUE);
+            let (inbox, frames) = Inbox::new(Inbox::MOST);
             let mut shared = self.shared();
             if shared.down {
                 return Err(away());
             }
             shared.connections += 1;
             let number = shared.connections;
-            shared.subscribers.insert(number, (sender, BTreeSet::new()));
+            shared.subscribers.insert(number, (inbox, BTreeSet::new()));
             let publisher = Box::new(MemoryPublisher { broker: self.clone(), number });
             Ok(Connection { publisher, frames })
         })
@@ -80,9 +74,7 @@ impl MemoryPublisher {
         topics.extend(batch.subscribe);
         topics.retain(|topic| !batch.unsubscribe.contains(topic));
         for (topic, frame) in batch.publish {
-            shared
-                .subscribers
-                .retain(|_, (sender, topics)| !topics.contains(&topic) || sender.try_send(frame.clone()).is_ok());
+            shared.subscribers.retain(|_, (inbox, topics)| !topics.contains(&topic) || inbox.put(frame.clone()));
         }
         Some(())
     }

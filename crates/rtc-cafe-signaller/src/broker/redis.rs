@@ -16,15 +16,12 @@ use redis::{
     AsyncConnectionConfig, Client, ConnectionAddr, IntoConnectionInfo, ProtocolVersion, PushInfo, PushKind, Value,
     aio::MultiplexedConnection,
 };
-use tokio::sync::mpsc;
 use tokio_rustls::rustls::crypto::{CryptoProvider, aws_lc_rs};
 
-use super::{Batch, Broker, BrokerError, BrokerFuture, Connection, Publisher};
+use super::{Batch, Broker, BrokerError, BrokerFuture, Connection, Inbox, Publisher};
 
 /// How long Redis may take to connect, and to answer.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// Frames that may wait for this node before it gives up the connection; they are told again.
-const QUEUE: usize = 64 * 1024;
 
 /// Why an address of Redis cannot be used. The address is not repeated: there may be a password in it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -108,20 +105,12 @@ impl Broker for RedisBroker {
 }
 
 async fn connect(client: &Client) -> redis::RedisResult<Connection> {
-    let (sender, frames) = mpsc::channel(QUEUE);
-    // The channel is closed with the connection, or when it is full.
-    let sender = std::sync::Mutex::new(Some(sender));
+    let (inbox, frames) = Inbox::new(Inbox::MOST);
     let take = move |push: PushInfo| -> Result<(), ()> {
-        let mut sender = sender.lock().map_err(|_| ())?;
-        let taken = match (push.kind, push.data.into_iter().nth(1)) {
-            (PushKind::Message, Some(Value::BulkString(frame))) => {
-                sender.as_ref().is_some_and(|sender| sender.try_send(Bytes::from(frame)).is_ok())
-            }
-            (PushKind::Disconnection, _) => false,
-            _ => true,
-        };
-        if !taken {
-            *sender = None;
+        match (push.kind, push.data.into_iter().nth(1)) {
+            (PushKind::Message, Some(Value::BulkString(frame))) => drop(inbox.put(Bytes::from(frame))),
+            (PushKind::Disconnection, _) => inbox.close(),
+            _ => {}
         }
         Ok(())
     };

@@ -11,7 +11,7 @@ use ipnet::IpNet;
 const FORWARDED_FOR: &str = "x-forwarded-for";
 
 /// The address of whoever sent a request; `None` if the application does not know it.
-pub(super) fn of_client(extensions: &Extensions, headers: &HeaderMap, trusted: &[IpNet]) -> Option<IpAddr> {
+pub(crate) fn of_client(extensions: &Extensions, headers: &HeaderMap, trusted: &[IpNet]) -> Option<IpAddr> {
     let ConnectInfo(peer) = extensions.get::<ConnectInfo<SocketAddr>>()?;
     Some(behind_proxies(peer.ip().to_canonical(), headers, trusted))
 }
@@ -45,13 +45,16 @@ fn parse(hop: &str) -> Option<IpAddr> {
     hop.parse().ok().or_else(with_port).or_else(bracketed).map(|address: IpAddr| address.to_canonical())
 }
 
-/// What is counted as one address: a network of 64 bits for IPv6, which is what one customer has at least. `None` for this
-/// machine itself, where a proxy may speak for everybody.
+/// What is counted as one address, where it is counted: not for this machine itself, where a proxy may speak for everybody.
 pub(super) fn counted(address: IpAddr) -> Option<IpAddr> {
+    (!address.is_loopback()).then(|| network(address))
+}
+
+/// What is taken for one address: a network of 64 bits for IPv6, which is what one customer has at least.
+pub(crate) fn network(address: IpAddr) -> IpAddr {
     match address {
-        _ if address.is_loopback() => None,
-        IpAddr::V4(_) => Some(address),
-        IpAddr::V6(v6) => Some(Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX)).into()),
+        IpAddr::V4(_) => address,
+        IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX)).into(),
     }
 }
 

@@ -2,7 +2,10 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -10,6 +13,7 @@ use bytes::Bytes;
 use sha2::{Digest, Sha256};
 use tokio::{
     sync::{Notify, watch},
+    task::yield_now,
     time::{Instant, MissedTickBehavior, interval, sleep, timeout},
 };
 
@@ -23,6 +27,8 @@ use crate::{
 const MOST: usize = 32 * 1024 * 1024;
 /// Frames, and topics, of one batch.
 const BATCH: usize = 1024;
+/// Frames that are handled before clients have their turn.
+const AT_ONCE: usize = 64;
 /// How long the broker may take for a batch.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Without anything to publish, the broker is asked this often whether it is there.
@@ -53,6 +59,8 @@ struct Waiting {
     /// A batch is on its way.
     busy: bool,
     counts: Counts,
+    /// Bytes that have come and are not handled yet.
+    incoming: Arc<AtomicUsize>,
 }
 
 /// What went to the broker and came from it.
@@ -62,6 +70,10 @@ pub(crate) struct Counts {
     pub(crate) received: u64,
     pub(crate) dropped: u64,
     pub(crate) lost_connections: u64,
+    /// Bytes that wait for the broker.
+    pub(crate) outgoing: usize,
+    /// Bytes that came from it and wait for this node.
+    pub(crate) incoming: usize,
 }
 
 impl Queue {
@@ -74,7 +86,8 @@ impl Queue {
     }
 
     pub(crate) fn counts(&self) -> Counts {
-        self.waiting().counts
+        let waiting = self.waiting();
+        Counts { outgoing: waiting.bytes, incoming: waiting.incoming.load(Ordering::Relaxed), ..waiting.counts }
     }
 
     pub(crate) fn is_up(&self) -> bool {
@@ -110,11 +123,17 @@ impl Queue {
         self.changed.notify_one();
     }
 
-    fn set_up(&self, up: bool) {
+    /// The broker is there, and what comes from it is counted; or it is not.
+    fn set_up(&self, incoming: Option<Arc<AtomicUsize>>) {
         let mut waiting = self.waiting();
-        let counts = waiting.counts;
-        *waiting = Waiting { counts, ..Waiting::default() };
+        let (counts, up) = (waiting.counts, incoming.is_some());
+        *waiting = Waiting { counts, incoming: incoming.unwrap_or_default(), ..Waiting::default() };
         self.up.send_replace(up);
+    }
+
+    /// There is more to be had of the hub once all of this has gone.
+    fn nudge(&self) {
+        self.changed.notify_one();
     }
 
     /// The next batch, which is empty if nothing waits.
@@ -128,9 +147,13 @@ impl Queue {
         // What is published may be about any of the topics.
         if waiting.topics.is_empty() {
             let count = waiting.frames.len().min(BATCH);
-            batch.publish = waiting.frames.drain(..count).collect();
-            waiting.bytes -= batch.publish.iter().map(|(_, frame)| frame.len()).sum::<usize>();
-            waiting.counts.published += batch.publish.len() as u64;
+            let frames: Vec<_> = waiting.frames.drain(..count).collect();
+            waiting.bytes -= frames.iter().map(|(_, frame)| frame.len()).sum::<usize>();
+            waiting.counts.published += count as u64;
+            waiting.busy = true;
+            drop(waiting);
+            batch.publish = envelope::pack(frames);
+            waiting = self.waiting();
         }
         waiting.busy = batch != Batch::default();
         batch
@@ -171,7 +194,7 @@ pub(super) async fn run(broker: Arc<dyn Broker>, queue: Arc<Queue>, shared: Weak
                 tracing::info!(broker = place, "connected to the broker");
                 let since = Instant::now();
                 let why = serve(connection, &queue, &shared).await;
-                queue.set_up(false);
+                queue.set_up(None);
                 told = false;
                 if since.elapsed() > STEADY {
                     pause = PAUSES.start;
@@ -203,7 +226,7 @@ pub(super) async fn run(broker: Arc<dyn Broker>, queue: Arc<Queue>, shared: Weak
 /// Serves a connection until it ends; returns why.
 async fn serve(connection: Connection, queue: &Arc<Queue>, shared: &Weak<Shared>) -> String {
     let Connection { mut publisher, mut frames } = connection;
-    queue.set_up(true);
+    queue.set_up(Some(frames.gauge()));
     let announce = || {
         let shared = shared.upgrade()?;
         let (mut core, now) = shared.core();
@@ -215,21 +238,28 @@ async fn serve(connection: Connection, queue: &Arc<Queue>, shared: &Weak<Shared>
         return String::new();
     }
     let receive = async {
-        while let Some(sealed) = frames.recv().await {
+        while let Some(parcel) = frames.next().await {
             let Some(shared) = shared.upgrade() else { return };
-            handle(sealed, queue, &shared);
+            let mut parcel = envelope::unpack(parcel);
+            while handle(&mut parcel, queue, &shared) {
+                yield_now().await;
+            }
         }
     };
     tokio::select! {
-        why = publish(&mut *publisher, queue) => why,
+        why = publish(&mut *publisher, queue, shared) => why,
         () = receive => "it closed the connection".to_owned(),
     }
 }
 
 /// Publishes what waits until that fails; returns why.
-async fn publish(publisher: &mut dyn Publisher, queue: &Queue) -> String {
+async fn publish(publisher: &mut dyn Publisher, queue: &Queue, shared: &Weak<Shared>) -> String {
     loop {
-        let batch = queue.take();
+        let mut batch = queue.take();
+        if batch == Batch::default() {
+            tell_more(shared);
+            batch = queue.take();
+        }
         if batch == Batch::default() && timeout(IDLE, queue.changed.notified()).await.is_ok() {
             continue;
         }
@@ -241,14 +271,32 @@ async fn publish(publisher: &mut dyn Publisher, queue: &Queue) -> String {
     }
 }
 
-fn handle(sealed: Bytes, queue: &Queue, shared: &Shared) {
-    queue.waiting().counts.received += 1;
-    let opened = envelope::open(sealed);
-    let (frame, attachments) = opened.as_ref().map_or((&[][..], &[][..]), |(frame, rest)| (&frame[..], &rest[..]));
+/// Everything is published, so what the hub tells in pieces goes on.
+fn tell_more(shared: &Weak<Shared>) {
+    let Some(shared) = shared.upgrade() else { return };
     let (mut core, now) = shared.core();
-    // What is no frame is counted there.
-    core.hub.handle_frame(now, std::str::from_utf8(frame).unwrap_or_default());
-    core.deliver_with(now, attachments, &shared.counters);
+    if core.hub.has_more() {
+        core.hub.handle_flushed(now);
+        core.deliver(now, &shared.counters);
+    }
+}
+
+/// Hands some frames of a parcel to the hub; whether there may be more.
+fn handle(parcel: &mut impl Iterator<Item = Option<envelope::Opened>>, queue: &Queue, shared: &Shared) -> bool {
+    let (mut core, now) = shared.core();
+    let mut count = 0;
+    for opened in parcel.take(AT_ONCE) {
+        count += 1;
+        // What is no frame is counted there.
+        let (frame, attachments) = opened.unwrap_or_default();
+        core.hub.handle_frame(now, std::str::from_utf8(&frame).unwrap_or_default());
+        core.deliver_with(now, &attachments, &shared.counters);
+    }
+    queue.waiting().counts.received += count as u64;
+    if core.hub.has_more() {
+        queue.nudge();
+    }
+    count == AT_ONCE
 }
 
 /// Tells the hub once a second that time goes by.
@@ -261,5 +309,8 @@ pub(super) async fn tick(shared: Weak<Shared>) {
         let (mut core, now) = shared.core();
         core.hub.handle_tick(now);
         core.deliver(now, &shared.counters);
+        if let Some(queue) = shared.queue.as_ref().filter(|_| core.hub.has_more()) {
+            queue.nudge();
+        }
     }
 }

@@ -26,6 +26,8 @@ pub struct HubConfig {
     pub lease: Duration,
     /// Other nodes that are dealt with. Default: 256.
     pub nodes: usize,
+    /// Bytes that other nodes are told at a time, where they are told everything. Default: 512 KiB.
+    pub piece: usize,
     /// Whether what clients leave here is given to those whom they meet: held offers, and answers that come with a join.
     /// Default: yes.
     pub ready_handshakes: bool,
@@ -46,6 +48,7 @@ impl Default for HubConfig {
             heartbeat: Duration::from_secs(10),
             lease: Duration::from_secs(25),
             nodes: 256,
+            piece: 512 * 1024,
             ready_handshakes: true,
             ice_servers: String::from("[]"),
         }

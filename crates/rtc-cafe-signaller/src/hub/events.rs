@@ -243,8 +243,9 @@ impl Hub {
             let (neighbours, away) = (self.neighbours(id), self.neighbours_away(id));
             self.spend(now, id, announcing(neighbours.len() + away.len()))?;
             self.emit_frames(neighbours, event, frames);
-            for to in away {
-                self.tell_signal(event, to, &server::relay(stamp.id(), &stamp.sid, &object));
+            if !away.is_empty() {
+                let rooms = self.socket(id).map(|socket| socket.rooms.clone()).unwrap_or_default();
+                self.tell_broadcast(event, &rooms, &server::relay(stamp.id(), &stamp.sid, &object));
             }
             return Ok(());
         }

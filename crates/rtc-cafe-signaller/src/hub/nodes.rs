@@ -15,7 +15,9 @@ use super::{Hub, Output, slab::Slab};
 mod frame;
 mod node;
 mod receive;
+mod relay;
 mod remote;
+mod resync;
 mod tell;
 
 /// Ticks until each room is entered again, for nodes that missed it.
@@ -80,6 +82,10 @@ pub(super) struct Nodes {
     ticked: Duration,
     /// Which sixtieth of the rooms was entered again last.
     round: usize,
+    /// The broker has come back, and the rooms from this one on are still to be entered.
+    entering: Option<u32>,
+    /// Bytes that were published, ever.
+    told: u64,
     gaps: u64,
     strange: u64,
 }
@@ -162,6 +168,8 @@ impl Hub {
             beat_at: Duration::ZERO,
             ticked: Duration::ZERO,
             round: 0,
+            entering: None,
+            told: 0,
             gaps: 0,
             strange: 0,
         }));
@@ -184,7 +192,8 @@ impl Hub {
 
     /// The broker is there, without any subscription of ours, or is away. What was published before may be lost.
     ///
-    /// While it is away nothing is published. When it is back, everything is subscribed to and told again.
+    /// While it is away nothing is published. When it is back, everything is subscribed to and told again, in pieces: see
+    /// [`Self::handle_flushed`].
     pub fn handle_broker(&mut self, now: Duration, up: bool) {
         let lease = self.config.lease;
         let Some(nodes) = self.nodes.as_deref_mut() else { return };
@@ -193,21 +202,15 @@ impl Hub {
             return;
         }
         let known: Vec<u32> = nodes.nodes.iter().map(|(index, _)| index).collect();
-        for &index in &known {
+        for index in known {
             let link = nodes.count();
             if let Some(node) = nodes.nodes.get_mut(index) {
                 node.relink(link);
             }
         }
         nodes.give_grace(now, lease);
+        nodes.entering = Some(0);
         self.outputs.push_back(Output::Subscribe { topic: Topic::Node(nodes.name.clone()) });
-        let rooms: Vec<u32> = self.rooms.iter().map(|(index, _)| index).collect();
-        for room in rooms {
-            self.tell_entry(room, true);
-        }
-        for node in known {
-            self.tell_everything(node);
-        }
     }
 
     /// Ends the leases of nodes that are silent, and tells the others that this one is alive. To be called once a second.
@@ -223,10 +226,11 @@ impl Hub {
             nodes.beat_at = now + heartbeat;
         }
         let (mut silent, mut asked, mut told) = (Vec::new(), Vec::new(), Vec::new());
+        let is_minute = nodes.round == 0;
         for (index, node) in nodes.nodes.iter() {
             if node.heard + lease <= now {
                 silent.push(index);
-            } else if node.owes(now) {
+            } else if node.owes(now) || (node.disputed && is_minute) {
                 asked.push(index);
             } else if beats && !node.rooms.is_empty() {
                 told.push(index);
@@ -237,6 +241,9 @@ impl Hub {
             self.drop_node(now, node);
         }
         for node in asked {
+            if let Some(node) = self.nodes.as_deref_mut().and_then(|nodes| nodes.nodes.get_mut(node)) {
+                node.disputed = false;
+            }
             self.ask(now, node);
         }
         for node in told {

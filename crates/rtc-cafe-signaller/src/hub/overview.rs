@@ -1,6 +1,6 @@
 //! What an operator sees of rooms and members, and how somebody is thrown out.
 
-use std::{cmp::Reverse, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use rtc_cafe_wire::{
     RoomId, json,
@@ -60,37 +60,44 @@ impl Part<'_> {
     }
 }
 
+/// What became of the wish to end a session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Kicked {
+    /// It was here, and has ended.
+    Here(SocketId),
+    /// Its node, of this name, was asked to end it.
+    Asked(Arc<str>),
+    /// Its node cannot be asked, because the broker is away.
+    Unreachable(Arc<str>),
+    /// Nobody here knows it.
+    Unknown,
+}
+
 impl Hub {
-    /// Rooms with members here that fit, or have a member that fits: the largest first. Also returns how many there are.
-    pub fn overview(&self, part: Part<'_>) -> (usize, Vec<RoomOverview>) {
-        let needle = part.search.to_lowercase();
-        let fits = |room: &Room| has(room.id.as_json(), &needle) || self.members_in(room).any(|it| it.fits(&needle));
-        let rooms = self.rooms.iter().map(|(_, room)| room).filter(|room| needle.is_empty() || fits(room));
-        let mut rooms: Vec<_> = rooms.map(|room| (Reverse(room.population()), room)).collect();
-        let total = rooms.len();
-        let order = |one: &(Reverse<usize>, &Room), other: &(Reverse<usize>, &Room)| {
-            (one.0, &one.1.id).cmp(&(other.0, &other.1.id))
-        };
-        // Of many rooms only those that are shown need an order.
-        let end = part.offset.saturating_add(part.limit);
-        if end < total {
-            rooms.select_nth_unstable_by(end, order);
-            rooms.truncate(end);
+    /// Rooms with members here that fit, or have a member that fits; the search is by [`needle`]. It looks at rooms from a
+    /// place on, beginning with 0, until it has looked at so many members; also returns where to go on, if there are more.
+    pub fn overview(&self, needle: &str, from: u32, work: usize) -> (Vec<RoomOverview>, Option<u32>) {
+        let mut found = Vec::new();
+        let mut left = work;
+        for (index, room) in self.rooms.iter_from(from) {
+            if left == 0 {
+                return (found, Some(index));
+            }
+            left = left.saturating_sub(room.population());
+            if has(room.id.as_json(), needle) || self.members_in(room).any(|member| member.fits(needle)) {
+                let (room, members, here) = (room.id.clone(), room.population(), room.members.len());
+                found.push(RoomOverview { room, members, here });
+            }
         }
-        rooms.sort_unstable_by(order);
-        let rooms = rooms.into_iter().skip(part.offset).map(|(Reverse(members), room)| {
-            let (room, here) = (room.id.clone(), room.members.len());
-            RoomOverview { room, members, here }
-        });
-        (total, rooms.collect())
+        (found, None)
     }
 
     /// The members of a room that fit: first those here, in the order of joining. Also returns how many there are. `None`
     /// if nobody here is in the room.
     pub fn members_overview(&self, room: &RoomId, part: Part<'_>) -> Option<(usize, Vec<MemberOverview>)> {
         let room = self.rooms.get(*self.room_names.get(room)?)?;
-        let needle = part.search.to_lowercase();
-        Some(part.take(self.members_in(room).filter(|member| needle.is_empty() || member.fits(&needle)).collect()))
+        let needle = needle(part.search);
+        Some(part.take(self.members_in(room).filter(|member| member.fits(&needle)).collect()))
     }
 
     fn members_in<'a>(&'a self, room: &'a Room) -> impl Iterator<Item = MemberOverview> + 'a {
@@ -103,22 +110,21 @@ impl Hub {
         here.chain(self.remotes_in(room))
     }
 
-    /// Ends the session with this sid, wherever it is, if this node knows it. Its client is told.
-    pub fn kick(&mut self, now: Duration, sid: &str) -> bool {
+    /// Ends the session with this sid, or has its node end it, if this node knows it. Its client is told.
+    pub fn kick(&mut self, now: Duration, sid: &str) -> Kicked {
         if let Some(&socket) = self.sids.get(sid) {
             self.throw_out(now, socket);
-            return true;
+            return Kicked::Here(socket);
         }
         let remote = self.remote_session(sid).map(|(remote, _)| remote);
-        remote.is_some_and(|remote| self.tell_kick(remote))
+        remote.map_or(Kicked::Unknown, |remote| self.tell_kick(remote))
     }
 
-    /// Ends the sessions of all members of a room; returns how many there were.
-    pub fn kick_room(&mut self, now: Duration, room: &RoomId) -> usize {
+    /// The sids of all members of a room, those on other nodes first: they are forgotten with the last member here.
+    pub fn sids_in(&self, room: &RoomId) -> Vec<Arc<str>> {
         let everybody = Part { search: "", offset: 0, limit: usize::MAX };
-        let Some((_, members)) = self.members_overview(room, everybody) else { return 0 };
-        // Those on other nodes first: they are forgotten with the last member here.
-        members.iter().rev().filter(|member| self.kick(now, &member.sid)).count()
+        let members = self.members_overview(room, everybody).map(|(_, members)| members).unwrap_or_default();
+        members.into_iter().rev().map(|member| member.sid).collect()
     }
 
     pub(super) fn throw_out(&mut self, now: Duration, socket: SocketId) {
@@ -137,6 +143,40 @@ impl MemberOverview {
     }
 }
 
+/// A search as texts are compared with it.
+pub fn needle(search: &str) -> String {
+    search.chars().flat_map(char::to_lowercase).collect()
+}
+
+/// Whether the text has the needle in it, in whatever case. It copies nothing: there may be many texts, and clients wait.
 fn has(text: &str, needle: &str) -> bool {
-    text.to_lowercase().contains(needle)
+    let begins = |at: usize| {
+        let mut letters = text[at..].chars().flat_map(char::to_lowercase);
+        needle.chars().all(|letter| letters.next() == Some(letter))
+    };
+    needle.is_empty() || text.char_indices().any(|(at, _)| begins(at))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_are_found_in_whatever_case() {
+        let has = |text, search| has(text, &needle(search));
+        for (text, search) in [
+            ("", ""),
+            ("Hall", ""),
+            ("Hall", "hA"),
+            ("hall", "LL"),
+            ("Straße 5", "RAßE"),
+            ("ΚΑΦΕΣ", "αφε"),
+            ("İstanbul", "i\u{307}s"),
+        ] {
+            assert!(has(text, search), "{text} has {search}");
+        }
+        for (text, search) in [("", "a"), ("Hall", "hallo"), ("aab", "ab "), ("ä", "a")] {
+            assert!(!has(text, search), "{text} has no {search}");
+        }
+    }
 }

@@ -37,7 +37,13 @@ impl<T> Slab<T> {
 
     /// The values with their indices, in the order of these.
     pub(super) fn iter(&self) -> impl Iterator<Item = (u32, &T)> {
-        (0..).zip(&self.slots).filter_map(|(index, slot)| Some((index, slot.as_ref()?)))
+        self.iter_from(0)
+    }
+
+    /// The same from an index on.
+    pub(super) fn iter_from(&self, from: u32) -> impl Iterator<Item = (u32, &T)> {
+        let slots = self.slots.get(from as usize..).unwrap_or_default();
+        (from..).zip(slots).filter_map(|(index, slot)| Some((index, slot.as_ref()?)))
     }
 
     /// One more than the highest index that there was.

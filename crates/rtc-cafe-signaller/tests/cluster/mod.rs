@@ -9,6 +9,8 @@ use std::{
 use rtc_cafe_signaller::hub::{Hub, HubConfig, Output, SocketId, Topic};
 use rtc_cafe_wire::{ApiVersion, json::Object};
 
+mod forger;
+
 const ROOMS: [&str; 3] = ["1", "\"1\"", "\"two\""];
 
 /// What goes wrong; numbers are per thousand frames.
@@ -18,6 +20,8 @@ pub struct Faults {
     pub repeats: u64,
     /// A character of them becomes another one.
     pub damage: u64,
+    /// Somebody else writes to the broker, under its own name and those of nodes.
+    pub forgery: bool,
     /// Only what is published under one topic stays in order.
     pub channels_apart: bool,
     pub outages: bool,
@@ -26,7 +30,7 @@ pub struct Faults {
 
 impl Faults {
     const fn is_calm(self) -> bool {
-        self.loss == 0 && self.damage == 0 && !self.outages && !self.deaths
+        self.loss == 0 && self.damage == 0 && !self.forgery && !self.outages && !self.deaths
     }
 }
 
@@ -85,7 +89,10 @@ impl World {
     fn start_node(&mut self, number: u8) {
         let mut seed = [number; 32];
         seed[1..9].copy_from_slice(&self.seed.to_le_bytes());
-        let mut hub = Hub::new(HubConfig::default(), seed);
+        // So that what is told again comes in many pieces, with other things between.
+        let mut config = HubConfig::default();
+        config.piece = 200;
+        let mut hub = Hub::new(config, seed);
         // Their clocks differ by some milliseconds.
         hub.connect_nodes(Duration::from_secs(1_700_000_000) + Duration::from_millis(self.random(5)));
         hub.handle_broker(self.now, true);
@@ -213,9 +220,11 @@ impl World {
         self.flush(node);
     }
 
-    /// Takes what a hub wants done, and lets clients answer.
-    fn flush(&mut self, node: usize) {
+    /// Takes what a hub wants done, and lets clients answer; `false` if there was nothing.
+    fn flush(&mut self, node: usize) -> bool {
+        let mut any = false;
         while let Some(output) = self.nodes[node].hub.poll() {
+            any = true;
             match output {
                 Output::Emit { to, event, payload } => self.receive(node, to, event, &payload),
                 Output::Disconnect { socket } => {
@@ -228,6 +237,18 @@ impl World {
                 other => panic!("{other:?}"),
             }
         }
+        any
+    }
+
+    /// Lets some hub go on that tells in pieces; `false` if none has anything to say.
+    fn tell_more(&mut self) -> bool {
+        let all: Vec<_> = (0..self.nodes.len()).filter(|&node| self.nodes[node].alive).collect();
+        let first = self.random(all.len() as u64) as usize;
+        all.iter().cycle().skip(first).take(all.len()).any(|&node| {
+            let more = self.nodes[node].hub.has_more();
+            more.then(|| self.nodes[node].hub.handle_flushed(self.now));
+            more && self.flush(node)
+        })
     }
 
     fn publish(&mut self, from: usize, topic: &Topic, frame: &str) {
@@ -269,8 +290,10 @@ impl World {
         let sid: Option<String> = text("sid");
         let room: Option<String> = object.get("room").map(|room| room.text().to_owned());
         let other = sid.as_ref().and_then(|sid| self.clients.iter().find(|other| other.sid == *sid));
-        let strict =
-            self.faults.loss == 0 && self.faults.damage == 0 && other.is_none_or(|other| other.left.is_empty());
+        let strict = self.faults.loss == 0
+            && self.faults.damage == 0
+            && !self.faults.forgery
+            && other.is_none_or(|other| other.left.is_empty());
         let seed = self.seed;
         let client = &mut self.clients[index];
         client.events.push(format!("{event} {payload}"));
@@ -295,12 +318,15 @@ impl World {
         }
     }
 
-    /// Delivers one frame of some lane; `false` if there is none.
+    /// Delivers one frame of some lane, or has more told; `false` if there is none.
     fn deliver_one(&mut self) -> bool {
+        if self.random(3) == 0 && self.tell_more() {
+            return true;
+        }
         let lanes: Vec<_> =
             self.lanes.iter().filter(|(_, lane)| !lane.is_empty()).map(|(key, _)| key.clone()).collect();
         if lanes.is_empty() {
-            return false;
+            return self.tell_more();
         }
         let at = self.random(lanes.len() as u64) as usize;
         let frame = self.lanes.get_mut(&lanes[at]).and_then(VecDeque::pop_front).unwrap();
@@ -363,6 +389,7 @@ impl World {
             }
             (11, _) if self.faults.outages => (0..self.random(40)).for_each(|_| self.tick()),
             (12, _) if self.faults.deaths && self.random(3) == 0 && nodes.len() > 2 => self.kill(node),
+            (13..=14, _) if self.faults.forgery => self.forge(),
             _ => (0..self.random(30)).for_each(|_| _ = self.deliver_one()),
         }
     }
@@ -427,7 +454,7 @@ impl World {
         }
         for node in self.nodes.iter().filter(|node| node.alive) {
             let stats = node.hub.node_stats();
-            assert_eq!(stats.strange, 0, "seed {seed}");
+            assert!(stats.strange == 0 || self.faults.forgery, "seed {seed}");
         }
     }
 

@@ -210,7 +210,7 @@ async fn who_is_kicked_stays_away() {
     let server = Server::start("127.0.0.1:0").await;
     let mut client = server.client();
     let sid = client.connected().await;
-    assert!(server.signaller.kick(&sid));
+    assert_eq!(server.signaller.kick(&sid).here.len(), 1);
     let reason = "the operator of the server has ended this session".to_owned();
     assert_eq!(client.problem().await, SignallingProblem::Kicked { reason });
     client.expect_state(SignallerState::Closed).await;

@@ -89,6 +89,11 @@ pub(super) enum Body<'a> {
         to: Cow<'a, str>,
         signal: Object<'a>,
     },
+    /// The same for everybody who shares a room with the sender.
+    Broadcast {
+        event: &'static str,
+        signal: Object<'a>,
+    },
     /// An `acquire-peers-response`.
     Response {
         to: Cow<'a, str>,
@@ -147,9 +152,12 @@ fn read_body<'a>(kind: &str, header: &Object<'a>, payload: Option<&'a str>) -> O
         "kick" => Body::Kick { sid: short(header, "sid")? },
         "session" => Body::Session { sid: short(header, "sid")?, proof: proof(header, "proof")? },
         "signal" => {
-            let event = header.string("event")?;
-            let event = [name::OFFER, name::ANSWER, name::CANDIDATE].into_iter().find(|name| *name == event)?;
-            Body::Signal { event, to: short(header, "to")?, signal: Object::parse(payload?).ok()? }
+            let (event, signal) = read_signal(header, payload)?;
+            Body::Signal { event, to: short(header, "to")?, signal }
+        }
+        "broadcast" => {
+            let (event, signal) = read_signal(header, payload)?;
+            Body::Broadcast { event, signal }
         }
         "response" => Body::Response {
             to: short(header, "to")?,
@@ -160,6 +168,12 @@ fn read_body<'a>(kind: &str, header: &Object<'a>, payload: Option<&'a str>) -> O
         },
         _ => Body::Unknown,
     })
+}
+
+fn read_signal<'a>(header: &Object<'a>, payload: Option<&'a str>) -> Option<(&'static str, Object<'a>)> {
+    let event = header.string("event")?;
+    let event = [name::OFFER, name::ANSWER, name::CANDIDATE].into_iter().find(|name| *name == event)?;
+    Some((event, Object::parse(payload?).ok()?))
 }
 
 fn read_roster<'a>(header: &Object<'a>) -> Option<Roster<'a>> {
@@ -246,6 +260,7 @@ impl Body<'_> {
             Self::Session { sid, proof } => drop(writer.string("sid", sid).string("proof", &proof.to_hex())),
             // The signal itself is on a line of its own.
             Self::Signal { event, to, .. } => drop(writer.string("event", event).string("to", to)),
+            Self::Broadcast { event, .. } => drop(writer.string("event", event)),
             Self::Response { to, sid, id, room, claim } => {
                 writer.string("to", to).string("sid", sid).optional("id", id.as_deref());
                 if let Some(room) = room {
@@ -270,6 +285,7 @@ impl Body<'_> {
             Self::Kick { .. } => "kick",
             Self::Session { .. } => "session",
             Self::Signal { .. } => "signal",
+            Self::Broadcast { .. } => "broadcast",
             Self::Response { .. } => "response",
             Self::Unknown => "unknown",
         }

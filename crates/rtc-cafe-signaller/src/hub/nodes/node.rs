@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
+use super::resync::Telling;
+
 /// Until a node that was asked for everything is asked again.
 const PATIENCE: Duration = Duration::from_secs(3);
 
@@ -15,6 +17,10 @@ pub(super) struct Node {
     pub(super) heard: Duration,
     /// It is telling everything.
     pub(super) telling: bool,
+    /// What it is still to be told.
+    pub(super) telling_it: Telling,
+    /// It says what does not fit to what was said before: it is to be asked for everything again within a minute.
+    pub(super) disputed: bool,
     /// When it was asked to tell everything, as long as it has not.
     asked: Option<Duration>,
     /// What we send: the link, and how many frames.
@@ -36,12 +42,14 @@ pub(super) enum Arrival {
 impl Node {
     pub(super) fn new(name: Arc<str>, now: Duration, link: u64) -> Self {
         let (rooms, telling, asked) = (BTreeSet::new(), false, None);
-        Self { name, rooms, heard: now, telling, asked, out: (link, 0), got: (0, 0) }
+        let telling_it = Telling::default();
+        Self { name, rooms, heard: now, telling, telling_it, disputed: false, asked, out: (link, 0), got: (0, 0) }
     }
 
-    /// Begins another link: what was sent on the last one may be lost.
-    pub(super) const fn relink(&mut self, link: u64) {
+    /// Begins another link: what was sent on the last one may be lost, and everything is told on the new one.
+    pub(super) fn relink(&mut self, link: u64) {
         self.out = (link, 0);
+        self.telling_it.begin_anew();
     }
 
     /// Link and number of the next frame to it.
@@ -80,6 +88,13 @@ impl Node {
     /// Whether it was asked for everything, and has not answered for too long.
     pub(super) fn owes(&self, now: Duration) -> bool {
         self.asked.is_some_and(|asked| asked + PATIENCE <= now)
+    }
+
+    /// It is about to tell everything, and goes on with it: it is not asked again meanwhile.
+    pub(super) fn goes_on(&mut self, now: Duration) {
+        if self.telling && self.asked.is_some() {
+            self.asked = Some(now);
+        }
     }
 
     /// It has told everything.

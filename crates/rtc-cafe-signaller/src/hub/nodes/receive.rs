@@ -16,7 +16,7 @@ use super::{
         standing::Standing,
     },
     Away,
-    frame::{self, Body, Claim, Frame, Member, Roster},
+    frame::{self, Body, Frame, Member, Roster},
     node::Arrival,
     remote::Stay,
 };
@@ -45,6 +45,7 @@ impl Hub {
         // A node of which only stale frames come is forgotten with its lease: somebody has made up newer ones.
         if arrival != Arrival::Stale {
             other.heard = other.heard.max(now);
+            other.goes_on(now);
         }
         match frame {
             Frame::Enter { room, entry } => self.handle_enter(node, &room, entry),
@@ -64,7 +65,11 @@ impl Hub {
     fn handle_body(&mut self, now: Duration, node: u32, body: Body<'_>) {
         match body {
             Body::Beat | Body::Unknown => {}
-            Body::Sync => self.tell_everything(node),
+            Body::Sync => {
+                if let Some(other) = self.nodes.as_deref_mut().and_then(|nodes| nodes.nodes.get_mut(node)) {
+                    other.telling_it.want();
+                }
+            }
             Body::Begin => self.begin(node),
             Body::End => self.end(node),
             Body::Room(roster) => self.handle_roster(now, node, roster),
@@ -91,18 +96,10 @@ impl Hub {
                     remote.session.proof.get_or_insert(proof);
                 }
             }
-            Body::Signal { event, to, signal } => {
-                let Some((sid, to, _)) = signal.string("sid").and_then(|sid| self.between(node, &sid, &to)) else {
-                    return;
-                };
-                let id = signal.get("id").map_or("null", |id| id.text());
-                self.emit_frames([to], event, Frames::new(id, &sid, Signal::Relay(&signal)));
-            }
+            Body::Signal { event, to, signal } => self.handle_signal(node, event, &to, &signal),
+            Body::Broadcast { event, signal } => self.handle_broadcast(node, event, &signal),
             Body::Response { to, sid, id, room, claim } => {
-                let Some((sid, to, shared)) = self.between(node, &sid, &to) else { return };
-                if room.as_ref().is_none_or(|room| self.are_both_in(room, &sid, to)) {
-                    self.handle_response((&sid, id.as_deref()), to, room.or(shared), claim.as_ref());
-                }
+                self.handle_response(node, (&sid, id.as_deref()), &to, room, claim.as_ref());
             }
         }
     }
@@ -134,42 +131,25 @@ impl Hub {
         )
     }
 
-    /// A session of a node, a socket of this one, and a room in which both are.
-    fn between(&self, node: u32, sid: &str, to: &str) -> Option<(Arc<str>, SocketId, Option<RoomId>)> {
-        let remote = self.nodes.as_deref()?.remotes.get(self.remote_on(node, sid)?)?;
-        let to = *self.sids.get(to)?;
-        let shared = remote.rooms().find(|&room| self.is_in(to, room))?;
-        Some((remote.sid.clone(), to, self.rooms.get(shared).map(|room| room.id.clone())))
-    }
-
-    fn are_both_in(&self, room: &RoomId, sid: &str, to: SocketId) -> bool {
-        let Some(&index) = self.room_names.get(room) else { return false };
-        let remote = self.remote_session(sid).map(|(remote, _)| remote);
-        self.is_in(to, index) && remote.is_some_and(|remote| self.remote_is_in(remote, index))
-    }
-
-    fn handle_response(
-        &mut self,
-        (sid, id): (&str, Option<&str>),
-        to: SocketId,
-        room: Option<RoomId>,
-        claim: Option<&Claim>,
-    ) {
-        let claim = claim.filter(|claim| self.standing(claim, id) != Standing::Refused);
-        let prev_sid = claim.map(|claim| &*claim.sid);
-        let signal = Signal::Announcement { prev_sid, room: room.as_ref().map(RoomId::as_json) };
-        self.emit_frames([to], name::ACQUIRE_PEERS_RESPONSE, Frames::new(id.unwrap_or("null"), sid, signal));
-    }
-
     /// A node has entered a room: whoever has members in it tells it, and wants to be told.
     fn handle_enter(&mut self, node: u32, room: &RoomId, entry: u64) {
         let Some(&index) = self.room_names.get(room) else { return };
         let Some(away) = self.away(node, index, entry) else { return };
-        if away.entry > entry || (away.entry == entry && !away.pending) {
+        if away.entry > entry {
+            return self.dispute(node);
+        }
+        if away.entry == entry && !away.pending {
             return;
         }
         (away.entry, away.pending, away.part) = (entry, true, None);
         self.tell_members(node, index, Some(entry), false);
+    }
+
+    /// A node says what does not fit to what was said before, maybe by somebody else; it is to say everything again.
+    fn dispute(&mut self, node: u32) {
+        if let Some(node) = self.nodes.as_deref_mut().and_then(|nodes| nodes.nodes.get_mut(node)) {
+            node.disputed = true;
+        }
     }
 
     /// What is known of a node in a room, from now on at least.
@@ -187,7 +167,7 @@ impl Hub {
         room.away.get_mut(at)
     }
 
-    fn known_away(&mut self, node: u32, index: u32) -> Option<&mut Away> {
+    pub(super) fn known_away(&mut self, node: u32, index: u32) -> Option<&mut Away> {
         self.rooms.get_mut(index)?.away.iter_mut().find(|away| away.node == node)
     }
 
@@ -204,7 +184,10 @@ impl Hub {
             return;
         }
         let Some(away) = self.away(node, index, entry) else { return };
-        if entry < away.entry || (part > 0 && away.part != Some(part)) {
+        if entry < away.entry {
+            return self.dispute(node);
+        }
+        if part > 0 && away.part != Some(part) {
             return;
         }
         (away.entry, away.stale) = (entry, false);
@@ -314,7 +297,11 @@ impl Hub {
                     return again;
                 }
             }
-            if elsewhere || full || remote.stays.len() >= most_stays {
+            let too_many = full || remote.stays.len() >= most_stays;
+            if let Some(node) = nodes.nodes.get_mut(node).filter(|_| elsewhere) {
+                node.disputed = true;
+            }
+            if elsewhere || too_many {
                 nodes.strange += 1;
                 return false;
             }
@@ -340,7 +327,7 @@ impl Hub {
         Some((index, &remotes.get(index)?.session))
     }
 
-    fn remote_on(&self, node: u32, sid: &str) -> Option<u32> {
+    pub(super) fn remote_on(&self, node: u32, sid: &str) -> Option<u32> {
         let remotes = &self.nodes.as_deref()?.remotes;
         remotes.find(sid).filter(|&remote| remotes.get(remote).is_some_and(|remote| remote.node == node))
     }
@@ -422,27 +409,22 @@ impl Hub {
     fn begin(&mut self, node: u32) {
         let Some(other) = self.nodes.as_deref_mut().and_then(|nodes| nodes.nodes.get_mut(node)) else { return };
         other.telling = true;
+        other.telling_it.ask_about_rest(false);
         for index in other.rooms.clone() {
             if let Some(away) = self.known_away(node, index) {
-                (away.stale, away.part) = (true, None);
+                (away.stale, away.part, away.entry) = (true, None, 0);
             }
         }
     }
 
-    /// A node has told everything. About rooms that it did not name it is asked: it has left them, or has yet to learn
-    /// that this node is in them.
+    /// A node has told everything. About rooms that it did not name it is asked.
     fn end(&mut self, node: u32) {
         let Some(other) = self.nodes.as_deref_mut().and_then(|nodes| nodes.nodes.get_mut(node)) else { return };
         if !other.telling {
             return;
         }
         other.told();
-        for index in other.rooms.clone() {
-            let Some(away) = self.known_away(node, index).filter(|away| away.stale) else { continue };
-            away.stale = false;
-            let (entry, knows) = (away.entry, !away.pending);
-            self.tell_members(node, index, Some(entry), knows);
-        }
+        other.telling_it.ask_about_rest(true);
     }
 
     /// After a gap, the rest of a roster is worth nothing.

@@ -5,7 +5,7 @@ use std::{borrow::Cow, sync::Arc, time::Duration};
 use rtc_cafe_wire::{RoomId, json::Object};
 
 use super::{
-    super::{Hub, Output, Room, Seat, SocketId, ended::Proof},
+    super::{Hub, Kicked, Output, Room, Seat, SocketId, ended::Proof},
     Topic,
     frame::{self, Body, Claim, MAX_MEMBERS, Member, Roster},
 };
@@ -27,6 +27,7 @@ impl Hub {
             frame.push_str(signal);
         }
         let topic = Topic::Node(node.name.clone());
+        nodes.told += frame.len() as u64;
         self.outputs.push_back(Output::Publish { topic, frame: frame.into(), attachments: signal.is_some() });
     }
 
@@ -61,10 +62,11 @@ impl Hub {
 
     /// Tells whoever has members in a room that this node has as well.
     pub(super) fn tell_entry(&mut self, room: u32, subscribe: bool) {
-        let Some(nodes) = self.nodes.as_deref().filter(|nodes| nodes.up) else { return };
+        let Some(nodes) = self.nodes.as_deref_mut().filter(|nodes| nodes.up) else { return };
         let Some(room) = self.rooms.get(room) else { return };
         let topic = Topic::Room(room.id.clone());
-        let frame = frame::enter(&nodes.name, &room.id, room.entry).into();
+        let frame: Box<str> = frame::enter(&nodes.name, &room.id, room.entry).into();
+        nodes.told += frame.len() as u64;
         if subscribe {
             self.outputs.push_back(Output::Subscribe { topic: topic.clone() });
         }
@@ -114,13 +116,17 @@ impl Hub {
         }
     }
 
-    /// Has the node of a session end it; whether the node can be told.
-    pub(in crate::hub) fn tell_kick(&mut self, remote: u32) -> bool {
-        let Some(nodes) = self.nodes.as_deref().filter(|nodes| nodes.up) else { return false };
-        let Some(remote) = nodes.remotes.get(remote) else { return false };
+    /// Has the node of a session end it.
+    pub(in crate::hub) fn tell_kick(&mut self, remote: u32) -> Kicked {
+        let Some(nodes) = self.nodes.as_deref() else { return Kicked::Unknown };
+        let Some(remote) = nodes.remotes.get(remote) else { return Kicked::Unknown };
         let (node, sid) = (remote.node, remote.sid.clone());
+        let Some(name) = nodes.nodes.get(node).map(|node| node.name.clone()) else { return Kicked::Unknown };
+        if !nodes.up {
+            return Kicked::Unreachable(name);
+        }
         self.tell_node(node, &Body::Kick { sid: Cow::Borrowed(&sid) });
-        true
+        Kicked::Asked(name)
     }
 
     /// Tells the other nodes of its rooms by what a session can be proven from now on.
@@ -140,6 +146,13 @@ impl Hub {
         self.publish(node, &body, Some(signal));
     }
 
+    /// Passes on a signal, already stamped, that is for everybody who shares a room with its sender.
+    pub(in crate::hub) fn tell_broadcast(&mut self, event: &'static str, rooms: &[u32], signal: &str) {
+        for node in self.nodes_in(rooms) {
+            self.publish(node, &Body::Broadcast { event, signal: Object::default() }, Some(signal));
+        }
+    }
+
     /// Passes on an `acquire-peers-response` to the node of its recipient.
     pub(in crate::hub) fn tell_response(
         &mut self,
@@ -152,19 +165,6 @@ impl Hub {
         let Some(remote) = self.nodes.as_deref().and_then(|nodes| nodes.remotes.get(to)) else { return };
         let (node, to) = (remote.node, remote.sid.clone());
         self.tell_node(node, &Body::Response { to: Cow::Borrowed(&to), sid: sid.into(), id, room, claim });
-    }
-
-    /// Tells a node everything that both are about, and asks it for the same.
-    pub(super) fn tell_everything(&mut self, node: u32) {
-        let rooms = self.nodes.as_deref().and_then(|nodes| nodes.nodes.get(node)).map(|node| node.rooms.clone());
-        self.tell_node(node, &Body::Begin);
-        for room in rooms.into_iter().flatten() {
-            let away = self.rooms.get(room).and_then(|room| room.away.iter().find(|away| away.node == node));
-            if let Some((entry, pending)) = away.map(|away| (away.entry, away.pending)) {
-                self.tell_members(node, room, Some(entry), !pending);
-            }
-        }
-        self.tell_node(node, &Body::End);
     }
 
     /// Tells a node the members of a room. With `want` it is asked for its own; it is known by this entry. `knows` if
