@@ -261,6 +261,8 @@ impl Pass {
 #[derive(Debug)]
 pub(crate) struct Arrival {
     pub(crate) address: Option<IpAddr>,
+    /// By which host it came, where that is of use.
+    pub(crate) host: Option<Box<str>>,
     pub(crate) headers: HeaderMap,
 }
 

@@ -14,6 +14,7 @@ pub(crate) mod shared;
 mod envelope;
 mod gate;
 mod keepalive;
+pub(crate) mod minted;
 mod outbox;
 mod packet;
 mod placeholder;

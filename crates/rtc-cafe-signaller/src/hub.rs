@@ -317,6 +317,29 @@ impl Hub {
         }
     }
 
+    /// The same for `request-sid`, with a JSON array of `RTCIceServer` that is for this client alone.
+    pub fn handle_session_request(&mut self, socket: SocketId, payload: &str, ice_servers: &str) {
+        if self.socket(socket).is_some()
+            && let Err(refusal) = self.request_sid(socket, payload, ice_servers)
+        {
+            self.tell(socket, name::REQUEST_SID, &refusal);
+        }
+    }
+
+    /// Those that are connected here.
+    pub fn socket_ids(&self) -> impl Iterator<Item = SocketId> {
+        self.sockets.iter().map(|(index, socket)| SocketId { index, generation: socket.generation })
+    }
+
+    /// Tells a client of version 1.0, which has a session, other ICE servers.
+    pub fn renew_ice_servers(&mut self, socket: SocketId, ice_servers: &str) {
+        let Some(known) = self.socket(socket) else { return };
+        if let Some(secret) = &known.secret {
+            let renewed = server::session(&known.sid, known.version, secret, ice_servers);
+            self.emit(socket, name::SID, renewed.into());
+        }
+    }
+
     /// Refuses an admitted event that could not be read; `reason` is a sentence that says what is wrong.
     pub fn refuse(&mut self, socket: SocketId, event: &str, code: ErrorCode, reason: &str) {
         if self.socket(socket).is_some() {

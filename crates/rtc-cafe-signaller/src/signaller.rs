@@ -14,6 +14,7 @@ use crate::{
     broker::Broker,
     engine::{
         self,
+        minted::Minted,
         origin::Origins,
         shared::{ByCode, Config, Shared},
     },
@@ -204,6 +205,7 @@ impl Signaller {
     /// 40 ms longer.
     pub fn router(&self) -> Router {
         self.shared.connect_broker();
+        self.shared.renew_ice_servers();
         engine::http::router(self.shared.clone())
     }
 
@@ -300,6 +302,7 @@ impl Default for Signaller {
 pub struct Builder {
     origins: Origins,
     ice_servers: Vec<IceServer>,
+    ice_servers_for_each: Option<(Duration, Box<MakeServers>)>,
     admission: Vec<Box<dyn Admission>>,
     trusted_proxies: Vec<IpNet>,
     limits: Limits,
@@ -342,6 +345,17 @@ impl Builder {
         V: Future<Output = Result<(), Value>> + Send + 'static,
     {
         self.admission(Validation(function))
+    }
+
+    /// Names ICE servers for each client by itself, behind those for all: given its sid and the `Host` by which it came, if it
+    /// told one. Their credentials end after `lifetime`; clients are told new ones when half of it is over.
+    pub fn ice_servers_for_each(
+        mut self,
+        lifetime: Duration,
+        servers: impl Fn(&str, Option<&str>) -> Vec<IceServer> + Send + Sync + 'static,
+    ) -> Self {
+        self.ice_servers_for_each = Some((lifetime, Box::new(servers)));
+        self
     }
 
     /// Believes these proxies when they say in `X-Forwarded-For` for whom they speak. The client is the right-most address
@@ -392,7 +406,11 @@ impl Builder {
         let (ping_interval, ping_timeout) = self.heartbeat;
         let connect_timeout = self.limits.connect_timeout;
         let admission = Chain::new(self.admission);
-        let ice_servers: Vec<_> = self.ice_servers.iter().map(IceServer::to_json).collect();
+        let for_all = json_array(&self.ice_servers);
+        let minted = self.ice_servers_for_each.map(|(lifetime, make)| {
+            let all = self.ice_servers.clone();
+            Minted::new(lifetime, move |sid, host| json_array(all.iter().chain(&make(sid, host))))
+        });
         let hub = HubConfig {
             rooms_per_socket,
             members_per_room,
@@ -401,13 +419,15 @@ impl Builder {
             heartbeat: self.lease.0,
             lease: self.lease.1,
             ready_handshakes: admission.as_ref().is_none_or(Chain::ready_handshakes),
-            ice_servers: format!("[{}]", ice_servers.join(",")),
+            ice_servers: for_all,
+            ice_servers_for_each: minted.is_some(),
             ..HubConfig::default()
         };
         let config = Config {
             timing: engine::shared::Timing { ping_interval, ping_timeout, connect_timeout },
             origins: self.origins,
             admission,
+            minted,
             trusted_proxies: self.trusted_proxies,
             per_address: self.limits.connections_per_address,
             max_payload,
@@ -418,12 +438,21 @@ impl Builder {
     }
 }
 
+/// Makes the ICE servers of a client, given its sid and by which host it came.
+type MakeServers = dyn Fn(&str, Option<&str>) -> Vec<IceServer> + Send + Sync;
+
+fn json_array<'a>(servers: impl IntoIterator<Item = &'a IceServer>) -> String {
+    let servers: Vec<_> = servers.into_iter().map(IceServer::to_json).collect();
+    format!("[{}]", servers.join(","))
+}
+
 impl Default for Builder {
     fn default() -> Self {
         let hub = HubConfig::default();
         Self {
             origins: Origins::default(),
             ice_servers: Vec::new(),
+            ice_servers_for_each: None,
             admission: Vec::new(),
             trusted_proxies: Vec::new(),
             limits: Limits::default(),

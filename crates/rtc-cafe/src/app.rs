@@ -21,6 +21,7 @@ use crate::{
     files::{self, CLIENT, SAMPLES},
     metrics::{self, Surroundings},
     process::Process,
+    serve::Turn,
     tls::Certificates,
 };
 
@@ -45,19 +46,24 @@ pub(crate) struct Extras {
     pub(crate) certificates: Option<Certificates>,
     /// By which operators are known who may look into rooms.
     pub(crate) admin: Option<Token>,
+    /// The relay, for the metrics.
+    pub(crate) turn: Option<Turn>,
 }
 
 pub(crate) fn router(signaller: &Signaller, extras: Extras) -> (Router, Readiness) {
     Process::start();
     let readiness = Readiness(Arc::new(AtomicBool::new(true)));
-    let Extras { certificates, admin } = extras;
+    let Extras { certificates, admin, turn } = extras;
     let refusals = admin.as_ref().map(|_| Refusals::default());
     let refused = refusals.clone();
     let (ready, asked, counted) = (readiness.clone(), signaller.clone(), signaller.clone());
     let health = Router::new()
         .route("/healthz", get(async || ([(header::SERVER, SOFTWARE)], "ok\n")))
         .route("/readyz", get(async move || answer_readiness(&ready, &asked)))
-        .route("/metrics", get(async move || answer_metrics(&counted, certificates.as_ref(), refused.as_ref()).await));
+        .route(
+            "/metrics",
+            get(async move || answer_metrics(&counted, certificates.as_ref(), refused.as_ref(), turn.as_ref()).await),
+        );
     let mut router = pages().merge(health).merge(signaller.router());
     if let Some((token, refusals)) = admin.zip(refusals) {
         router = router.merge(admin::router(signaller.clone(), token, refusals));
@@ -95,6 +101,7 @@ async fn answer_metrics(
     signaller: &Signaller,
     certificates: Option<&Certificates>,
     refusals: Option<&Refusals>,
+    turn: Option<&Turn>,
 ) -> Response {
     let Ok(process) = spawn_blocking(Process::now).await else {
         return StatusCode::INTERNAL_SERVER_ERROR.into_response();
@@ -103,6 +110,7 @@ async fn answer_metrics(
         process,
         certificate_expiry: certificates.map(Certificates::expiry),
         admin_refusals: refusals.map(Refusals::count),
+        turn: turn.map(Turn::stats),
     };
     let kind = [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
     (kind, metrics::text(&signaller.stats(), &around)).into_response()

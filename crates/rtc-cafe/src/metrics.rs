@@ -7,13 +7,15 @@ use rtc_cafe_signaller::{BrokerStats, ErrorCode, Stats};
 use crate::process::Process;
 
 /// What is told beside the signaller's own numbers.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Surroundings {
     pub(crate) process: Process,
     /// When the certificate ends, in seconds since 1970, where there is one.
     pub(crate) certificate_expiry: Option<u64>,
     /// Requests for the admin view without its token, where there is one.
     pub(crate) admin_refusals: Option<u64>,
+    /// What the relay does, where there is one.
+    pub(crate) turn: Option<rtc_cafe_turn::Stats>,
 }
 
 /// Writes every metric.
@@ -29,6 +31,9 @@ pub(crate) fn text(stats: &Stats, around: &Surroundings) -> String {
     out.known("rtc_cafe_tls_certificate_expiry_timestamp_seconds", "gauge", expiry, around.certificate_expiry);
     let refusals = "Requests for the admin view that came without its token.";
     out.known("rtc_cafe_admin_requests_refused_total", "counter", refusals, around.admin_refusals);
+    if let Some(turn) = &around.turn {
+        write_turn(&mut out, turn);
+    }
     write_process(&mut out, &around.process);
     out.0
 }
@@ -75,6 +80,38 @@ fn write_broker(out: &mut Text, broker: &BrokerStats) {
     out.single("rtc_cafe_broker_frames_strange_total", "counter", strange, broker.frames_strange);
     let gaps = "Times that frames of another node were missing, and everything was told again.";
     out.single("rtc_cafe_broker_gaps_total", "counter", gaps, broker.gaps);
+}
+
+/// What there is only where STUN and TURN are served.
+fn write_turn(out: &mut Text, turn: &rtc_cafe_turn::Stats) {
+    out.single(
+        "rtc_cafe_turn_allocations",
+        "gauge",
+        "Relayed addresses of clients, of one or two families.",
+        turn.allocations,
+    );
+    out.single("rtc_cafe_turn_connections", "gauge", "TCP and TLS connections to the relay.", turn.connections);
+    let made = "Relayed addresses that were given out.";
+    out.single("rtc_cafe_turn_allocations_total", "counter", made, turn.allocations_total);
+    let bindings = "STUN requests for an address that were answered.";
+    out.single("rtc_cafe_stun_bindings_total", "counter", bindings, turn.bindings_total);
+    let mut by = |name: &str, help: &str, label: &str, values: [(&str, u64); 2]| {
+        out.family(name, "counter", help);
+        for (value, count) in values {
+            out.line(&format!("{name}{{{label}=\"{value}\"}}"), count);
+        }
+    };
+    let packets = [("to_peer", turn.packets_to_peers), ("from_peer", turn.packets_from_peers)];
+    by("rtc_cafe_turn_relayed_packets_total", "Packets that were relayed.", "direction", packets);
+    let bytes = [("to_peer", turn.bytes_to_peers), ("from_peer", turn.bytes_from_peers)];
+    by("rtc_cafe_turn_relayed_bytes_total", "Bytes in them.", "direction", bytes);
+    let lost = [("not_permitted", turn.packets_refused), ("too_many", turn.packets_dropped)];
+    by("rtc_cafe_turn_dropped_packets_total", "Packets that were not relayed.", "reason", lost);
+    let refused = "rtc_cafe_turn_requests_refused_total";
+    out.family(refused, "counter", "Requests that were refused, by the code of STUN.");
+    for (code, count) in &turn.refused {
+        out.line(&format!("{refused}{{code=\"{code}\"}}"), count);
+    }
 }
 
 /// What Prometheus' own clients tell of every process, under their names.

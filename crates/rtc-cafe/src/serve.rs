@@ -23,6 +23,9 @@ use crate::{
 
 mod admission;
 mod limits;
+mod turn;
+
+pub(crate) use turn::Turn;
 
 const DEFAULT_LISTEN: &str = "127.0.0.1:8080";
 const DEFAULT_DRAIN: &str = "10s";
@@ -96,6 +99,9 @@ pub(crate) struct Options {
     #[command(flatten)]
     limits: limits::LimitOptions,
 
+    #[command(flatten)]
+    turn: turn::TurnOptions,
+
     /// File with the certificate for HTTPS, and those between it and the authority, in PEM; it goes with `--tls-key`
     ///
     /// Both files are read again when they change, or at once on SIGHUP. Clients that are connected do not notice.
@@ -159,8 +165,13 @@ async fn serve(options: Options) -> anyhow::Result<()> {
         builder = builder.broker(RedisBroker::new(redis.iter().copied()).context("--redis")?);
     }
     builder = builder.limits(options.limits.limits()).trust_proxies(options.limits.trusted_proxies());
+    let turn = options.turn.start(address, certificates.as_ref().map(Certificates::acceptor)).await?;
+    if let Some(turn) = turn.clone() {
+        builder =
+            builder.ice_servers_for_each(turn.lifetime(), move |client, came_by| turn.ice_servers(client, came_by));
+    }
     let signaller = options.admission.apply(builder)?.build();
-    let (app, readiness) = app::router(&signaller, Extras { certificates: certificates.clone(), admin });
+    let (app, readiness) = app::router(&signaller, Extras { certificates: certificates.clone(), admin, turn });
     let mut stop = StopSignals::new()?;
     // If Redis is away, that is logged, and nothing waits for it.
     let _ = timeout(REDIS, signaller.broker_connected()).await;

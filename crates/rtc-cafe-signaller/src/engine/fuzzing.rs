@@ -80,7 +80,7 @@ impl Server {
 
     /// A client connects.
     pub fn connect(&self) -> Connection {
-        let arrival = Arrival { address: None, headers: HeaderMap::new() };
+        let arrival = Arrival { address: None, host: None, headers: HeaderMap::new() };
         let open = self.shared.open(arrival, None).expect("nobody shuts it down");
         Connection { session: Session::new(self.shared.clone(), open.link.clone()), open }
     }

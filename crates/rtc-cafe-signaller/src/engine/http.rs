@@ -18,6 +18,8 @@ use crate::{ErrorCode, admission::Arrival};
 
 /// Bytes of headers that are kept for who is asked about a client.
 const MAX_HEADERS: usize = 16 * 1024;
+/// Longest host by which a client may come to be told it again.
+const MAX_HOST: usize = 260;
 /// Seconds until a client may try again for whom there were too many.
 const RETRY_AFTER: &str = "10";
 
@@ -159,7 +161,9 @@ fn arrival(shared: &Shared, request: &Request) -> Result<Arrival, Refused<'stati
             return Err(Refused::LongHeaders);
         }
     }
-    Ok(Arrival { address, headers })
+    let host = config.minted.as_ref().and_then(|_| request.headers().get(header::HOST)?.to_str().ok());
+    let host = host.filter(|host| host.len() <= MAX_HOST).map(Into::into);
+    Ok(Arrival { address, host, headers })
 }
 
 /// Answers a websocket handshake, and serves the connection in a task of its own.

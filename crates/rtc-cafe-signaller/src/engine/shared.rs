@@ -25,6 +25,7 @@ use super::{
     address,
     http::Refused,
     keepalive::Life,
+    minted::{self, Minted, PARTS},
     nodes::{self, Queue},
     origin::Origins,
     outbox::{Frame, Outbox},
@@ -47,6 +48,8 @@ pub(crate) struct Config {
     pub(crate) origins: Origins,
     /// Who is asked about clients and their events.
     pub(crate) admission: Option<Chain>,
+    /// ICE servers that each client has for itself.
+    pub(crate) minted: Option<Minted>,
     /// Proxies that say for whom they speak.
     pub(crate) trusted_proxies: Vec<IpNet>,
     /// Connections of one address.
@@ -70,6 +73,8 @@ pub(super) struct Link {
     pub(super) address: Option<IpAddr>,
     pub(super) outbox: Outbox,
     pub(super) life: Life,
+    /// By which host the client came, where that is of use.
+    pub(super) host: Option<Box<str>>,
     /// For who is asked about it.
     pub(super) arrival: Option<Arc<Arrival>>,
     /// For connections that begin with polling.
@@ -138,6 +143,8 @@ pub(crate) struct Shared {
     draining: AtomicBool,
     /// It was logged that an address has too many connections.
     crowded: AtomicBool,
+    /// Clients are told new ICE servers.
+    renewing: AtomicBool,
     left: Notify,
 }
 
@@ -158,6 +165,7 @@ impl Shared {
             links: Mutex::new(Links { mint, by_sid: HashMap::new(), by_address: HashMap::new() }),
             draining: AtomicBool::new(false),
             crowded: AtomicBool::new(false),
+            renewing: AtomicBool::new(false),
             left: Notify::new(),
         }
     }
@@ -168,6 +176,15 @@ impl Shared {
         if let (Some(broker), Some(queue)) = (broker, self.queue.clone()) {
             tokio::spawn(nodes::run(broker, queue, Arc::downgrade(self)));
             tokio::spawn(nodes::tick(Arc::downgrade(self)));
+        }
+    }
+
+    /// Begins to tell clients new ICE servers, if theirs end and it was not done before.
+    pub(crate) fn renew_ice_servers(self: &Arc<Self>) {
+        if let Some(minted) = &self.config.minted
+            && !self.renewing.swap(true, Ordering::Relaxed)
+        {
+            tokio::spawn(minted::renew(Arc::downgrade(self), minted.lifetime()));
         }
     }
 
@@ -184,7 +201,7 @@ impl Shared {
     /// Adds a connection, unless the server is shutting down, or there are too many from its address.
     pub(super) fn open(
         self: &Arc<Self>,
-        arrival: Arrival,
+        mut arrival: Arrival,
         polling: Option<Box<Polling>>,
     ) -> Result<Open, Refused<'static>> {
         let mut links = self.links();
@@ -208,10 +225,10 @@ impl Shared {
         let outbox = Outbox::new(self.config.queue);
         let number = self.counters.opened.fetch_add(1, Ordering::Relaxed) + 1;
         let transport = if polling.is_some() { "polling" } else { "websocket" };
-        let address = arrival.address;
+        let (address, host) = (arrival.address, arrival.host.take());
         tracing::debug!(connection = number, transport, address = address.map(tracing::field::display), "opened");
         let arrival = self.config.admission.is_some().then(|| Arc::new(arrival));
-        let link = Link { sid: sid.clone(), number, address, outbox, life: Life::new(), arrival, polling };
+        let link = Link { sid: sid.clone(), number, address, host, outbox, life: Life::new(), arrival, polling };
         let link = Arc::new(link);
         links.by_sid.insert(sid, link.clone());
         Ok(Open { shared: self.clone(), link, counted })
@@ -348,6 +365,17 @@ impl Core {
     pub(crate) fn connection(&self, socket: SocketId) -> Option<(Option<IpAddr>, Duration)> {
         let route = self.routes.get(socket.index())?.as_ref()?;
         Some((route.link.address, route.link.life.age()))
+    }
+
+    /// Tells every fourth client new ICE servers, beginning with one of the first four.
+    pub(super) fn renew_ice_servers(&mut self, part: usize, minted: &Minted) {
+        let clients: Vec<_> = self.hub.socket_ids().filter(|socket| socket.index() % PARTS == part % PARTS).collect();
+        for socket in clients {
+            let route = self.routes.get(socket.index()).and_then(Option::as_ref);
+            let Some((route, sid)) = route.zip(self.hub.sid(socket)) else { continue };
+            let servers = minted.for_client(sid, route.link.host.as_deref());
+            self.hub.renew_ice_servers(socket, &servers);
+        }
     }
 
     fn anybody_aside(&mut self) -> bool {

@@ -33,6 +33,8 @@ pub struct HubConfig {
     pub ready_handshakes: bool,
     /// JSON array of `RTCIceServer` for clients of version 1.0. Default: `[]`.
     pub ice_servers: String,
+    /// Whether clients are told others in [`Hub::handle_session_request`](super::Hub::handle_session_request). Default: no.
+    pub ice_servers_for_each: bool,
 }
 
 impl Default for HubConfig {
@@ -51,6 +53,7 @@ impl Default for HubConfig {
             piece: 512 * 1024,
             ready_handshakes: true,
             ice_servers: String::from("[]"),
+            ice_servers_for_each: false,
         }
     }
 }

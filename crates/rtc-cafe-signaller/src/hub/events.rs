@@ -64,7 +64,7 @@ impl Hub {
         payload: &str,
     ) -> Result<(), Refusal> {
         match event {
-            name::REQUEST_SID => self.request_sid(socket, payload),
+            name::REQUEST_SID => self.request_sid(socket, payload, &self.config.ice_servers.clone()),
             name::JOIN => self.join(now, socket, payload),
             name::LEAVE => self.leave_room(now, socket, payload),
             name::HOLD => self.hold(socket, payload),
@@ -82,11 +82,10 @@ impl Hub {
         }
     }
 
-    fn request_sid(&mut self, id: SocketId, payload: &str) -> Result<(), Refusal> {
+    pub(super) fn request_sid(&mut self, id: SocketId, payload: &str, ice_servers: &str) -> Result<(), Refusal> {
         let argument = refusal::argument(payload)?;
         let offered = argument.as_object().and_then(|object| object.string("apiVersion").map(|v| agree(&v)));
         let secret = self.mint.text::<32>();
-        let ice_servers = self.config.ice_servers.clone();
         let Some(socket) = self.socket_mut(id) else { return Ok(()) };
         let is_new = socket.secret.is_none();
         let agreed = offered.flatten().filter(|_| socket.version != ApiVersion::V0_0);
@@ -95,7 +94,7 @@ impl Hub {
                 socket.version = version;
                 let secret = socket.secret.get_or_insert(secret);
                 socket.session.proof.get_or_insert_with(|| Proof::of(secret));
-                server::session(&socket.sid, version, secret, &ice_servers)
+                server::session(&socket.sid, version, secret, ice_servers)
             }
             _ => server::sid(&socket.sid),
         };

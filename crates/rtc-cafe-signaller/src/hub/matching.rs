@@ -69,7 +69,8 @@ impl Hub {
     pub(super) fn match_up(&mut self, strangers: Vec<SocketId>, join: &Object<'_>) -> Vec<Match> {
         let informed = join.get("informed").and_then(Value::as_bool) == Some(true);
         // A client that has yet to hear of the ICE servers would answer without them.
-        let usable = informed || self.config.ice_servers == "[]";
+        let none = self.config.ice_servers == "[]" && !self.config.ice_servers_for_each;
+        let usable = informed || none;
         let answers = join.get("answers").and_then(Value::as_array).filter(|_| usable).unwrap_or_default();
         let mut answers = answers.into_iter().map(Value::text);
         let mut matches = Vec::new();

@@ -10,6 +10,7 @@ use super::{
         gate::{self, Judged},
         packet::{self, Namespace, Packet},
         placeholder,
+        shared::Core,
     },
     About, Question, Session, Step,
 };
@@ -146,11 +147,20 @@ impl Session {
         if event.admitted || core.hub.admit(now, event.socket, &event.name, event.size()) {
             match unfit {
                 Some(reason) => core.hub.refuse(event.socket, &event.name, ErrorCode::BinaryNotSupported, reason),
-                None => core.hub.handle_admitted(now, event.socket, &event.name, &event.payload),
+                None => match self.ice_servers(&core, &event) {
+                    Some(own) => core.hub.handle_session_request(event.socket, &event.payload, &own),
+                    None => core.hub.handle_admitted(now, event.socket, &event.name, &event.payload),
+                },
             }
         }
         core.deliver_with(now, &event.attachments, &self.shared.counters);
         self.acknowledge(&event);
+    }
+
+    /// The ICE servers that are for this client alone, if it asks and there are such.
+    fn ice_servers(&self, core: &Core, event: &Event<'_>) -> Option<String> {
+        let minted = self.shared.config.minted.as_ref().filter(|_| event.name == name::REQUEST_SID)?;
+        Some(minted.for_client(core.hub.sid(event.socket)?, self.link.host.as_deref()))
     }
 
     /// What is wrong with the attachments of an event.

@@ -1,0 +1,272 @@
+//! STUN and TURN beside the signalling, and what clients are told of it.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    ops::RangeInclusive,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use anyhow::Context;
+use rtc_cafe_signaller::{IceServer, IpNet};
+use rtc_cafe_turn::{BindError, Limits, Secret, TlsAcceptor, TurnServer};
+
+use crate::{
+    duration,
+    listed::{Listed, listed, number},
+};
+
+/// The port of STUN and TURN (RFC 8489 section 18.6).
+const PORT: u16 = 3478;
+const DEFAULT_LIFETIME: &str = "1h";
+/// Credentials that end sooner would end while a client connects.
+const LEAST_LIFETIME: Duration = Duration::from_secs(60);
+
+/// The relay for peers that find no direct way: `turn:` on UDP and TCP port 3478, `turns:` if it is asked for.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "STUN and TURN")]
+pub(crate) struct TurnOptions {
+    /// Serves no STUN and TURN; name servers with `--ice-server` then, or peers behind some NATs do not meet
+    #[arg(long, env = "RTC_CAFE_NO_TURN", value_parser = clap::builder::FalseyValueParser::new())]
+    no_turn: bool,
+
+    /// Address and port for STUN and TURN, on UDP and TCP; repeat it, or separate several by commas [default: port
+    /// 3478 of the address of `--listen`]
+    ///
+    /// Peers send to the ports of `--turn-ports` as well; let them through the firewall.
+    #[arg(long, env = "RTC_CAFE_TURN_LISTEN", value_name = "ADDRESS:PORT", value_delimiter = ',', value_parser = address)]
+    turn_listen: Vec<Listed<SocketAddr>>,
+
+    /// Address and port for TURN over TLS, with the certificate of `--tls-cert`; repeat it, or separate several by commas
+    ///
+    /// On port 443, of an address of its own, it reaches clients whose network lets nothing else through.
+    #[arg(long, env = "RTC_CAFE_TURN_TLS_LISTEN", value_name = "ADDRESS:PORT", value_delimiter = ',', value_parser = address)]
+    turn_tls_listen: Vec<Listed<SocketAddr>>,
+
+    /// What clients reach the relay by: a name or an address [default: the host by which they came]
+    ///
+    /// It is needed where they come through a proxy that is another machine, and for TLS, where it must be the name in
+    /// the certificate.
+    #[arg(long, env = "RTC_CAFE_TURN_HOST", value_name = "HOST", value_parser = host)]
+    turn_host: Option<Listed<String>>,
+
+    /// Address at which the internet reaches this machine, one for IPv4 and one for IPv6, if it is behind a NAT that
+    /// passes its ports on [default: its own]
+    #[arg(long, env = "RTC_CAFE_PUBLIC_ADDRESS", value_name = "ADDRESS", value_delimiter = ',', value_parser = ip)]
+    public_address: Vec<Listed<IpAddr>>,
+
+    /// Secret with which credentials are made; several servers, or coturn's `static-auth-secret`, may share it [default:
+    /// one that nobody knows]
+    #[arg(long, env = "RTC_CAFE_TURN_SECRET", hide_env_values = true, value_name = "SECRET")]
+    turn_secret: Option<String>,
+
+    /// How long the credentials are good that a client gets; it gets others before they end
+    #[arg(
+        long,
+        env = "RTC_CAFE_TURN_CREDENTIALS",
+        value_name = "TIME",
+        default_value = DEFAULT_LIFETIME,
+        value_parser = lifetime
+    )]
+    turn_credentials: Duration,
+
+    /// UDP ports of relayed addresses [default: 49152-65535]
+    #[arg(long, env = "RTC_CAFE_TURN_PORTS", value_name = "FIRST-LAST", value_parser = ports)]
+    turn_ports: Option<Listed<RangeInclusive<u16>>>,
+
+    /// Relayed addresses of one client [default: 64]
+    #[arg(long, env = "RTC_CAFE_MAX_RELAYS_PER_CLIENT", value_name = "NUMBER", value_parser = number::<usize>)]
+    max_relays_per_client: Option<Listed<usize>>,
+
+    /// Relayed addresses of all clients [default: 10000]
+    #[arg(long, env = "RTC_CAFE_MAX_RELAYS", value_name = "NUMBER", value_parser = number::<usize>)]
+    max_relays: Option<Listed<usize>>,
+
+    /// Bytes per second of one relayed address, both ways together; more is dropped [default: 4194304]
+    #[arg(long, env = "RTC_CAFE_MAX_RELAYED_BYTES_PER_SECOND", value_name = "BYTES", value_parser = number::<usize>)]
+    max_relayed_bytes_per_second: Option<Listed<usize>>,
+
+    /// Network whose addresses the relay may reach, though it is not of the internet, such as `10.0.0.0/8`; repeat it, or
+    /// separate several by commas
+    ///
+    /// Whoever is let into a room can then send to every UDP port there.
+    #[arg(long, env = "RTC_CAFE_TURN_ALLOW_PEER", value_name = "NETWORK", value_delimiter = ',', value_parser = network)]
+    turn_allow_peer: Vec<Listed<IpNet>>,
+}
+
+fn address(text: &str) -> Result<Listed<SocketAddr>, String> {
+    listed(text, |text| text.parse().map_err(|_| "it is `ADDRESS:PORT`, such as 0.0.0.0:3478 or [::]:3478".to_owned()))
+}
+
+fn ip(text: &str) -> Result<Listed<IpAddr>, String> {
+    listed(text, |text| text.parse().map_err(|_| "it is an IPv4 or IPv6 address".to_owned()))
+}
+
+fn network(text: &str) -> Result<Listed<IpNet>, String> {
+    let parse = |text: &str| text.parse().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
+    listed(text, |text| parse(text).map_err(|_| "it is an address, or a network such as 10.0.0.0/8".to_owned()))
+}
+
+fn host(text: &str) -> Result<Listed<String>, String> {
+    listed(text, |text| {
+        let bare = text.trim_matches(['[', ']']);
+        let is_name = !bare.contains(|char: char| char == '/' || char == '@' || char.is_whitespace() || char == ':');
+        let is_host = is_name || bare.parse::<std::net::Ipv6Addr>().is_ok();
+        is_host.then(|| bare.to_owned()).ok_or_else(|| "it is a name or an address, without a port".to_owned())
+    })
+}
+
+fn lifetime(text: &str) -> Result<Duration, String> {
+    let lifetime = duration::parse(if text.trim().is_empty() { DEFAULT_LIFETIME } else { text })?;
+    if lifetime < LEAST_LIFETIME { Err("it must be a minute or more".into()) } else { Ok(lifetime) }
+}
+
+fn ports(text: &str) -> Result<Listed<RangeInclusive<u16>>, String> {
+    listed(text, |text| {
+        let (first, last) = text.split_once('-').ok_or("it is `FIRST-LAST`, such as 49152-65535")?;
+        let port = |text: &str| text.trim().parse::<u16>().ok().filter(|port| *port > 0);
+        let (Some(first), Some(last)) = (port(first), port(last)) else { return Err("ports are 1 to 65535".into()) };
+        if first > last { Err("the first port is above the last one".into()) } else { Ok(first..=last) }
+    })
+}
+
+/// A relay that runs, and how clients are told of it.
+#[derive(Debug, Clone)]
+pub(crate) struct Turn {
+    server: Arc<TurnServer>,
+    secret: Secret,
+    lifetime: Duration,
+    host: Option<String>,
+    /// For clients of whom it is not known by which host they came.
+    fallback: IpAddr,
+}
+
+impl TurnOptions {
+    /// Starts the relay, beside a server that listens there; `None` if there is to be none.
+    pub(crate) async fn start(
+        self,
+        listening: SocketAddr,
+        acceptor: Option<TlsAcceptor>,
+    ) -> anyhow::Result<Option<Turn>> {
+        let tls: Vec<_> = self.turn_tls_listen.iter().flatten().copied().collect();
+        if self.no_turn {
+            anyhow::ensure!(tls.is_empty(), "--turn-tls-listen asks for what --no-turn forbids");
+            return Ok(None);
+        }
+        let asked: Vec<_> = self.turn_listen.iter().flatten().copied().collect();
+        let is_asked = !asked.is_empty() || !tls.is_empty();
+        let addresses = if asked.is_empty() { vec![SocketAddr::new(listening.ip(), PORT)] } else { asked };
+        let secret = match self.turn_secret.as_deref() {
+            None => Secret::random(),
+            Some(secret) => Secret::new(secret).context("--turn-secret, or RTC_CAFE_TURN_SECRET")?,
+        };
+        let mut builder = TurnServer::builder(secret.clone()).limits(self.limits());
+        for &address in &addresses {
+            builder = builder.udp(address).tcp(address);
+        }
+        if !tls.is_empty() {
+            let acceptor = acceptor.context("--turn-tls-listen needs a certificate: --tls-cert and --tls-key")?;
+            builder = tls.into_iter().fold(builder, |builder, address| builder.tls(address, acceptor.clone()));
+        }
+        for address in self.public_address.iter().flatten() {
+            builder = builder.public_address(*address);
+        }
+        for network in self.turn_allow_peer.iter().flatten() {
+            builder = builder.allow_peers(*network);
+        }
+        if let Some(ports) = self.turn_ports.flatten() {
+            builder = builder.relay_ports(ports);
+        }
+        let server = match builder.bind().await {
+            Ok(server) => server,
+            // Somebody else serves there already, and nobody has asked for ours.
+            Err(error @ BindError::Listen { .. }) if !is_asked => {
+                tracing::warn!(
+                    "{error:#}: there is no STUN and TURN; choose another port with --turn-listen, or say --no-turn"
+                );
+                return Ok(None);
+            }
+            Err(error) => return Err(error).context("cannot serve STUN and TURN; --no-turn does without"),
+        };
+        let fallback = if listening.ip().is_unspecified() { addresses[0].ip() } else { listening.ip() };
+        let (host, lifetime) = (self.turn_host.flatten(), self.turn_credentials);
+        Ok(Some(Turn { server: Arc::new(server), secret, lifetime, host, fallback }))
+    }
+
+    fn limits(&self) -> Limits {
+        let mut limits = Limits::default();
+        let set = |limit: &mut usize, given: Option<Listed<usize>>| *limit = given.flatten().unwrap_or(*limit);
+        set(&mut limits.allocations_per_id, self.max_relays_per_client);
+        set(&mut limits.allocations, self.max_relays);
+        set(&mut limits.bandwidth, self.max_relayed_bytes_per_second);
+        limits
+    }
+}
+
+impl Turn {
+    pub(crate) fn stats(&self) -> rtc_cafe_turn::Stats {
+        self.server.stats()
+    }
+
+    /// How long what [`Turn::ice_servers`] says is good.
+    pub(crate) const fn lifetime(&self) -> Duration {
+        self.lifetime
+    }
+
+    /// What a client is told: its own credentials, and the relay at the host by which it came.
+    pub(crate) fn ice_servers(&self, client: &str, came_by: Option<&str>) -> Vec<IceServer> {
+        let came_by = came_by.map(without_port).filter(|host| !host.is_empty());
+        let host = self.host.as_deref().or(came_by).map_or_else(|| self.fallback.to_string(), str::to_owned);
+        let host = if host.parse::<std::net::Ipv6Addr>().is_ok() { format!("[{host}]") } else { host };
+        let made = self.secret.mint(client, self.lifetime, SystemTime::now());
+        let with = |url: String| IceServer::new(url).credentials(made.username.clone(), made.password.clone());
+        let port = |addresses: &[SocketAddr]| addresses.first().map(SocketAddr::port);
+        let mut servers = Vec::new();
+        if let Some(port) = port(self.server.udp_addresses()) {
+            servers.push(IceServer::new(format!("stun:{host}:{port}")));
+            servers.push(with(format!("turn:{host}:{port}?transport=udp")));
+        }
+        if let Some(port) = port(self.server.tcp_addresses()) {
+            servers.push(with(format!("turn:{host}:{port}?transport=tcp")));
+        }
+        if let Some(port) = port(self.server.tls_addresses()) {
+            servers.push(with(format!("turns:{host}:{port}?transport=tcp")));
+        }
+        servers
+    }
+}
+
+/// The host of a `Host` header; that of IPv6 without its brackets.
+fn without_port(host: &str) -> &str {
+    match host.strip_prefix('[') {
+        Some(rest) => rest.split(']').next().unwrap_or_default(),
+        None => host.split(':').next().unwrap_or_default(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_are_checked() {
+        assert_eq!(ports("1000-2000"), Ok(Some(1000..=2000)));
+        for bad in ["1000", "0-10", "2000-1000", "a-b", "1-70000"] {
+            assert!(ports(bad).is_err(), "{bad}");
+        }
+        assert!(network("10.0.0.0/8").is_ok() && network("10.0.0.1").is_ok() && network("10.0.0.0/33").is_err());
+        assert!(host("turn.example.org").is_ok() && host("[2001:db8::1]").is_ok());
+        assert!(host("turn.example.org:3478").is_err() && host("turn:a").is_err() && host("a b").is_err());
+        assert!(lifetime("59s").is_err() && lifetime("1h").is_ok());
+        assert_eq!((address(""), ip(" "), ports("")), (Ok(None), Ok(None), Ok(None)));
+    }
+
+    #[test]
+    fn hosts_are_read() {
+        for (header, host) in
+            [("a.example:8080", "a.example"), ("a.example", "a.example"), ("[::1]:80", "::1"), ("", "")]
+        {
+            assert_eq!(without_port(header), host);
+        }
+    }
+}
