@@ -161,7 +161,7 @@ impl Server {
     pub(crate) async fn start(target: Target, programs: &Programs) -> anyhow::Result<Self> {
         let mut server = Self { nodes: Vec::new(), addresses: Vec::new(), redis: None, target };
         let mut serve = Command::new(&programs.signaller);
-        serve.args(["serve", "--listen", "127.0.0.1:0"]);
+        serve.args(["serve", "--no-turn", "--listen", "127.0.0.1:0"]);
         match target {
             Target::Signaller => server.add(serve).await?,
             Target::Nodes => {
@@ -169,7 +169,7 @@ impl Server {
                 server.redis = Some(redis);
                 for _ in 0..2 {
                     let mut serve = Command::new(&programs.signaller);
-                    serve.args(["serve", "--listen", "127.0.0.1:0", "--redis", &url]);
+                    serve.args(["serve", "--no-turn", "--listen", "127.0.0.1:0", "--redis", &url]);
                     server.add(serve).await?;
                 }
             }
@@ -186,7 +186,7 @@ impl Server {
     pub(crate) async fn logged(programs: &Programs) -> anyhow::Result<(Self, ChildStderr)> {
         let mut server = Self { nodes: Vec::new(), addresses: Vec::new(), redis: None, target: Target::Signaller };
         let mut serve = Command::new(&programs.signaller);
-        serve.args(["serve", "--listen", "127.0.0.1:0"]).stderr(Stdio::piped());
+        serve.args(["serve", "--no-turn", "--listen", "127.0.0.1:0"]).stderr(Stdio::piped());
         server.add(serve).await?;
         let log = server.nodes[0].child.stderr.take().context("it has no standard error")?;
         Ok((server, log))

@@ -79,6 +79,8 @@ export function startServer(...args) {
 /** The same on a host of a network. It sends its clients away at once, unless a time is given. */
 export function startServerOn(host, ...args) {
   if (!args.includes('--drain')) args.push('--drain', '0');
+  // Many servers run at once, and there is one port for STUN and TURN.
+  if (!args.includes('--turn-listen')) args.push('--no-turn');
   return new Server(async (port) => {
     const program = host.spawn(binary(), ['serve', '--listen', `${host.address}:${port}`, ...args]);
     const [, url] = await program.line(/(http:\/\/\d+\.\d+\.\d+\.\d+:\d+)\/?/);

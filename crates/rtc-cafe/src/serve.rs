@@ -105,24 +105,30 @@ pub(crate) struct Options {
     /// File with the certificate for HTTPS, and those between it and the authority, in PEM; it goes with `--tls-key`
     ///
     /// Both files are read again when they change, or at once on SIGHUP. Clients that are connected do not notice.
-    #[arg(long, env = "RTC_CAFE_TLS_CERT", value_name = "FILE")]
+    #[arg(long, env = "RTC_CAFE_TLS_CERT", help_heading = "Operation", value_name = "FILE")]
     tls_cert: Option<String>,
 
     /// File with the private key of the certificate, in PEM, not encrypted
-    #[arg(long, env = "RTC_CAFE_TLS_KEY", value_name = "FILE")]
+    #[arg(long, env = "RTC_CAFE_TLS_KEY", help_heading = "Operation", value_name = "FILE")]
     tls_key: Option<String>,
 
     /// Turns on the view of rooms and members at `/admin/`, for whoever has this token; give it by the environment
     ///
     /// It shows who is where and from which address, and can end sessions. Use it over HTTPS only.
-    #[arg(long, env = "RTC_CAFE_ADMIN_TOKEN", hide_env_values = true, value_name = "TOKEN")]
+    #[arg(
+        long,
+        env = "RTC_CAFE_ADMIN_TOKEN",
+        help_heading = "Operation",
+        hide_env_values = true,
+        value_name = "TOKEN"
+    )]
     admin_token: Option<String>,
 
     /// Over how long clients are sent away on SIGTERM, such as `30s`; `0` for all at once
     ///
     /// They come back by themselves, to another server or to this one when it is there again, and had better not come all
     /// at the same time. The end takes up to 17 seconds longer than this.
-    #[arg(long, env = "RTC_CAFE_DRAIN", value_name = "TIME", default_value = DEFAULT_DRAIN, value_parser = drain)]
+    #[arg(long, env = "RTC_CAFE_DRAIN", help_heading = "Operation", value_name = "TIME", default_value = DEFAULT_DRAIN, value_parser = drain)]
     drain: Duration,
 }
 

@@ -21,6 +21,7 @@ impl Serving {
         let mut child = Command::new(BINARY)
             .arg("serve")
             .args(arguments)
+            .env("RTC_CAFE_NO_TURN", "1")
             .envs(environment.iter().copied())
             .stdout(Stdio::piped())
             .spawn()

@@ -391,6 +391,8 @@ export class RTCCafeClient<Message = unknown> extends EventEmitter<RTCCafeClient
         return this.signaller.sendNow(output[1], output[2]);
       case 'iceServers':
         this.#iceServers = JSON.parse(output[1]);
+        // Credentials are made anew before they end.
+        for (const connection of this.#connections.values()) connection.configure(this.rtcConfig);
         return;
       case 'checkSignaller':
         return this.signaller.check();

@@ -61,6 +61,15 @@ export class Connection implements TrackSender {
     else this.#commands = this.#commands.then(() => this.#step(command, detail)).catch((error) => this.#fail(error));
   }
 
+  /** Uses other ICE servers when it looks for paths again. */
+  configure({ iceServers }: RTCConfiguration): void {
+    try {
+      this.#pc?.setConfiguration({ ...this.#pc.getConfiguration(), iceServers: iceServers ?? [] });
+    } catch {
+      // Closed, or the servers make no sense, as new connections will tell.
+    }
+  }
+
   /** Closes the connection, which tells the peer. Nothing is reported from then on. */
   close(): void {
     this.#closed = true;

@@ -25,7 +25,8 @@ pub(crate) fn command(arguments: &[&str]) -> Command {
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("RTC_CAFE_")) {
         command.env_remove(name);
     }
-    command.args(arguments).env("USER", "tester").env_remove("NO_COLOR");
+    // There is one port for STUN and TURN, and many tests run at once.
+    command.args(arguments).env("RTC_CAFE_NO_TURN", "1").env("USER", "tester").env_remove("NO_COLOR");
     command
 }
 
