@@ -154,7 +154,7 @@ impl Server {
     /// A peer has sent something to a relayed address.
     fn handle_peer(&self, session: &Session, relay: SocketAddr, peer: SocketAddr, data: &[u8]) {
         let is_stream = matches!(session.way, Way::Stream(_));
-        let framed = lock(&session.client).handle_peer(relay, peer, data, is_stream, &self.common, Now::now());
+        let framed = lock(&session.client).handle_peer(relay, peer, data, is_stream, &self.common, Now::read());
         if let Some(framed) = framed {
             session.send(self, framed);
         }
@@ -193,7 +193,7 @@ impl Session {
 
     /// Takes what the client has sent.
     pub(crate) fn handle(self: &Arc<Self>, server: &Arc<Server>, data: &[u8]) {
-        let output = lock(&self.client).handle(data, &server.common, &mut self.relays(server), Now::now());
+        let output = lock(&self.client).handle(data, &server.common, &mut self.relays(server), Now::read());
         match output {
             Some(Output::Reply(reply)) => self.send(server, reply),
             Some(Output::ToPeer { relay, peer, data }) => server.send_to_peer(relay, peer, &data),
@@ -278,7 +278,7 @@ async fn sweep(server: Weak<Server>) {
 }
 
 impl Now {
-    pub(crate) fn now() -> Self {
+    pub(crate) fn read() -> Self {
         Self { instant: Instant::now(), wall: SystemTime::now() }
     }
 }

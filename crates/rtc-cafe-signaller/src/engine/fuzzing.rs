@@ -65,6 +65,7 @@ impl Server {
         let config = Config {
             timing: Timing { ping_interval: 25 * second, ping_timeout: 20 * second, connect_timeout: 45 * second },
             origins: Origins::default(),
+            minted: None,
             admission: Chain::new(vec![Box::new(Validation(async |_, _, data| validate(&data)))]),
             trusted_proxies: Vec::new(),
             per_address: usize::MAX,

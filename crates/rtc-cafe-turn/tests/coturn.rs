@@ -1,0 +1,121 @@
+//! coturn's own clients against this server, over every transport.
+#![allow(clippy::unwrap_used, reason = "a test")]
+
+use std::{
+    net::SocketAddr,
+    process::{Command, Output},
+    sync::Arc,
+};
+
+use rtc_cafe_turn::{Secret, TlsAcceptor, TurnServer};
+use tokio::task::spawn_blocking;
+use tokio_rustls::rustls::{ServerConfig, pki_types::PrivateKeyDer};
+
+const SECRET: &str = "north";
+
+fn acceptor() -> TlsAcceptor {
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+    let config = ServerConfig::builder().with_no_client_auth();
+    TlsAcceptor::from(Arc::new(config.with_single_cert(vec![made.cert.der().clone()], key).unwrap()))
+}
+
+async fn server() -> TurnServer {
+    let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
+    let builder = TurnServer::builder(Secret::new(SECRET).unwrap()).udp(any).tcp(any).tls(any, acceptor());
+    builder.bind().await.unwrap()
+}
+
+/// Runs a client; clients send to each other through two relayed addresses.
+async fn uclient(port: u16, options: &'static [&'static str]) -> (bool, String) {
+    let output: Output = spawn_blocking(move || {
+        let mut command = Command::new("turnutils_uclient");
+        command.args(["-y", "-c", "-L", "127.0.0.1", "-p"]).arg(port.to_string()).args(options).arg("127.0.0.1");
+        command.output().expect("turnutils_uclient is missing: install coturn (on Debian: apt-get install coturn)")
+    })
+    .await
+    .unwrap();
+    let text = [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned()).concat();
+    (output.status.success(), text)
+}
+
+/// Nothing was lost on the way.
+async fn relays(port: u16, options: &'static [&'static str]) {
+    let (succeeded, text) = uclient(port, options).await;
+    let says = |what: &str| text.lines().any(|line| line.contains(what));
+    assert!(succeeded && says("Total lost packets 0 (0.000000%)"), "{options:?}: {text}");
+    let received = text.rsplit("tot_recv_msgs=").next().and_then(|rest| rest.split_whitespace().next());
+    assert!(received.is_some_and(|count| count.parse::<u32>().is_ok_and(|count| count >= 80)), "{options:?}: {text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn its_client_is_served_over_every_transport() {
+    let server = server().await;
+    let [udp, tcp, tls] = [server.udp_addresses(), server.tcp_addresses(), server.tls_addresses()].map(|a| a[0].port());
+    tokio::join!(
+        relays(udp, &["-W", SECRET, "-u", "channels", "-n", "20", "-m", "4"]),
+        relays(udp, &["-W", SECRET, "-u", "indications", "-n", "20", "-m", "4", "-s"]),
+        relays(udp, &["-W", SECRET, "-u", "many", "-n", "5", "-m", "24"]),
+        relays(tcp, &["-W", SECRET, "-u", "tcp", "-n", "20", "-m", "4", "-t"]),
+        relays(tls, &["-W", SECRET, "-u", "tls", "-n", "20", "-m", "4", "-t", "-S"]),
+    );
+    let stats = server.stats();
+    assert!(stats.packets_to_peers >= 440, "{stats:?}");
+    assert_eq!(stats.packets_to_peers, stats.packets_from_peers, "clients send to each other: {stats:?}");
+    assert_eq!((stats.packets_refused, stats.packets_dropped), (0, 0), "{stats:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn its_client_is_refused_without_the_secret() {
+    let server = server().await;
+    let port = server.udp_addresses()[0].port();
+    let (_, text) = uclient(port, &["-W", "another secret", "-u", "ana", "-n", "1", "-m", "1"]).await;
+    assert!(text.contains("Cannot complete Allocation"), "{text}");
+    let (_, text) = uclient(port, &["-u", "100:ana", "-w", "made long ago", "-n", "1", "-m", "1"]).await;
+    assert!(text.contains("Cannot complete Allocation"), "{text}");
+    assert_eq!(server.stats().allocations_total, 0);
+    assert!(server.stats().refused[&401] > 0, "{:?}", server.stats());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn its_client_reaches_no_peer_in_the_operators_network() {
+    let server = server().await;
+    let port = server.udp_addresses()[0].port();
+    let output = spawn_blocking(move || {
+        let mut command = Command::new("turnutils_uclient");
+        command.args(["-c", "-W", SECRET, "-u", "ana", "-n", "3", "-m", "1", "-e", "10.0.0.1", "-r", "6379", "-p"]);
+        command.arg(port.to_string()).arg("127.0.0.1").output().unwrap()
+    })
+    .await
+    .unwrap();
+    let text = [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned()).concat();
+    assert!(text.contains("403"), "{text}");
+    assert_eq!(server.stats().packets_to_peers, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn its_stun_client_is_told_its_address() {
+    let server = server().await;
+    let port = server.udp_addresses()[0].port();
+    let told = spawn_blocking(move || {
+        let mut command = Command::new("turnutils_stunclient");
+        command.args(["-L", "127.0.0.1", "-p"]).arg(port.to_string()).arg("127.0.0.1").output().unwrap()
+    });
+    let text = String::from_utf8(told.await.unwrap().stdout).unwrap();
+    assert!(text.contains("UDP reflexive addr: 127.0.0.1:"), "{text}");
+}
+
+/// Whoever connects and says nothing, or nonsense, is let go.
+#[tokio::test(flavor = "multi_thread")]
+async fn nonsense_ends_a_connection() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let server = server().await;
+    let mut stream = tokio::net::TcpStream::connect(server.tcp_addresses()[0]).await.unwrap();
+    stream.write_all(&[0xff; 64]).await.unwrap();
+    let mut rest = Vec::new();
+    let _ = stream.read_to_end(&mut rest).await;
+    assert!(rest.is_empty());
+    while server.stats().connections > 0 {
+        tokio::task::yield_now().await;
+    }
+}
