@@ -3,7 +3,14 @@
 
 mod common;
 
+use std::{
+    collections::BTreeSet,
+    sync::atomic::{AtomicU32, Ordering},
+    time::Duration,
+};
+
 use common::{Client, Server};
+use rtc_cafe_signaller::{IceServer, Signaller};
 use serde_json::json;
 
 #[tokio::test]
@@ -72,6 +79,34 @@ async fn version_1_agrees_on_a_version() {
         b.emit("request-sid", asked).await;
         b.expect(&format!("42/rtc-cafe,[\"sid\",{{\"sid\":\"{}\"}}]", b.sid)).await;
     }
+}
+
+#[tokio::test]
+async fn clients_have_ice_servers_of_their_own_and_get_others_before_they_end() {
+    let count = AtomicU32::new(0);
+    let make = move |sid: &str, host: Option<&str>| {
+        let made = count.fetch_add(1, Ordering::Relaxed);
+        let user = format!("{made}:{sid}");
+        vec![IceServer::new(format!("turn:{}", host.unwrap_or("nowhere"))).credentials(user, "secret")]
+    };
+    let builder = Signaller::builder().ice_servers([IceServer::new("stun:stun.example.org")]);
+    let server = Server::with(builder.ice_servers_for_each(Duration::from_secs(2), make).build()).await;
+    let mut old = Client::connect(&server).await;
+    let mut a = Client::connect(&server).await;
+    let (mut before, mut names) = (None, BTreeSet::new());
+    a.emit("request-sid", json!({"apiVersion": "1.0"})).await;
+    for _ in 0..3 {
+        let mut told = a.event("sid").await;
+        let servers = told["iceServers"].take();
+        assert_eq!((servers.as_array().unwrap().len(), &servers[0]), (2, &json!({"urls": "stun:stun.example.org"})));
+        assert_eq!(servers[1]["urls"], format!("turn:{}", server.address));
+        let name = servers[1]["username"].as_str().unwrap();
+        assert!(name.ends_with(&format!(":{}", a.sid)) && names.insert(name.to_owned()), "{name}");
+        assert!(before.is_none_or(|before| before == told), "nothing else has changed");
+        before = Some(told);
+    }
+    old.emit("request-sid", json!({})).await;
+    old.expect(&format!("42/rtc-cafe,[\"sid\",{{\"sid\":\"{}\"}}]", old.sid)).await;
 }
 
 #[tokio::test]
