@@ -1,0 +1,151 @@
+// Networks behind NATs of every kind, in which hosts reach the rest through routers that nftables makes of other hosts.
+
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+
+import { keyHash, selfSigned } from './certificate.mjs';
+import { Network, noNetworks } from './network.mjs';
+import { serverOn } from './server.mjs';
+import { startTurn } from './turn.mjs';
+
+/** Addresses that no list of special ones has: to a TURN server they are those of the internet. */
+const SUBNET = '5.77.0';
+
+/** What a router does: `lan` leads out of the network, `inside` into it. A connection keeps its port if it can. */
+const rules = ({ masquerade = 'masquerade', forward = '', forwardAllows = true, inward = '' }) => `
+table ip nat {
+  set contacted {
+    type ipv4_addr
+    flags dynamic,timeout
+    timeout 2m
+  }
+  chain prerouting {
+    type nat hook prerouting priority dstnat
+    ${inward}
+  }
+  chain postrouting {
+    type nat hook postrouting priority srcnat
+    oifname "lan" ${masquerade}
+  }
+  chain forward {
+    type filter hook forward priority filter; policy ${forwardAllows ? 'accept' : 'drop'}
+    oifname "lan" meta l4proto udp update @contacted { ip daddr }
+    ${forward}
+  }
+  chain input {
+    type filter hook input priority filter
+    # Nothing remembers what was not asked for: its port would be taken when it is.
+    iifname "lan" meta l4proto udp drop
+  }
+}`;
+
+/**
+ * The kinds of networks. `mapping` and `filtering` are in the words of RFC 5780, as the doctor has them; `udp` is whether
+ * there is any.
+ */
+export const KINDS = {
+  'no NAT': { mapping: 'no-nat', filtering: 'endpoint-independent', routers: 0 },
+  'full cone': {
+    mapping: 'endpoint-independent',
+    filtering: 'endpoint-independent',
+    rules: (inner) => rules({ inward: `iifname "lan" udp dport 1024-65535 dnat to ${inner}` }),
+  },
+  'restricted cone': {
+    mapping: 'endpoint-independent',
+    filtering: 'address-dependent',
+    rules: (inner) => rules({ inward: `iifname "lan" ip saddr @contacted udp dport 1024-65535 dnat to ${inner}` }),
+  },
+  'port-restricted': {
+    mapping: 'endpoint-independent',
+    filtering: 'address-and-port-dependent',
+    rules: () => rules({}),
+  },
+  symmetric: {
+    mapping: 'address-and-port-dependent',
+    filtering: 'address-and-port-dependent',
+    rules: () => rules({ masquerade: 'masquerade random,fully-random' }),
+  },
+  'double NAT': {
+    mapping: 'endpoint-independent',
+    filtering: 'address-and-port-dependent',
+    routers: 2,
+    rules: () => rules({}),
+  },
+  'UDP blocked': {
+    blocked: 'udp',
+    rules: () => rules({ forward: 'meta l4proto udp drop' }),
+  },
+  'TCP 443 only': {
+    blocked: 'all-but-tcp-443',
+    rules: () => rules({ forward: 'tcp dport 443 accept; ct state established accept', forwardAllows: false }),
+  },
+};
+
+/** Whether peers of these kinds can reach each other without a TURN server. */
+export function canBeDirect(one, other) {
+  const kinds = [KINDS[one], KINDS[other]];
+  if (kinds.some(({ blocked }) => blocked)) return false;
+  // Who shows everybody another port is let in only where the port does not matter.
+  const changes = ({ mapping }) => mapping === 'address-and-port-dependent';
+  const minds = ({ filtering }) => filtering === 'address-and-port-dependent';
+  return !kinds.some((kind, at) => changes(kind) && minds(kinds[1 - at]));
+}
+
+/** A signalling server by TLS on port 443, a TURN server, and networks of all kinds. */
+export class Internet {
+  network;
+  server;
+  turn;
+  /** By their names. */
+  hosts = {};
+  #routers = {};
+  #folder = mkdtempSync(join(tmpdir(), 'rtc-cafe-nat-'));
+
+  static async create() {
+    const internet = new Internet();
+    internet.network = await Network.create({ subnet: SUBNET });
+    const host = await internet.network.host('server');
+    const relay = await internet.network.host('turn');
+    const certificate = selfSigned(internet.#folder, host.address, relay.address);
+    // Those who run natively trust it, and pages by its key.
+    internet.environment = { SSL_CERT_FILE: certificate.cert };
+    internet.browserOptions = [`--ignore-certificate-errors-spki-list=${keyHash(certificate.cert)}`];
+    internet.turn = await startTurn(internet.network, relay, certificate);
+    const tls = ['--tls-cert', certificate.cert, '--tls-key', certificate.key];
+    internet.server = await serverOn(host, ...tls, ...internet.turn.options).start(443);
+    return internet;
+  }
+
+  /** Adds a host in a network of this kind. */
+  async host(name, kind) {
+    const { routers = 1, rules } = KINDS[kind];
+    let host = await this.network.host(routers ? `${name}, router 1` : name);
+    for (let at = 1; at <= routers; at += 1) {
+      const router = host;
+      host = await this.network.hostBehind(router, at < routers ? `${name}, router ${at + 1}` : name);
+      await router.filter(rules(host.address));
+      this.#routers[name] ??= router;
+    }
+    host.environment(this.environment);
+    this.hosts[name] = host;
+    return host;
+  }
+
+  /** The router of a host's network, the outer one of two. */
+  router(name) {
+    return this.#routers[name];
+  }
+
+  async close() {
+    await this.server?.kill();
+    await this.turn?.kill();
+    await this.network?.close();
+    rmSync(this.#folder, { recursive: true, force: true });
+  }
+}
+
+/** Why there can be none of this on this machine, or false. */
+export function noNats() {
+  return noNetworks('nft', 'turnserver', 'openssl');
+}
