@@ -6,7 +6,7 @@ import { after, before, describe, it } from 'node:test';
 import { Browser } from '../../harness/browser.mjs';
 import { LinePeer } from '../../harness/line-peer.mjs';
 import { Internet, KINDS, canBeDirect, noNats } from '../../harness/nat.mjs';
-import { Peer, delivers } from '../../harness/peer.mjs';
+import { Peer } from '../../harness/peer.mjs';
 import { eventually } from '../../harness/process.mjs';
 
 const kinds = Object.keys(KINDS);
@@ -26,7 +26,13 @@ async function meet(one, other, expected) {
     assert.ok((await peer.look()).connectedPeers.includes(sids[at]), `${peer.name} is not connected`);
   }, { within: MEETING }))).catch((error) => { throw new Error(`${room}: ${error.message}`); });
   const took = performance.now() - since;
-  await Promise.all(peers.map((peer, at) => delivers(peer, `${room}, says ${peer.name}`, peers[1 - at])));
+  await Promise.all(peers.map(async (peer, at) => {
+    const message = `${room}, says ${peer.name}`;
+    await peer.send(message, sids[at]);
+    await eventually(async () => {
+      assert.ok((await peers[1 - at].messages(sids[1 - at])).includes(JSON.stringify(message)), `not heard: ${message}`);
+    });
+  }));
   const reports = await Promise.all(peers.map((peer, at) => eventually(async () => {
     const report = await peer.report(sids[at]);
     assert.equal(report.path, expected, `${room}: ${JSON.stringify(report)}`);
@@ -89,4 +95,27 @@ describe('peers behind NATs', () => {
     await Promise.all(Object.values(others).map((peer) => peer.kill()));
     print(t, 'native \\ native', kinds, met);
   });
+
+  it('pages in Chromium of every kind meet natives of every kind', { skip, timeout: 240_000 }, async (t) => {
+    const met = {};
+    const left = [...kinds];
+    // More at a time would only wait for each other.
+    await Promise.all([1, 2].map(async () => {
+      for (let kind = left.shift(); kind; kind = left.shift()) met[kind] = await page(kind);
+    }));
+    print(t, 'page \\ native', kinds, met);
+  });
+
+  /** A page of one kind, in rooms of their own with natives of every kind. */
+  async function page(kind) {
+    const name = `page, ${kind}`;
+    const browser = await Browser.launch('chromium', { on: await internet.host(name, kind), options: internet.browserOptions });
+    try {
+      const peer = await Peer.open(browser, internet.server.url, { name });
+      const meetings = kinds.map(async (other) => [other, await meet(peer, natives[other], expectation(kind, other))]);
+      return Object.fromEntries(await Promise.all(meetings));
+    } finally {
+      await browser.kill();
+    }
+  }
 });
