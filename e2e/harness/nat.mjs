@@ -16,7 +16,7 @@ const SUBNET = '5.77.0';
 const rules = ({ masquerade = 'masquerade', forward = '', forwardAllows = true, inward = '' }) => `
 table ip nat {
   set contacted {
-    type ipv4_addr
+    type ipv4_addr . inet_service
     flags dynamic,timeout
     timeout 2m
   }
@@ -30,7 +30,7 @@ table ip nat {
   }
   chain forward {
     type filter hook forward priority filter; policy ${forwardAllows ? 'accept' : 'drop'}
-    oifname "lan" meta l4proto udp update @contacted { ip daddr }
+    oifname "lan" meta l4proto udp update @contacted { ip daddr . udp sport }
     ${forward}
   }
   chain input {
@@ -41,32 +41,36 @@ table ip nat {
 }`;
 
 /**
- * The kinds of networks. `mapping` and `filtering` are in the words of RFC 5780, as the doctor has them; `udp` is whether
- * there is any.
+ * The kinds of networks. `nat`, `mapping` and `filtering` are in the words of the doctor, as is what a firewall has `blocked`.
  */
 export const KINDS = {
-  'no NAT': { mapping: 'no-nat', filtering: 'endpoint-independent', routers: 0 },
+  'no NAT': { nat: 'none', mapping: 'no-nat', filtering: 'endpoint-independent', routers: 0 },
   'full cone': {
+    nat: 'full-cone',
     mapping: 'endpoint-independent',
     filtering: 'endpoint-independent',
     rules: (inner) => rules({ inward: `iifname "lan" udp dport 1024-65535 dnat to ${inner}` }),
   },
   'restricted cone': {
+    nat: 'restricted-cone',
     mapping: 'endpoint-independent',
     filtering: 'address-dependent',
-    rules: (inner) => rules({ inward: `iifname "lan" ip saddr @contacted udp dport 1024-65535 dnat to ${inner}` }),
+    rules: (inner) => rules({ inward: `iifname "lan" ip saddr . udp dport @contacted dnat to ${inner}` }),
   },
   'port-restricted': {
+    nat: 'port-restricted-cone',
     mapping: 'endpoint-independent',
     filtering: 'address-and-port-dependent',
     rules: () => rules({}),
   },
   symmetric: {
+    nat: 'symmetric',
     mapping: 'address-and-port-dependent',
     filtering: 'address-and-port-dependent',
     rules: () => rules({ masquerade: 'masquerade random,fully-random' }),
   },
   'double NAT': {
+    nat: 'port-restricted-cone',
     mapping: 'endpoint-independent',
     filtering: 'address-and-port-dependent',
     routers: 2,
@@ -92,11 +96,13 @@ export function canBeDirect(one, other) {
   return !kinds.some((kind, at) => changes(kind) && minds(kinds[1 - at]));
 }
 
-/** A signalling server by TLS on port 443, a TURN server, and networks of all kinds. */
+/** A signalling server by TLS on port 443, TURN servers, and networks of all kinds. */
 export class Internet {
   network;
   server;
+  /** The one that the signalling server names, which has two addresses, and one that has only one. */
   turn;
+  otherTurn;
   /** By their names. */
   hosts = {};
   #routers = {};
@@ -107,11 +113,13 @@ export class Internet {
     internet.network = await Network.create({ subnet: SUBNET });
     const host = await internet.network.host('server');
     const relay = await internet.network.host('turn');
-    const certificate = selfSigned(internet.#folder, host.address, relay.address);
+    const other = await internet.network.host('other turn');
+    const certificate = selfSigned(internet.#folder, ...[host, relay, other].map(({ address }) => address));
     // Those who run natively trust it, and pages by its key.
     internet.environment = { SSL_CERT_FILE: certificate.cert };
     internet.browserOptions = [`--ignore-certificate-errors-spki-list=${keyHash(certificate.cert)}`];
-    internet.turn = await startTurn(internet.network, relay, certificate);
+    internet.turn = await startTurn(relay, certificate, internet.network.freeAddress());
+    internet.otherTurn = await startTurn(other, certificate);
     const tls = ['--tls-cert', certificate.cert, '--tls-key', certificate.key];
     internet.server = await serverOn(host, ...tls, ...internet.turn.options).start(443);
     return internet;
@@ -139,7 +147,7 @@ export class Internet {
 
   async close() {
     await this.server?.kill();
-    await this.turn?.kill();
+    await Promise.all([this.turn, this.otherTurn].map((turn) => turn?.kill()));
     await this.network?.close();
     rmSync(this.#folder, { recursive: true, force: true });
   }

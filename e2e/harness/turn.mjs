@@ -1,4 +1,4 @@
-// coturn on a host of a network: STUN and TURN on 3478, TURN over TLS on 443, and a second address for RFC 5780.
+// coturn on a host of a network: STUN and TURN on 3478, TURN over TLS on 443, and if wanted a second address for RFC 5780.
 
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -6,12 +6,11 @@ import { join } from 'node:path';
 
 const CREDENTIALS = 'ana:secret';
 
-/** Starts it with a certificate. `options` are those with which `rtc-cafe serve` tells its clients of it. */
-export async function startTurn(network, host, { key, cert }) {
-  const second = network.freeAddress();
-  await host.run('ip', 'addr', 'add', `${second}/24`, 'dev', 'lan');
+/** Starts it with a certificate. `options` are those with which `rtc-cafe serve` tells its clients of it, and others know it. */
+export async function startTurn(host, { key, cert }, second) {
+  const addresses = second ? [host.address, second] : [host.address];
+  if (second) await host.run('ip', 'addr', 'add', `${second}/24`, 'dev', 'lan');
   const folder = mkdtempSync(join(tmpdir(), 'rtc-cafe-turn-'));
-  const addresses = [host.address, second];
   const program = host.spawn('turnserver', [
     '-n', '--log-file', 'stdout', '--simple-log', '--no-cli', '--userdb', join(folder, 'users'), '--pidfile', join(folder, 'pid'),
     '--lt-cred-mech', '--user', CREDENTIALS, '--realm', 'cafe', '--fingerprint', '--relay-ip', host.address,
@@ -27,7 +26,6 @@ export async function startTurn(network, host, { key, cert }) {
     `turns:${CREDENTIALS}@${host.address}:443?transport=tcp`,
   ];
   return {
-    addresses,
     options: urls.flatMap((url) => ['--ice-server', url]),
     async kill() {
       await program.kill();
