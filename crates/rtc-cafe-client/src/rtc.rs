@@ -93,6 +93,8 @@ pub(crate) struct Connection {
     vitals: Vitals,
     stall: Stall,
     paths: Paths,
+    /// Whether the core was told that the path leads through a TURN server.
+    relayed: Option<bool>,
     timeout: Instant,
     /// When it closes, although the peer has not confirmed all.
     closes_at: Option<Instant>,
@@ -125,6 +127,7 @@ impl Connection {
             vitals: Vitals::new(now),
             stall: Stall::new(),
             paths: Paths::default(),
+            relayed: None,
             timeout: now,
             closes_at: None,
             closing: false,
@@ -147,6 +150,7 @@ impl Connection {
                 if let Some(candidate) = candidate.and_then(|candidate| candidate::read(&candidate)) {
                     self.moved.learn(candidate.clone());
                     self.rtc.add_remote_candidate(candidate);
+                    self.look_at_path();
                 }
                 Ok(())
             }
@@ -369,7 +373,9 @@ impl Connection {
                 Ok(RtcOutput::Transmit(transmit)) => {
                     self.source = Some(transmit.source);
                     self.moved.sent(&transmit);
-                    self.paths.sent(&transmit, now);
+                    if self.paths.sent(&transmit, now) {
+                        self.look_at_path();
+                    }
                     self.outputs.push_back(Output::Transmit(transmit));
                 }
                 Ok(RtcOutput::Event(event)) => self.handle_event(event, now),
@@ -433,6 +439,15 @@ impl Connection {
         if let Some(state) = state {
             self.stall.begin_anew(now);
             self.report(ConnectionEvent::StateChanged(state));
+        }
+    }
+
+    /// Which path is in use, or what its addresses are, may have changed.
+    fn look_at_path(&mut self) {
+        let relayed = self.paths.is_relayed(&self.candidates, self.moved.remote());
+        if let Some(relayed) = relayed.filter(|_| relayed != self.relayed) {
+            self.relayed = Some(relayed);
+            self.report(ConnectionEvent::PathChanged { relayed });
         }
     }
 
