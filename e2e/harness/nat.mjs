@@ -61,7 +61,7 @@ export const KINDS = {
     nat: 'port-restricted-cone',
     mapping: 'endpoint-independent',
     filtering: 'address-and-port-dependent',
-    rules: () => rules({}),
+    rules: (_, forward) => rules({ forward }),
   },
   symmetric: {
     nat: 'symmetric',
@@ -74,7 +74,7 @@ export const KINDS = {
     mapping: 'endpoint-independent',
     filtering: 'address-and-port-dependent',
     routers: 2,
-    rules: () => rules({}),
+    rules: (_, forward) => rules({ forward }),
   },
   'UDP blocked': {
     blocked: 'udp',
@@ -105,6 +105,7 @@ export class Internet {
   otherTurn;
   /** By their names. */
   hosts = {};
+  /** The router of each host's network, the outer one of two. */
   #routers = {};
   #folder = mkdtempSync(join(tmpdir(), 'rtc-cafe-nat-'));
 
@@ -133,16 +134,18 @@ export class Internet {
       const router = host;
       host = await this.network.hostBehind(router, at < routers ? `${name}, router ${at + 1}` : name);
       await router.filter(rules(host.address));
-      this.#routers[name] ??= router;
+      this.#routers[name] ??= { router, kind, inner: host.address };
     }
     host.environment(this.environment);
     this.hosts[name] = host;
     return host;
   }
 
-  /** The router of a host's network, the outer one of two. */
-  router(name) {
-    return this.#routers[name];
+  /** Has the router of a host let UDP through only to and from these addresses, or, without any, as its kind does. */
+  restrict(name, ...addresses) {
+    const { router, kind, inner } = this.#routers[name];
+    const only = addresses.length ? `meta l4proto udp ip saddr != { ${addresses} } ip daddr != { ${addresses} } drop` : '';
+    return router.filter(KINDS[kind].rules(inner, only));
   }
 
   async close() {

@@ -26,6 +26,7 @@ export async function startTurn(host, { key, cert }, second) {
     `turns:${CREDENTIALS}@${host.address}:443?transport=tcp`,
   ];
   return {
+    address: host.address,
     options: urls.flatMap((url) => ['--ice-server', url]),
     async kill() {
       await program.kill();
