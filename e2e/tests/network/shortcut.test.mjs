@@ -4,28 +4,29 @@ import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 
+import { Browser } from '../../harness/browser.mjs';
 import { LinePeer } from '../../harness/line-peer.mjs';
 import { Internet, noNats } from '../../harness/nat.mjs';
-import { everybodySees } from '../../harness/peer.mjs';
+import { Peer, everybodySees } from '../../harness/peer.mjs';
 import { eventually } from '../../harness/process.mjs';
 
 const skip = noNats();
 const KIND = 'port-restricted';
-const ROOM = 'table';
 /** After so long ICE has given up what does not work by itself. */
 const GIVEN_UP = 22_000;
 /** By then a direct path was looked for twice: after 30 s and after 60 s more. */
 const FOUND = 120_000;
 
-describe('a relayed connection', () => {
+// They wait more than they compute.
+describe('a relayed connection', { concurrency: true }, () => {
   let internet;
   before(async () => {
     if (!skip) internet = await Internet.create();
   });
   after(() => internet?.close());
 
-  async function native(name) {
-    return LinePeer.native(internet.server.url, ROOM, { on: internet.hosts[name], name });
+  async function native(name, room) {
+    return LinePeer.native(internet.server.url, room, { on: internet.hosts[name], name });
   }
 
   /** Sends a number from each to the other now and then, until told to stop; then all have come, in order. */
@@ -76,8 +77,22 @@ describe('a relayed connection', () => {
   it('between natives becomes direct', { skip, timeout: 240_000 }, async (t) => {
     for (const name of ['one', 'other']) await internet.host(name, KIND);
     await internet.restrict('one', internet.turn.address);
-    const peers = await Promise.all(['one', 'other'].map(native));
+    const peers = await Promise.all(['one', 'other'].map((name) => native(name, 'natives')));
     await becomesDirect(t, ...peers);
     await Promise.all(peers.map((peer) => peer.kill()));
+  });
+
+  it('between a page in Chromium and a native becomes direct', { skip, timeout: 240_000 }, async (t) => {
+    for (const name of ['page', 'native']) await internet.host(name, KIND);
+    await internet.restrict('page', internet.turn.address);
+    const browser = await Browser.launch('chromium', { on: internet.hosts.page, options: internet.browserOptions });
+    try {
+      const page = await Peer.open(browser, internet.server.url, { name: 'page', rooms: ['mixed'] });
+      const other = await native('native', 'mixed');
+      await becomesDirect(t, page, other);
+      await other.kill();
+    } finally {
+      await browser.kill();
+    }
   });
 });
