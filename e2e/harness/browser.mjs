@@ -20,8 +20,9 @@ const KINDS = {
   chromium: {
     variable: 'CHROMIUM',
     programs: ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'],
-    options: (camera) => ({
+    options: (camera, more) => ({
       args: [
+        ...more,
         '--no-sandbox',
         '--disable-gpu',
         '--disable-quic',
@@ -75,9 +76,9 @@ export class Browser {
 
   /**
    * Starts a browser, on this machine or on a host of a network. Its camera is `'fake'` and for any page, or `'denied'` to
-   * all, as the microphone, or `'missing'`.
+   * all, as the microphone, or `'missing'`. Chromium takes further options.
    */
-  static async launch(kind = BROWSER, { camera = 'fake', on = HERE } = {}) {
+  static async launch(kind = BROWSER, { camera = 'fake', on = HERE, options = [] } = {}) {
     if (!BROWSERS.includes(kind)) throw new Error(`the browser "${kind}" is none of ${BROWSERS.join(', ')}`);
     const browser = new Browser();
     browser.#profile = await mkdtemp(join(tmpdir(), 'rtc-cafe-e2e-'));
@@ -87,7 +88,7 @@ export class Browser {
       headless: true,
       userDataDir: browser.#profile,
       protocolTimeout: 60_000,
-      ...KINDS[kind].options(camera),
+      ...KINDS[kind].options(camera, options),
     });
     return browser;
   }

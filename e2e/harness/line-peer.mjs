@@ -134,6 +134,14 @@ export class LinePeer extends Peer {
     return Promise.all(rooms.map((room) => this.call('joinRoom', { room })));
   }
 
+  leaveRoom(room) {
+    return this.call('leaveRoom', { room });
+  }
+
+  report(sid) {
+    return this.call('getConnectionReport', { sid });
+  }
+
   /** Stops the process, so that what happens meanwhile comes to it all at once when it goes on. */
   freeze() {
     process.kill(this.#program.pid, 'SIGSTOP');

@@ -9,12 +9,14 @@ const path = (relative) => fileURLToPath(new URL(relative, import.meta.url));
 const SWITCH = path('../network/switch.py');
 const INSIDE = path('../network/inside.sh');
 
-/** Why there can be no networks on this machine, or false: for the option `skip` of a test. */
-export function noNetworks() {
+/** Why there can be no networks on this machine, which may take further programs, or false: for the option `skip` of a test. */
+export function noNetworks(...programs) {
   if (process.platform !== 'linux') return 'network namespaces are of Linux alone';
   const { status, error, stderr } = spawnSync('python3', [SWITCH, '--check'], { encoding: 'utf8' });
   if (error) return `python3: ${error.message}`;
-  return status === 0 ? false : stderr.trim().split('\n').at(-1);
+  if (status !== 0) return stderr.trim().split('\n').at(-1);
+  const missing = programs.find((program) => spawnSync('sh', ['-c', `command -v ${program}`]).status !== 0);
+  return missing ? `${missing} is not installed` : false;
 }
 
 /** A machine with an address of its own, on which programs run. */
@@ -29,6 +31,11 @@ class Host {
     this.#environment = { ...process.env, RTC_CAFE_NAMESPACE: namespace };
   }
 
+  /** Programs that are started here from now on have these variables as well. */
+  environment(variables) {
+    Object.assign(this.#environment, variables);
+  }
+
   /** Starts a program here. */
   spawn(program, args, options = {}) {
     return new Program(INSIDE, args, { env: this.#inside(program), ...options });
@@ -41,6 +48,22 @@ class Host {
 
   #inside(program) {
     return { ...this.#environment, RTC_CAFE_INSIDE: program };
+  }
+
+  /** Runs a program here to its end; an error if it fails. */
+  async run(program, ...args) {
+    const running = this.spawn(program, args);
+    const { code } = await running.exited;
+    if (code !== 0) throw new Error(`${program} ${args.join(' ')} on ${this.name}:\n${running.output}`);
+  }
+
+  /** Replaces the rules by which what comes by is filtered and translated, as `nft` reads them. */
+  async filter(rules) {
+    const nft = this.spawn('nft', ['-f', '-']);
+    nft.write(`flush ruleset\n${rules}`);
+    nft.closeInput();
+    const { code } = await nft.exited;
+    if (code !== 0) throw new Error(`nft on ${this.name}:\n${nft.output}`);
   }
 
   /** Pulls the cable out. */
@@ -68,10 +91,13 @@ export class Network {
   #answers = new Map();
   #calls = 0;
   #addresses = 0;
+  #inner = 0;
+  #subnet;
 
-  /** A network without hosts, delay or loss. */
-  static async create() {
+  /** A network without hosts, delay or loss. Its hosts have addresses that begin with `subnet`. */
+  static async create({ subnet = '10.77.0' } = {}) {
     const network = new Network();
+    network.#subnet = subnet;
     network.#program = new Program('python3', [SWITCH]);
     network.#program.onLine((line) => {
       if (!line.startsWith('{')) return;
@@ -99,13 +125,20 @@ export class Network {
 
   /** One that no host has had yet. */
   freeAddress() {
-    return `10.77.0.${this.#addresses += 1}`;
+    return `${this.#subnet}.${this.#addresses += 1}`;
   }
 
   /** Adds a host. */
   async host(name) {
     const address = this.freeAddress();
     const { namespace } = await this.tell('host', { name, address });
+    return new Host(this, name, address, namespace);
+  }
+
+  /** Adds a host in a private network behind another one, which passes on what comes from there. */
+  async hostBehind(router, name) {
+    const address = `192.168.${this.#inner += 1}.2`;
+    const { namespace } = await this.tell('inner', { name, address, behind: router.name });
     return new Host(this, name, address, namespace);
   }
 

@@ -82,6 +82,10 @@ export class Peer {
     return this.run((client, rooms) => rooms.forEach((room) => client.joinRoom(room)), rooms);
   }
 
+  leaveRoom(room) {
+    return this.run((client, room) => client.leaveRoom(room), room);
+  }
+
   send(message, to) {
     return this.run((client, message, to) => { client.sendMessage(message, to ?? undefined); }, message, to ?? null);
   }
@@ -132,6 +136,11 @@ export class Peer {
       error.message += `\nall events of ${this.name}:\n${(await this.history().catch(() => ['gone'])).join('\n')}`;
       throw error;
     }
+  }
+
+  /** How the connection to a peer came about. */
+  report(sid) {
+    return this.run((client, sid) => client.getConnectionReport(sid), sid);
   }
 
   /** How many peer connections are open. */

@@ -41,7 +41,7 @@ class Server {
     const { program, url } = await this.#start(port);
     this.#program = program;
     this.url = url;
-    this.port = Number(new URL(url).port);
+    this.port = Number(/:(\d+)$/.exec(url)[1]);
     return this;
   }
 
@@ -78,14 +78,19 @@ export function startServer(...args) {
 
 /** The same on a host of a network. It sends its clients away at once, unless a time is given. */
 export function startServerOn(host, ...args) {
+  return serverOn(host, ...args).start();
+}
+
+/** The same, yet to be started, on a port. */
+export function serverOn(host, ...args) {
   if (!args.includes('--drain')) args.push('--drain', '0');
   // Many servers run at once, and there is one port for STUN and TURN.
   if (!args.includes('--turn-listen')) args.push('--no-turn');
   return new Server(async (port) => {
     const program = host.spawn(binary(), ['serve', '--listen', `${host.address}:${port}`, ...args]);
-    const [, url] = await program.line(/(http:\/\/\d+\.\d+\.\d+\.\d+:\d+)\/?/);
+    const [, url] = await program.line(/(https?:\/\/\d+\.\d+\.\d+\.\d+:\d+)\/?/);
     return { program, url };
-  }).start();
+  });
 }
 
 /** Starts the original server, which also serves the npm package under /client/ and an empty page at /healthz. */

@@ -1,12 +1,15 @@
 #!/usr/bin/env python3
 """A network of hosts in namespaces of their own, joined by one switch that delays, loses and cuts as it is told.
 
-Each host is a network namespace without a name, with a TAP device `lan` whose other end is read here. The namespaces are
-held open by this process alone and by those who run in them, so nothing is left of them when it ends: at the end of its
+Each host is a network namespace without a name, with a TAP device `lan` whose other end is read here. Behind a host there
+may be another, which reaches the rest only through it; what a host does with what it passes on is its own business, by
+`nft`. The namespaces are held open by this process alone and by those who run in them, so nothing is left of them when it ends: at the end of its
 input, or by any signal. Needs Linux, `ip`, and the right to make namespaces and TAP devices; only the standard library.
 
 In and out go JSON lines. Every command has an `id` that its answer, {id, ...} or {id, error}, repeats:
   {op: "host", name, address}          makes a host -> {namespace: a path for `nsenter --net=`}
+  {op: "inner", name, address, behind}  makes a host with a cable to another one, there `inside`, which is its gateway at the
+                                       address of its network that ends in 1 -> {namespace}
   {op: "address", name, address}       gives a host another address instead of its present one
   {op: "link", name, up}               pulls or puts back a host's cable: the host sees it, as a carrier that is gone
   {op: "path", from?, to?, ...}        sets `delay` in seconds, `loss` from 0 to 1, or `cut` of what goes from some hosts to
@@ -31,8 +34,6 @@ import sys
 import time
 
 PREFIX = 24
-# Nobody is there; but browsers ask for the address of the default route.
-GATEWAY = "10.77.0.254"
 FRAME_BYTES = 2048
 # So many frames of one host are read before others get their turn.
 BURST = 64
@@ -61,43 +62,89 @@ def ip(*lines):
         raise OSError(f"ip: {done.stderr.strip()}")
 
 
+def write(path, text):
+    with open(path, "w", encoding="ascii") as setting:
+        setting.write(text)
+
+
+@contextlib.contextmanager
+def staying():
+    """Whatever namespace is entered meanwhile is left again."""
+    home = os.open("/proc/self/ns/net", os.O_RDONLY)
+    try:
+        yield
+    finally:
+        enter("setns", home, CLONE_NEWNET)
+        os.close(home)
+
+
+def sibling(address, last):
+    """Another address of the same network."""
+    return f"{address.rsplit('.', 1)[0]}.{last}"
+
+
+class Namespace:
+    """A network of its own. Whoever makes one is in it, until it leaves."""
+
+    def __init__(self):
+        enter("unshare", CLONE_NEWNET)
+        self.descriptor = os.open("/proc/self/ns/net", os.O_RDONLY)
+        # One address for each host is enough to tell what goes where.
+        write("/proc/sys/net/ipv6/conf/all/disable_ipv6", "1")
+        ip("link set lo up")
+
+    @property
+    def path(self):
+        return f"/proc/{os.getpid()}/fd/{self.descriptor}"
+
+    def enter(self):
+        enter("setns", self.descriptor, CLONE_NEWNET)
+
+
 class Host:
     """A namespace with one network interface."""
 
     def __init__(self, name, address):
         self.name, self.address, self.is_up = name, address, True
-        home = os.open("/proc/self/ns/net", os.O_RDONLY)
-        enter("unshare", CLONE_NEWNET)
-        try:
-            self.namespace = os.open("/proc/self/ns/net", os.O_RDONLY)
+        with staying():
+            self.namespace = Namespace()
             self.tap = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK)
             fcntl.ioctl(self.tap, TUNSETIFF, struct.pack("16sH", b"lan", IFF_TAP | IFF_NO_PI))
-            # One address for each host is enough to tell what goes where.
-            with open("/proc/sys/net/ipv6/conf/all/disable_ipv6", "w", encoding="ascii") as setting:
-                setting.write("1")
-            ip("link set lo up", "link set lan up", *self.addressing(address))
-        finally:
-            enter("setns", home, CLONE_NEWNET)
-            os.close(home)
+            ip("link set lan up", *self.addressing(address))
 
     @staticmethod
     def addressing(address):
-        return f"addr add {address}/{PREFIX} dev lan", f"route add default via {GATEWAY} dev lan"
+        # Nobody is there; but browsers ask for the address of the default route.
+        return f"addr add {address}/{PREFIX} dev lan", f"route add default via {sibling(address, 254)} dev lan"
 
     def change_address(self, address):
-        home = os.open("/proc/self/ns/net", os.O_RDONLY)
-        enter("setns", self.namespace, CLONE_NEWNET)
-        try:
+        with staying():
+            self.namespace.enter()
             # The routes go with the old address.
             ip(f"addr del {self.address}/{PREFIX} dev lan", *self.addressing(address))
             self.address = address
-        finally:
-            enter("setns", home, CLONE_NEWNET)
-            os.close(home)
 
     def link(self, is_up):
         self.is_up = is_up
         fcntl.ioctl(self.tap, TUNSETCARRIER, struct.pack("i", is_up))
+
+
+class Inner:
+    """A namespace behind that of another host, which is its only way out."""
+
+    def __init__(self, address, router):
+        gateway = sibling(address, 1)
+        with staying():
+            self.namespace = Namespace()
+            router.namespace.enter()
+            ip(
+                f"link add name inside type veth peer name lan netns {self.namespace.path}",
+                f"addr add {gateway}/{PREFIX} dev inside",
+                "link set inside up",
+            )
+            write("/proc/sys/net/ipv4/ip_forward", "1")
+            self.namespace.enter()
+            ip("link set lan up", f"addr add {address}/{PREFIX} dev lan", f"route add default via {gateway} dev lan")
 
 
 class Path:
@@ -117,6 +164,7 @@ class Switch:
     def __init__(self, chance):
         self.chance = chance
         self.hosts, self.stations, self.paths, self.default = {}, {}, {}, Path()
+        self.inner = {}
         self.flying, self.passed, self.lost = [], 0, 0
 
     def add(self, host):
@@ -197,7 +245,13 @@ class Control:
         host = Host(command["name"], command["address"])
         self.switch.add(host)
         self.selector.register(host.tap, selectors.EVENT_READ, host)
-        return {"namespace": f"/proc/{os.getpid()}/fd/{host.namespace}"}
+        return {"namespace": host.namespace.path}
+
+    def op_inner(self, command):
+        behind = command["behind"]
+        router = self.switch.inner.get(behind) or self.switch.hosts[behind]
+        inner = self.switch.inner[command["name"]] = Inner(command["address"], router)
+        return {"namespace": inner.namespace.path}
 
     def op_address(self, command):
         self.switch.hosts[command["name"]].change_address(command["address"])

@@ -1,7 +1,7 @@
 // Who is let in: by tokens, by somebody else's server, and how many from one address; with the binary and its options.
 
 import assert from 'node:assert/strict';
-import { spawn, spawnSync } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
@@ -10,6 +10,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, afterEach, describe, it } from 'node:test';
 
+import { selfSigned } from '../harness/certificate.mjs';
 import { LinePeer } from '../harness/line-peer.mjs';
 import { delivers, everybodySees } from '../harness/peer.mjs';
 import { eventually } from '../harness/process.mjs';
@@ -184,10 +185,7 @@ describe('a URL that is asked', () => {
   });
 
   it('may be asked by TLS, if its certificate is trusted', async () => {
-    const [key, cert] = ['key.pem', 'cert.pem'].map((name) => join(folder, name));
-    const made = spawnSync('openssl', ['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-keyout', key, '-out', cert,
-      '-days', '2', '-subj', '/CN=127.0.0.1', '-addext', 'subjectAltName=IP:127.0.0.1', '-addext', 'basicConstraints=critical,CA:FALSE'], { encoding: 'utf8' });
-    assert.equal(made.status, 0, made.stderr);
+    const { key, cert } = selfSigned(folder, '127.0.0.1');
     const app = createSecureServer({ key: readFileSync(key), cert: readFileSync(cert) }, (request, response) => {
       request.resume().on('end', () => response.end('{"identity":"ana"}'));
     }).listen(0, '127.0.0.1');

@@ -31,6 +31,7 @@ pub enum Part {
     CargoDeny,
     Ffmpeg,
     Iproute,
+    Nftables,
     Redis,
 }
 
@@ -59,7 +60,8 @@ pub const BUILD: &[Part] = &[Part::WasmTarget, Part::ClientPackages, Part::WasmO
 pub const BROWSER: &[Part] =
     &[Part::TestPackages, Part::Chromium, Part::Firefox, Part::Python, Part::Ffmpeg, Part::Redis];
 /// What the tests in networks of their own need.
-pub const NETWORK: &[Part] = &[Part::TestPackages, Part::Chromium, Part::Python, Part::Iproute];
+pub const NETWORK: &[Part] =
+    &[Part::TestPackages, Part::Chromium, Part::Python, Part::Iproute, Part::Nftables, Part::Coturn];
 /// What the tests of the crates need beyond that: a maker and judge of media files, and a TURN server.
 pub const CRATES: &[Part] = &[Part::Ffmpeg, Part::Coturn];
 /// What the check of the dependencies needs.
@@ -80,6 +82,7 @@ pub fn ensure_all(project: &Project, parts: impl IntoIterator<Item = Part>) -> R
             Part::CargoDeny => drop(cargo_deny(project)?),
             Part::Ffmpeg => ffmpeg()?,
             Part::Iproute => iproute()?,
+            Part::Nftables => nftables(),
             Part::Redis => redis(),
         }
     }
@@ -219,6 +222,19 @@ fn iproute() -> Result<()> {
         on_path(&["ip"]).context("iproute2 is still missing after its installation")?;
     }
     Ok(())
+}
+
+/// `nft`, which makes NATs and firewalls of hosts; only Linux has them. Where it cannot be had, the tests that need it skip
+/// themselves.
+fn nftables() {
+    // It is for administrators, whose folders are not in everybody's search path.
+    if cfg!(target_os = "linux")
+        && on_path(&["nft"]).is_none()
+        && !Path::new("/usr/sbin/nft").exists()
+        && let Err(error) = debian::install("nftables", &["nftables"])
+    {
+        say(format!("{error:#}; the tests that need it are skipped"));
+    }
 }
 
 /// `redis-server`, which connects several servers. Where it cannot be had, the tests that need it skip themselves.

@@ -24,13 +24,16 @@ use crate::{
 };
 
 mod advice;
+mod behaviour;
+mod blocked;
 mod ice;
 mod nat;
 mod peers;
 mod server;
 
+pub use blocked::Blocked;
 pub use ice::{StunReport, TurnReport};
-pub use nat::{Mapping, MappingReport};
+pub use nat::{Filtering, FilteringReport, Mapping, MappingReport, NatKind};
 pub use peers::PeersReport;
 pub use server::ServerReport;
 
@@ -74,8 +77,15 @@ pub struct Diagnosis {
     pub addresses: Vec<IpAddr>,
     /// Each STUN server.
     pub stun: Vec<StunReport>,
-    /// What kind of NAT lies between this machine and the STUN servers.
+    /// What does not get out of this network.
+    pub blocked: Blocked,
+    /// What kind of NAT lies between this machine and the STUN servers: several in a row are one, as strict as the
+    /// strictest of them.
+    pub nat: NatKind,
+    /// How it has others see this machine.
     pub mapping: MappingReport,
+    /// Whom it lets in.
+    pub filtering: FilteringReport,
     /// Each TURN server, by each of its transports.
     pub turn: Vec<TurnReport>,
     /// Two clients in one room.
@@ -151,7 +161,7 @@ impl Examination {
         Ok(self)
     }
 
-    /// Tries everything. It takes as long as the slowest of what does not answer, which is some 20 seconds at most.
+    /// Tries everything. It takes as long as the slowest of what does not answer, which is some 30 seconds at most.
     ///
     /// # Errors
     /// When the server's address cannot be read. Whatever else fails is in the diagnosis.
@@ -161,18 +171,22 @@ impl Examination {
         let (server, told) = server::examine(&url, tls.as_ref(), self.auth.as_ref()).await;
         let servers = if self.ice_servers.is_empty() { told } else { self.ice_servers };
         let entries = net::kinds(&servers);
-        let (stun_and_mapping, turn, peers) =
-            tokio::join!(ice::stun(&entries), ice::turn(&entries, tls.as_ref()), async {
+        let (ice::Seen { stun, mapping, filtering }, turn, peers) =
+            tokio::join!(ice::stun(&entries, tls.as_ref()), ice::turn(&entries, tls.as_ref()), async {
                 match server.websocket.ok {
                     true => peers::examine(&self.server, &servers, &self.roots, self.auth.as_ref()).await,
                     false => PeersReport::unreachable(),
                 }
-            },);
-        let (stun, mapping) = stun_and_mapping;
+            });
+        let signalling = (server.http.ok || server.websocket.ok).then(|| url.port());
+        let blocked = blocked::blocked(&stun, &turn, signalling);
+        let nat = NatKind::of(mapping.kind, filtering.kind);
         let addresses = net::usable().unwrap_or_default();
         let reach = Reach::of(&peers, &stun, &turn);
         let ok = reach > Reach::Network || (reach == Reach::Network && entries.is_empty());
-        let mut diagnosis = Diagnosis { ok, reach, server, addresses, stun, mapping, turn, peers, advice: Vec::new() };
+        let advice = Vec::new();
+        let mut diagnosis =
+            Diagnosis { ok, reach, server, addresses, stun, blocked, nat, mapping, filtering, turn, peers, advice };
         diagnosis.advice = advice::of(&diagnosis);
         Ok(diagnosis)
     }

@@ -97,6 +97,8 @@ pub(crate) struct Connection {
     paths: Paths,
     /// Candidates of the peer with addresses that are being checked already, because checks came from there.
     known_ahead: VecDeque<Candidate>,
+    /// Whether the core was told that the path leads through a TURN server.
+    relayed: Option<bool>,
     timeout: Instant,
     /// When it closes, although the peer has not confirmed all.
     closes_at: Option<Instant>,
@@ -130,6 +132,7 @@ impl Connection {
             stall: Stall::new(),
             paths: Paths::default(),
             known_ahead: VecDeque::new(),
+            relayed: None,
             timeout: now,
             closes_at: None,
             closing: false,
@@ -154,6 +157,7 @@ impl Connection {
                     self.moved.learn(candidate.clone());
                     self.known_ahead.push_back(candidate);
                     self.add_remote_candidates(now);
+                    self.look_at_path();
                 }
                 Ok(())
             }
@@ -409,7 +413,9 @@ impl Connection {
                 Ok(RtcOutput::Transmit(transmit)) => {
                     self.source = Some(transmit.source);
                     self.moved.sent(&transmit);
-                    self.paths.sent(&transmit, now);
+                    if self.paths.sent(&transmit, now) {
+                        self.look_at_path();
+                    }
                     self.outputs.push_back(Output::Transmit(transmit));
                 }
                 Ok(RtcOutput::Event(event)) => self.handle_event(event, now),
@@ -473,6 +479,15 @@ impl Connection {
         if let Some(state) = state {
             self.stall.begin_anew(now);
             self.report(ConnectionEvent::StateChanged(state));
+        }
+    }
+
+    /// Which path is in use, or what its addresses are, may have changed.
+    fn look_at_path(&mut self) {
+        let relayed = self.paths.is_relayed(&self.candidates, self.moved.remote());
+        if let Some(relayed) = relayed.filter(|_| relayed != self.relayed) {
+            self.relayed = Some(relayed);
+            self.report(ConnectionEvent::PathChanged { relayed });
         }
     }
 

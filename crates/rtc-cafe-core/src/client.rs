@@ -33,6 +33,7 @@ mod media;
 mod ready;
 mod recovery;
 mod routing;
+mod shortcut;
 
 pub use media::{AddTrackError, RequestTrackError};
 use ready::Ready;
@@ -395,6 +396,7 @@ impl Client {
             ConnectionEvent::ChannelMessage(frame) => self.handle_frame(now, key, &frame),
             ConnectionEvent::ChannelBuffered(bytes) => self.handle_buffered(now, key, bytes),
             ConnectionEvent::ChannelStalled => self.handle_stall(now, key),
+            ConnectionEvent::PathChanged { relayed } => self.handle_path(now, key, relayed),
         }
     }
 
@@ -416,6 +418,7 @@ impl Client {
                 Timer::Pong => self.handle_silence(now, key),
                 Timer::Probe => self.handle_stuck(now, key),
                 Timer::Recover => self.recover(now, key),
+                Timer::Shortcut => self.seek_shortcut(now, key),
                 Timer::Farewell => self.bid_farewell(now, key),
                 Timer::Ack => self.acknowledge(now, key),
                 Timer::Doubt => self.end_doubt(key),

@@ -101,6 +101,11 @@ pub struct Timing {
     pub grace: Duration,
     /// For a restart of ICE to find another path, before the connection is replaced. Default 4 s.
     pub restart: Duration,
+    /// For a direct path to become possible where there is one through a TURN server, before it is looked for. It is twice
+    /// as long each time, up to [`Timing::shortcut_backoff`]. Default 30 s.
+    pub shortcut: Duration,
+    /// See [`Timing::shortcut`]. Default 1 hour.
+    pub shortcut_backoff: Duration,
     /// For a connected peer to come back, before the application is told that it is gone. Default 30 s.
     pub recovery: Duration,
     /// Between attempts to connect to a peer, at most. Default 8 s.
@@ -128,6 +133,8 @@ impl Default for Timing {
             resend: Duration::from_millis(1500),
             grace: Duration::from_secs(2),
             restart: Duration::from_secs(4),
+            shortcut: Duration::from_secs(30),
+            shortcut_backoff: Duration::from_secs(3600),
             recovery: Duration::from_secs(30),
             backoff: Duration::from_secs(8),
             ack: Duration::from_millis(100),

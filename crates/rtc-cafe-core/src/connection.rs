@@ -183,6 +183,11 @@ impl Connection {
         self.open
     }
 
+    /// Whether the data channel is open and nothing is being negotiated.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.open && self.signalling == Signalling::Stable && self.awaited.is_none()
+    }
+
     /// The data channel has opened.
     pub(crate) fn set_open(&mut self) {
         self.open = true;

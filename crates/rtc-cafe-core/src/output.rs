@@ -94,6 +94,11 @@ pub enum ConnectionEvent {
     ChannelStalled,
     /// The data channel closed.
     ChannelClosed,
+    /// ICE has found its path, or another one. Optional, but without it a connection that is relayed stays so.
+    PathChanged {
+        /// Whether it leads through a TURN server, of either side.
+        relayed: bool,
+    },
 }
 
 /// The state of a peer connection: W3C `RTCPeerConnectionState`.

@@ -67,6 +67,9 @@ pub(crate) struct Peer {
     pub(crate) restart_due: bool,
     /// How often the present handshake was sent again.
     pub(crate) resent: u32,
+    /// How often a direct path was looked for in vain, and how often that was put off.
+    pub(crate) detours: u32,
+    pub(crate) pauses: u32,
     /// What it has to know goes by every way at once.
     pub(crate) by_every_way: bool,
     pub(crate) history: History,
@@ -111,6 +114,8 @@ impl Peer {
             restarts: 0,
             restart_due: false,
             resent: 0,
+            detours: 0,
+            pauses: 0,
             by_every_way: false,
             history: History::default(),
         }

@@ -17,6 +17,8 @@ pub(crate) enum Timer {
     Probe,
     /// The path to come back; when it is over the next step of the recovery is taken.
     Recover,
+    /// A direct path to be possible, where there is one through a TURN server.
+    Shortcut,
     /// Further messages, before those that have come are confirmed.
     Ack,
     /// The data channel to take some of what waits.
@@ -37,7 +39,7 @@ pub(crate) enum Timer {
     Unused,
 }
 
-/// The timers that end with a connection.
+/// The timers that end with a connection, or when it opens.
 const OF_A_CONNECTION: [Timer; 9] = [
     Timer::Offer,
     Timer::Connect,

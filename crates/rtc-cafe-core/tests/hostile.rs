@@ -109,6 +109,7 @@ fn connection_event() -> impl Strategy<Value = ConnectionEvent> {
         3 => Just(ConnectionEvent::ChannelOpen),
         1 => Just(ConnectionEvent::ChannelClosed),
         1 => Just(ConnectionEvent::ChannelStalled),
+        1 => any::<bool>().prop_map(|relayed| ConnectionEvent::PathChanged { relayed }),
         1 => any::<usize>().prop_map(ConnectionEvent::ChannelBuffered),
         1 => states.prop_map(ConnectionEvent::StateChanged),
         4 => frame().prop_map(ConnectionEvent::ChannelMessage),

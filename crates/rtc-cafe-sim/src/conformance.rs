@@ -211,8 +211,9 @@ const fn name(event: &ConnectionEvent) -> &'static str {
         ConnectionEvent::ChannelMessage(_) => "channelMessage",
         ConnectionEvent::ChannelClosed => "channelClosed",
         ConnectionEvent::ChannelStalled => "channelStalled",
-        ConnectionEvent::CandidateFound(_) | ConnectionEvent::StateChanged(_) | ConnectionEvent::ChannelBuffered(_) => {
-            ""
-        }
+        ConnectionEvent::CandidateFound(_)
+        | ConnectionEvent::StateChanged(_)
+        | ConnectionEvent::ChannelBuffered(_)
+        | ConnectionEvent::PathChanged { .. } => "",
     }
 }

@@ -9,6 +9,8 @@ use crate::NodeId;
 pub(crate) struct Network {
     /// From whom to whom nothing arrives.
     cuts: BTreeSet<(NodeId, NodeId)>,
+    /// Between whom nothing but a relay leads.
+    walls: BTreeSet<(NodeId, NodeId)>,
     /// How often a machine's address has changed; what went to another one does not arrive.
     addresses: BTreeMap<NodeId, u64>,
 }
@@ -28,6 +30,20 @@ impl Network {
     pub(crate) fn heal_between(&mut self, one: NodeId, other: NodeId) {
         self.cuts.remove(&(one, other));
         self.cuts.remove(&(other, one));
+    }
+
+    /// From now on two nodes find each other only through a relay, or directly again; paths that are there stay.
+    pub(crate) fn set_wall(&mut self, one: NodeId, other: NodeId, stands: bool) {
+        let wall = (one.min(other), one.max(other));
+        if stands {
+            self.walls.insert(wall)
+        } else {
+            self.walls.remove(&wall)
+        };
+    }
+
+    pub(crate) fn is_walled(&self, one: NodeId, other: NodeId) -> bool {
+        self.walls.contains(&(one.min(other), one.max(other)))
     }
 
     pub(crate) fn reaches(&self, from: NodeId, to: NodeId) -> bool {

@@ -47,6 +47,8 @@ struct Connection {
     linked: Option<End>,
     /// The addresses of both sides that the link is for.
     addresses: (u64, u64),
+    /// Whether the link leads through a relay.
+    relayed: bool,
     /// What the link's end was told of it, and how often that has changed.
     told: Option<ConnectionState>,
     turns: u64,
@@ -323,22 +325,29 @@ impl Connections {
             return Vec::new();
         }
         let restarted = self.connections.get(&one).is_some_and(|connection| connection.linked.is_some());
+        let relayed = self.network.is_walled(one.0, other.0);
+        let mut effects = Vec::new();
         for (end, to) in [(one, other), (other, one)] {
             let addresses = (self.network.address(end.0), self.network.address(to.0));
             if let Some(connection) = self.connections.get_mut(&end) {
                 connection.linked = Some(to);
                 connection.addresses = addresses;
                 connection.fresh = false;
+                if std::mem::replace(&mut connection.relayed, relayed) != relayed {
+                    effects.push(Effect::Tell(end, ConnectionEvent::PathChanged { relayed }));
+                }
                 if restarted && connection.told == Some(ConnectionState::Failed) {
                     connection.told = Some(ConnectionState::Disconnected);
                 }
             }
         }
         if restarted {
-            return [one, other].into_iter().flat_map(|end| self.resume(end)).collect();
+            effects.extend([one, other].into_iter().flat_map(|end| self.resume(end)));
+            return effects;
         }
         let events = [ConnectionEvent::StateChanged(ConnectionState::Connected), ConnectionEvent::ChannelOpen];
-        [one, other].into_iter().flat_map(|end| events.clone().map(|event| Effect::Tell(end, event))).collect()
+        effects.extend([one, other].into_iter().flat_map(|end| events.clone().map(|event| Effect::Tell(end, event))));
+        effects
     }
 
     fn send(&mut self, end: End, frame: String) -> Vec<Effect> {
@@ -427,6 +436,12 @@ impl Connections {
         ends.filter(|(end, other)| end < other && self.connections.contains_key(other))
             .map(|(end, other)| (end.0, other.0))
             .collect()
+    }
+
+    /// Whether two nodes are linked through a relay.
+    pub(crate) fn are_relayed(&self, one: NodeId, other: NodeId) -> bool {
+        let mut ends = self.connections.iter().filter(|(end, _)| end.0 == one);
+        ends.any(|(_, connection)| connection.relayed && connection.linked.is_some_and(|to| to.0 == other))
     }
 
     /// Whether what one node sends arrives at another, and the other way round.

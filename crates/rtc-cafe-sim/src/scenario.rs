@@ -19,6 +19,7 @@ const AFTERMATH: u64 = 45_000;
 /// How long it takes until it is known what has become of every message: a peer that is gone is given half a minute to
 /// come back, and another one to tell what it has received.
 const RECKONING: u64 = 200_000;
+const DAY: u64 = 86_400_000;
 /// How long newcomers have to be connected, and members to miss one who is gone, in milliseconds.
 const WELCOME: u64 = 2500;
 const FAREWELL: u64 = 12_000;
@@ -95,6 +96,53 @@ impl Scenario {
         }
         world.run_until(TROUBLE + RECKONING);
         world.assert_settled();
+        world
+    }
+
+    /// Between some there are walls, around which only a relay leads. They go away one after the other, and some stay.
+    ///
+    /// # Panics
+    /// If an invariant is violated, a relayed connection stays so without a wall, or paths are looked for too often.
+    pub fn run_walled(self) -> World {
+        let mut rng = fastrand::Rng::with_seed(self.seed ^ 0x3a11);
+        let mut world = World::new(self.seed);
+        let nodes = rng.usize(2..=5);
+        let pairs: Vec<_> = (0..nodes).flat_map(|one| (0..one).map(move |other| (one, other))).collect();
+        let walls: Vec<_> = pairs.into_iter().filter(|_| rng.bool()).collect();
+        walls.iter().for_each(|&(one, other)| world.set_wall(one, other, true));
+        for _ in 0..nodes {
+            let node = world.add_node();
+            world.join(node, room(0));
+        }
+        world.run_until(WELCOME);
+        let relayed = |world: &World| walls.iter().filter(|&&(one, other)| world.are_relayed(one, other)).count();
+        assert_eq!(relayed(&world), walls.len(), "who is behind a wall is connected through a relay");
+        let gone: Vec<_> = walls.iter().filter(|_| rng.bool()).collect();
+        for &&(one, other) in &gone {
+            world.run_until(world.now() + rng.u64(0..60_000));
+            world.set_wall(one, other, false);
+            // Some talk all the time, so that no moment is quiet.
+            let talks = rng.bool();
+            for _ in 0..100 {
+                if talks || rng.u64(0..10) == 0 {
+                    world.send(rng.usize(0..nodes), 10, false);
+                }
+                world.run_until(world.now() + rng.u64(0..1000));
+            }
+        }
+        // What took so long to become possible may take twice as long to be found.
+        world.run_until(2 * world.now() + 120_000);
+        for &(one, other) in &walls {
+            let stands = !gone.contains(&&(one, other));
+            assert_eq!(world.are_relayed(one, other), stands, "the path between {one} and {other}");
+        }
+        world.run_until(world.now() + DAY);
+        for &(one, other) in &walls {
+            let restarts = world.restarts(one, other) + world.restarts(other, one);
+            assert!(restarts <= 40, "{one} and {other} looked for paths {restarts} times in a day");
+        }
+        world.assert_settled();
+        assert_eq!(world.errors(), Vec::<String>::new(), "an error was told, though nothing went wrong");
         world
     }
 

@@ -110,6 +110,11 @@ impl World {
         }
     }
 
+    /// Puts a wall between two clients, which only a relay leads around, or takes it away.
+    pub fn set_wall(&mut self, one: NodeId, other: NodeId, stands: bool) {
+        self.connections.network.set_wall(one, other, stands);
+    }
+
     /// Heals every cut.
     pub fn heal(&mut self) {
         self.connections.network.heal();

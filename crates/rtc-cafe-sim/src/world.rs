@@ -153,6 +153,17 @@ impl World {
         self.nodes[node].alive
     }
 
+    /// Whether two clients are connected through a relay.
+    pub fn are_relayed(&self, one: NodeId, other: NodeId) -> bool {
+        self.connections.are_relayed(one, other)
+    }
+
+    /// How often a client has looked for other paths to another one.
+    pub fn restarts(&self, node: NodeId, other: NodeId) -> u32 {
+        let report = self.nodes[node].client.connection_report(self.time(), &self.sid(&self.nodes[other]));
+        report.map_or(0, |report| report.restarts)
+    }
+
     /// Milliseconds of virtual time since the beginning.
     pub const fn now(&self) -> u64 {
         self.now

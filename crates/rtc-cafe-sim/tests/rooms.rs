@@ -53,6 +53,11 @@ fn broken() {
 }
 
 #[test]
+fn walled() {
+    assert!(run_seeds("walled", Scenario::run_walled, World::delivered) > 0, "nothing was said");
+}
+
+#[test]
 fn tracks() {
     assert!(run_seeds("tracks", Scenario::run_tracks, World::flowing) > 0, "nothing flows");
 }

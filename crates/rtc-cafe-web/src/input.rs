@@ -221,6 +221,7 @@ fn connection_event(call: &Call<'_>) -> Option<ConnectionEvent> {
         "channelMessage" => ConnectionEvent::ChannelMessage(body.to_owned()),
         "channelBuffered" => ConnectionEvent::ChannelBuffered(call.number(3) as usize),
         "channelClosed" => ConnectionEvent::ChannelClosed,
+        "pathChanged" => ConnectionEvent::PathChanged { relayed: !body.is_empty() },
         _ => return None,
     })
 }

@@ -35,10 +35,13 @@ How to read it:
   server      /healthz answers by HTTP, and a session was given over a websocket. Without it peers do not find each other.
   addresses   at which others in the same network reach this machine.
   STUN        tells what the NAT makes of these addresses, over UDP. If none answers, UDP is most likely blocked.
-  NAT         the kind of it. Two STUN servers are asked from one socket: if both see the same address
-              (endpoint-independent), direct connections work with almost everybody; if not (address-dependent,
-              \"symmetric\"), a TURN server is needed for peers who have such a NAT as well.
-  TURN        passes everything on where nothing else works: an address was asked for, with the credentials.
+  firewall    whether UDP gets out, and if not, whether TCP does, and to other ports than 443.
+  NAT         its kind, in old words and in those of RFC 5780. The mapping says whether all others see the same address
+              (endpoint-independent) or each another one (address-dependent, \"symmetric\"); the filtering, whether they
+              get in before they were sent something. It takes a STUN server with two addresses (RFC 5780) to tell
+              exactly; one with TURN at one address tells most. Several NATs in a row look like the strictest of them.
+  TURN        passes everything on where nothing else works: an address was asked for, with the credentials, and what was
+              sent there through the server came back.
   peers       two peers on this machine have met through the server, and said something both ways.
 
 Exits with 0 when peers can connect, with 1 when they cannot, or in the same network only though there are servers to lead

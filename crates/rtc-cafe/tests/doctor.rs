@@ -105,7 +105,10 @@ fn a_healthy_network_is_said_to_be() {
     assert_eq!(found["software"], format!("rtc-cafe/{}", env!("CARGO_PKG_VERSION")));
     assert_eq!((&found["apiVersion"], &found["iceServers"]), (&Value::from("1.0"), &Value::from(0)));
     assert_eq!((&diagnosis["stun"][0]["check"]["ok"], &diagnosis["stun"][0]["nat"]), (&true.into(), &false.into()));
-    assert_eq!(diagnosis["mapping"]["kind"], "no-nat");
+    assert_eq!((&diagnosis["blocked"], &diagnosis["mapping"]["kind"]), (&"nothing".into(), &"no-nat".into()));
+    // There is only one address of the server, so the relay tells.
+    assert_eq!(diagnosis["filtering"]["kind"], "address-dependent", "{diagnosis:#}");
+    assert_eq!(diagnosis["filtering"]["exact"], false, "{diagnosis:#}");
     for (at, transport) in ["udp", "tcp"].into_iter().enumerate() {
         let turn = &diagnosis["turn"][at];
         assert_eq!((&turn["transport"], &turn["check"]["ok"]), (&transport.into(), &true.into()), "{turn}");

@@ -15,7 +15,7 @@ before(async () => { [server, browser] = await Promise.all([startServer(), Brows
 afterEach(() => browser?.clear());
 after(() => Promise.all([server?.stop(), browser?.close()]));
 
-const report = (peer, sid) => peer.run((client, sid) => client.getConnectionReport(sid), sid);
+const report = (peer, sid) => peer.report(sid);
 
 /** Sends numbers, one after the other, until told to stop; gives what was sent. */
 async function talk(peer) {

@@ -2,7 +2,7 @@
 
 import type { Command, ConnectionEvent } from './core.js';
 import type { IceServerFailure } from './report.js';
-import { StatsMeter, type ConnectionStats } from './stats.js';
+import { StatsMeter, isRelayed, type ConnectionStats } from './stats.js';
 import type { TrackSender, TrackSource } from './tracks.js';
 
 /** How long an offer that is prepared waits for its candidates. */
@@ -134,6 +134,7 @@ export class Connection implements TrackSender {
     pc.onconnectionstatechange = () => {
       if (pc.connectionState === 'connecting') setTimeout(() => { if (this.#unopened) this.#tried ??= this.rawStats(); }, TRYING_MS);
       this.#report(['stateChanged'], pc.connectionState);
+      this.#watchPath(pc.sctp?.transport.iceTransport);
     };
     pc.ontrack = ({ transceiver }) => {
       transceiver.direction = 'recvonly';
@@ -227,6 +228,16 @@ export class Connection implements TrackSender {
   #ids(): Record<string, string> {
     const ids = [...this.#sending].map(([id, { mid }]) => [mid, id]);
     return Object.fromEntries(ids.filter(([mid]) => mid !== null));
+  }
+
+  /** Tells which path is in use, where the browser does. */
+  #watchPath(ice: RTCIceTransport | undefined): void {
+    const look = () => {
+      const pair = ice?.getSelectedCandidatePair?.();
+      if (pair) this.#report(['pathChanged'], isRelayed(pair.local.type!, pair.remote.type!) ? 'relayed' : '');
+    };
+    if (ice) ice.onselectedcandidatepairchange = look;
+    look();
   }
 
   #send(frame: string): void {

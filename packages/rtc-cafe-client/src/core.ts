@@ -126,7 +126,7 @@ export type Command =
 /** What happened to a peer connection; the body says more. */
 export type ConnectionEvent =
   | [event: 'offerCreated', tracks: Record<string, string>]
-  | [event: 'answerCreated' | 'answerForetold' | 'failed' | 'candidateFound' | 'stateChanged' | 'trackAdded']
+  | [event: 'answerCreated' | 'answerForetold' | 'failed' | 'candidateFound' | 'stateChanged' | 'trackAdded' | 'pathChanged']
   | [event: 'channelOpen' | 'channelMessage' | 'channelClosed']
   | [event: 'channelBuffered', bytes: number];
 

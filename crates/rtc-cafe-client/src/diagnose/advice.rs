@@ -1,6 +1,6 @@
 //! What to do about what was found.
 
-use super::{Diagnosis, Mapping};
+use super::{Blocked, Diagnosis, Mapping};
 
 pub(super) fn of(diagnosis: &Diagnosis) -> Vec<String> {
     let mut advice = Vec::new();
@@ -50,12 +50,9 @@ fn ice(diagnosis: &Diagnosis) -> Vec<String> {
         }
         return advice;
     }
-    if !diagnosis.stun.is_empty() && diagnosis.stun.iter().all(|stun| !stun.check.ok) {
-        let text = "No STUN server answers: if they are up, a firewall blocks UDP to the outside, and only a TURN server \
-                    over TCP or TLS leads out (turns: on port 443 is blocked least).";
-        advice.push(text.to_owned());
-    }
-    for turn in diagnosis.turn.iter().filter(|turn| !turn.check.ok) {
+    advice.extend(firewall(diagnosis).map(str::to_owned));
+    let explained = matches!(diagnosis.blocked, Blocked::Udp | Blocked::AllButTcp443);
+    for turn in diagnosis.turn.iter().filter(|turn| !turn.check.ok && (turn.answers() || !explained)) {
         let problem = turn.check.problem.as_deref().unwrap_or_default();
         let text = match turn.transport {
             None => format!("Correct the ICE server {}: {problem}.", turn.url),
@@ -65,7 +62,7 @@ fn ice(diagnosis: &Diagnosis) -> Vec<String> {
         advice.push(text);
     }
     match diagnosis.mapping.kind {
-        Mapping::AddressDependent if !relays => advice.push(
+        Mapping::AddressDependent | Mapping::AddressAndPortDependent if !relays => advice.push(
             "The NAT shows everybody another address (\"symmetric\"), and no TURN server works: peers behind NATs of \
              their own are not reached. Add a TURN server."
                 .to_owned(),
@@ -76,4 +73,24 @@ fn ice(diagnosis: &Diagnosis) -> Vec<String> {
         _ => {}
     }
     advice
+}
+
+/// What blocks, and what to do about it.
+fn firewall(diagnosis: &Diagnosis) -> Option<&'static str> {
+    let silence = !diagnosis.stun.is_empty() && diagnosis.stun.iter().all(|stun| !stun.check.ok);
+    match diagnosis.blocked {
+        Blocked::Udp => Some(
+            "A firewall blocks UDP: everything goes through a TURN server over TCP, which is slower. Have UDP to the \
+             outside allowed, at least to the TURN server's port.",
+        ),
+        Blocked::AllButTcp443 => Some(
+            "A firewall lets nothing out but TCP to port 443: everything goes through a TURN server over TLS there \
+             (turns:HOST:443), which is slower. Have UDP to the outside allowed.",
+        ),
+        Blocked::Everything | Blocked::Unknown if silence => Some(
+            "No STUN server answers: if they are up, a firewall blocks UDP to the outside, and only a TURN server over \
+             TCP or TLS leads out (turns: on port 443 is blocked least).",
+        ),
+        _ => None,
+    }
 }

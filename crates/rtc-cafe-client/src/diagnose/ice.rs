@@ -1,6 +1,10 @@
 //! STUN and TURN servers, each tried as a client would use it.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 
 use futures_util::future::join_all;
 use serde::Serialize;
@@ -9,7 +13,8 @@ use tokio_rustls::rustls::ClientConfig;
 
 use super::{
     Check, PATIENCE,
-    nat::{self, MappingReport},
+    behaviour::{self, Behaviour},
+    nat::{self, FilteringReport, MappingReport},
 };
 use crate::net::{Endpoint, EndpointConfig, EndpointEvent, Entry, IceServer, Kind, Mapping};
 
@@ -37,14 +42,29 @@ pub struct TurnReport {
     pub url: String,
     /// `udp`, `tcp` or `tls`; `None` if the URL cannot be used.
     pub transport: Option<&'static str>,
-    /// Whether it takes the credentials and gives an address.
+    /// Whether it takes the credentials, gives an address, and passes on what is sent to that.
     pub check: Check,
     /// The addresses that it gave.
     pub relayed: Vec<SocketAddr>,
 }
 
-/// The servers of `stun:`, and what they say together about a NAT. TURN servers over UDP are asked for that as well.
-pub(super) async fn stun(entries: &[Entry]) -> (Vec<StunReport>, MappingReport) {
+impl TurnReport {
+    /// Whether the server said anything at all, be it a refusal.
+    pub(super) fn answers(&self) -> bool {
+        let refused = self.check.problem.as_ref().is_some_and(|problem| problem.contains("credentials"));
+        !self.relayed.is_empty() || refused
+    }
+}
+
+/// What STUN servers see.
+pub(super) struct Seen {
+    pub(super) stun: Vec<StunReport>,
+    pub(super) mapping: MappingReport,
+    pub(super) filtering: FilteringReport,
+}
+
+/// The servers of `stun:`, and what they say together about a NAT. TURN servers are asked for that as well.
+pub(super) async fn stun(entries: &[Entry], tls: Option<&Arc<ClientConfig>>) -> Seen {
     let observer = |url: &str, kind: Kind| match kind {
         Kind::Stun => Some(url.to_owned()),
         Kind::Turn("udp") => url.strip_prefix("turn:").map(|address| format!("stun:{address}")),
@@ -53,7 +73,8 @@ pub(super) async fn stun(entries: &[Entry]) -> (Vec<StunReport>, MappingReport) 
     let urls = entries.iter().flatten().filter_map(|(url, kind, _)| observer(url, *kind));
     let servers: Vec<_> = urls.map(IceServer::new).collect();
     if servers.is_empty() {
-        return (Vec::new(), nat::mapping(&[]));
+        let filtering = FilteringReport::unknown("there is no STUN server to ask");
+        return Seen { stun: Vec::new(), mapping: nat::mapping(&[]), filtering };
     }
     let start = Instant::now();
     let config = EndpointConfig { loopback: true, ice_servers: servers, ..EndpointConfig::new(None) };
@@ -75,7 +96,41 @@ pub(super) async fn stun(entries: &[Entry]) -> (Vec<StunReport>, MappingReport) 
         StunReport { url: url.clone(), check: Check::since(start, &done), reflexive, nat }
     };
     let stun = entries.iter().flatten().filter(|(_, kind, _)| *kind == Kind::Stun).map(|(url, ..)| report(url));
-    (stun.collect(), nat::mapping(&mappings))
+    let stun = stun.collect();
+    let Behaviour { mappings: further, filtering } = match observer_of(&mappings) {
+        Some((local, server)) => behaviour::examine(local, server, relay(entries, tls)).await,
+        None => Behaviour { mappings: Vec::new(), filtering: FilteringReport::unknown("no STUN server answers") },
+    };
+    let mapping = nat::mapping(&[mappings, further].concat());
+    Seen { stun, mapping, filtering }
+}
+
+/// A server that answers, and the address of ours that it was asked from: of IPv4 if there is one, for there are the NATs.
+fn observer_of(mappings: &[Mapping]) -> Option<(IpAddr, SocketAddr)> {
+    let answered = mappings.iter().filter(|mapping| mapping.mapped.is_some());
+    let first = answered.min_by_key(|mapping| mapping.local.is_ipv6())?;
+    Some((first.local.ip(), first.server))
+}
+
+/// An endpoint with a relayed address, of whichever of the TURN servers gives one first.
+async fn relay(entries: &[Entry], tls: Option<&Arc<ClientConfig>>) -> Option<Endpoint> {
+    let servers =
+        entries.iter().flatten().filter(|(_, kind, _)| *kind != Kind::Stun).map(|(.., server)| server.clone());
+    let ice_servers: Vec<_> = servers.collect();
+    if ice_servers.is_empty() {
+        return None;
+    }
+    let config = EndpointConfig { relay_only: true, ice_servers, ..EndpointConfig::new(tls.cloned()) };
+    let mut endpoint = Endpoint::bind(config).ok()?;
+    let first = async {
+        while endpoint.candidates().is_empty() {
+            if matches!(endpoint.recv().await, EndpointEvent::GatheringComplete) {
+                break;
+            }
+        }
+    };
+    let _ = timeout(PATIENCE, first).await;
+    Some(endpoint).filter(|endpoint| !endpoint.candidates().is_empty())
 }
 
 /// An allocation on each TURN server, by each of its URLs. What is no URL is told here, too.
@@ -104,13 +159,31 @@ async fn allocate(
     let start = Instant::now();
     let config =
         EndpointConfig { relay_only: true, ice_servers: vec![server.clone()], ..EndpointConfig::new(tls.cloned()) };
-    let done = gather(config).await.and_then(|endpoint| {
-        let relayed: Vec<_> = endpoint.candidates().iter().map(str0m::Candidate::addr).collect();
+    let mut relayed = Vec::new();
+    let done = match gather(config).await {
+        Ok(mut endpoint) => {
+            relayed.extend(endpoint.candidates().iter().map(str0m::Candidate::addr));
+            pass_on(&mut endpoint, &relayed).await
+        }
+        Err(problem) => Err(problem),
+    };
+    TurnReport { url: url.to_owned(), transport: Some(transport), check: Check::since(start, &done), relayed }
+}
+
+/// Sends something through the server to each of the addresses that it gave.
+async fn pass_on(endpoint: &mut Endpoint, relayed: &[SocketAddr]) -> Result<(), String> {
+    if relayed.is_empty() {
         let failed = endpoint.failed_servers().into_iter().next().map(|server| server.reason);
-        if relayed.is_empty() { Err(failed.unwrap_or_else(|| "it does not answer".to_owned())) } else { Ok(relayed) }
-    });
-    let check = Check::since(start, &done);
-    TurnReport { url: url.to_owned(), transport: Some(transport), check, relayed: done.unwrap_or_default() }
+        return Err(failed.unwrap_or_else(|| "it does not answer".to_owned()));
+    }
+    for address in relayed {
+        if !behaviour::echo(endpoint, *address).await {
+            return Err(format!(
+                "it gives the address {address}, but what is sent there through it does not come back"
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// Asks the servers, until each has answered or failed.

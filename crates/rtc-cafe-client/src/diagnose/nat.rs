@@ -1,38 +1,120 @@
-//! What kind of NAT there is (in the spirit of RFC 5780): one socket asks several servers how they see it.
+//! What kind of NAT there is, from what was seen of it (RFC 4787 and RFC 5780). It says nothing about how many there are:
+//! several in a row look like one, which is as strict as the strictest of them.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
 };
 
 use serde::Serialize;
 
 use crate::net::Mapping as Answer;
 
-/// How the addresses that others see come about (RFC 4787 section 4.1).
+/// On what it depends at which address others see a socket of this machine (RFC 4787 section 4.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Mapping {
     /// Others see the machine's own addresses.
     NoNat,
-    /// All others see the same address, so peers can be reached directly, mostly.
+    /// On nothing: all others see the same address, so peers can be reached directly, mostly.
     EndpointIndependent,
-    /// Everybody sees another address, so that only peers with a friendlier NAT can be reached without a TURN server.
+    /// On the address of whoever sees it.
     AddressDependent,
+    /// On the address and the port of whoever sees it.
+    AddressAndPortDependent,
     /// Nobody can tell.
     Unknown,
 }
 
-/// What is known of the NAT.
+/// On what it depends who gets through to a socket of this machine (RFC 4787 section 5).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Filtering {
+    /// On nothing: everybody does.
+    EndpointIndependent,
+    /// On the address: who was sent something does, from all of its ports.
+    AddressDependent,
+    /// On address and port: only what was sent something does.
+    AddressAndPortDependent,
+    /// Nobody can tell.
+    Unknown,
+}
+
+/// The plain name of what mapping and filtering are together, such as RFC 3489 had them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum NatKind {
+    /// No NAT, and nothing that keeps others out.
+    None,
+    /// No NAT, but a firewall that keeps others out until they are sent something.
+    Firewall,
+    /// Whoever knows the address gets in.
+    FullCone,
+    /// Whoever was sent something gets in.
+    RestrictedCone,
+    /// Whoever was sent something gets in by the same port.
+    PortRestrictedCone,
+    /// Everybody sees another address.
+    Symmetric,
+    /// Nobody can tell.
+    Unknown,
+}
+
+/// How others see the sockets of this machine.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct MappingReport {
-    /// Its kind.
+    /// On what it depends.
     pub kind: Mapping,
+    /// Whether that is all. With servers at one address only it may depend on the address as well.
+    pub exact: bool,
     /// Why it is unknown, if it is.
     pub reason: Option<&'static str>,
+}
+
+/// Who gets through to the sockets of this machine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub struct FilteringReport {
+    /// On what it depends, at the most.
+    pub kind: Filtering,
+    /// Whether it depends on all of that. With servers at one address only, strangers cannot be told from acquaintances.
+    pub exact: bool,
+    /// Why it is unknown, if it is.
+    pub reason: Option<&'static str>,
+}
+
+impl FilteringReport {
+    pub(super) const fn exact(kind: Filtering) -> Self {
+        Self { kind, exact: true, reason: None }
+    }
+
+    pub(super) const fn at_most(kind: Filtering) -> Self {
+        Self { kind, exact: false, reason: None }
+    }
+
+    pub(super) const fn unknown(reason: &'static str) -> Self {
+        Self { kind: Filtering::Unknown, exact: false, reason: Some(reason) }
+    }
+}
+
+impl NatKind {
+    pub(super) const fn of(mapping: Mapping, filtering: Filtering) -> Self {
+        match (mapping, filtering) {
+            (Mapping::AddressDependent | Mapping::AddressAndPortDependent, _) => Self::Symmetric,
+            (Mapping::Unknown, _) | (_, Filtering::Unknown) => Self::Unknown,
+            (Mapping::NoNat, Filtering::EndpointIndependent) => Self::None,
+            (Mapping::NoNat, _) => Self::Firewall,
+            (Mapping::EndpointIndependent, Filtering::EndpointIndependent) => Self::FullCone,
+            (Mapping::EndpointIndependent, Filtering::AddressDependent) => Self::RestrictedCone,
+            (Mapping::EndpointIndependent, Filtering::AddressAndPortDependent) => Self::PortRestrictedCone,
+        }
+    }
 }
 
 /// The worst of what the sockets find.
@@ -43,25 +125,47 @@ pub(super) fn mapping(answers: &[Answer]) -> MappingReport {
             sockets.entry(*local).or_default().insert(*server, *mapped);
         }
     }
+    let unknown = |reason| MappingReport { kind: Mapping::Unknown, exact: false, reason: Some(reason) };
     if sockets.is_empty() {
-        let reason = if answers.is_empty() { "there is no STUN server to ask" } else { "no STUN server answers" };
-        return MappingReport { kind: Mapping::Unknown, reason: Some(reason) };
+        return unknown(if answers.is_empty() { "there is no STUN server to ask" } else { "no STUN server answers" });
     }
-    let kinds: Vec<_> = sockets.iter().map(|(local, seen)| kind(*local, seen)).collect();
-    let worst = [Mapping::AddressDependent, Mapping::Unknown, Mapping::EndpointIndependent, Mapping::NoNat];
-    let kind = worst.into_iter().find(|kind| kinds.contains(kind)).unwrap_or(Mapping::Unknown);
-    let reason = (kind == Mapping::Unknown).then_some("it takes two STUN servers to tell, and only one answers");
-    MappingReport { kind, reason }
+    let seen: Vec<_> = sockets.iter().map(|(local, seen)| kind(*local, seen)).collect();
+    // One that nobody can tell anything about says nothing against the others, unless they have no NAT.
+    let worst = [
+        Mapping::AddressAndPortDependent,
+        Mapping::AddressDependent,
+        Mapping::EndpointIndependent,
+        Mapping::Unknown,
+        Mapping::NoNat,
+    ];
+    let found = worst.into_iter().find_map(|worst| {
+        let exact = seen.iter().filter(|(kind, _)| *kind == worst).map(|(_, exact)| *exact);
+        Some((worst, exact.reduce(|one, other| one | other)?))
+    });
+    match found {
+        None | Some((Mapping::Unknown, _)) => unknown("it takes a second address of a server to tell"),
+        Some((kind, exact)) => MappingReport { kind, exact, reason: None },
+    }
 }
 
-/// How one socket is seen by each server.
-fn kind(local: SocketAddr, seen: &BTreeMap<SocketAddr, SocketAddr>) -> Mapping {
+/// How one socket is seen by each server, and whether that is all.
+fn kind(local: SocketAddr, seen: &BTreeMap<SocketAddr, SocketAddr>) -> (Mapping, bool) {
+    let mut by_address = BTreeMap::<IpAddr, BTreeSet<SocketAddr>>::new();
+    for (server, mapped) in seen {
+        by_address.entry(server.ip()).or_default().insert(*mapped);
+    }
     let mapped: BTreeSet<_> = seen.values().collect();
-    match (mapped.len(), seen.len()) {
-        (1, _) if mapped.contains(&local) => Mapping::NoNat,
-        (1, 1) => Mapping::Unknown,
-        (1, _) => Mapping::EndpointIndependent,
-        _ => Mapping::AddressDependent,
+    let ports_asked = seen.len() > by_address.len();
+    if by_address.values().any(|of_one| of_one.len() > 1) {
+        (Mapping::AddressAndPortDependent, true)
+    } else if mapped.len() > 1 {
+        (Mapping::AddressDependent, ports_asked)
+    } else if mapped.contains(&local) {
+        (Mapping::NoNat, true)
+    } else if seen.len() == 1 {
+        (Mapping::Unknown, false)
+    } else {
+        (Mapping::EndpointIndependent, by_address.len() > 1)
     }
 }
 
@@ -75,16 +179,26 @@ mod tests {
     }
 
     #[test]
-    fn two_servers_tell_the_kind() {
-        let (local, one, two) = ("10.0.0.1:1", "192.0.2.1:3478", "192.0.2.2:3478");
-        let kind = |answers: &[Answer]| mapping(answers).kind;
+    fn what_servers_see_tells_the_mapping() {
+        let (local, one, port, two) = ("10.0.0.1:1", "192.0.2.1:3478", "192.0.2.1:3479", "192.0.2.2:3478");
+        let found = |answers: &[Answer]| {
+            let MappingReport { kind, exact, .. } = mapping(answers);
+            (kind, exact)
+        };
         let seen = |by, mapped| answer(local, by, Some(mapped));
-        assert_eq!(kind(&[seen(one, local), seen(two, local)]), Mapping::NoNat);
-        assert_eq!(kind(&[seen(one, local)]), Mapping::NoNat, "one is enough for that");
-        assert_eq!(kind(&[seen(one, "5.5.5.5:9"), seen(two, "5.5.5.5:9")]), Mapping::EndpointIndependent);
-        assert_eq!(kind(&[seen(one, "5.5.5.5:9"), seen(two, "5.5.5.5:8")]), Mapping::AddressDependent);
-        let unknown = mapping(&[seen(one, "5.5.5.5:9"), answer(local, two, None)]);
-        assert!(unknown.kind == Mapping::Unknown && unknown.reason.unwrap().contains("only one"), "{unknown:?}");
+        let (a, b) = ("5.5.5.5:8", "5.5.5.5:9");
+        assert_eq!(found(&[seen(one, local), seen(two, local)]), (Mapping::NoNat, true));
+        assert_eq!(found(&[seen(one, local)]), (Mapping::NoNat, true), "one is enough for that");
+        assert_eq!(found(&[seen(one, a), seen(two, a)]), (Mapping::EndpointIndependent, true));
+        assert_eq!(found(&[seen(one, a), seen(port, a)]), (Mapping::EndpointIndependent, false), "at one address");
+        assert_eq!(found(&[seen(one, a), seen(two, b)]), (Mapping::AddressDependent, false), "or on the port, too");
+        assert_eq!(found(&[seen(one, a), seen(port, a), seen(two, b)]), (Mapping::AddressDependent, true));
+        assert_eq!(found(&[seen(one, a), seen(port, b)]), (Mapping::AddressAndPortDependent, true));
+        let other = answer("10.0.0.1:2", one, Some("5.5.5.5:2"));
+        let both = [other.clone(), seen(one, a), seen(two, a)];
+        assert_eq!(found(&both), (Mapping::EndpointIndependent, true), "what one socket says is not undone by another");
+        let unknown = mapping(&[seen(one, a), answer(local, two, None)]);
+        assert!(unknown.kind == Mapping::Unknown && unknown.reason.unwrap().contains("second address"), "{unknown:?}");
         assert!(mapping(&[answer(local, one, None)]).reason.unwrap().contains("no STUN server answers"));
         assert!(mapping(&[]).reason.unwrap().contains("there is no STUN server"));
     }

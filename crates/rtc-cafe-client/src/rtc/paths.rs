@@ -41,12 +41,13 @@ struct Path {
 }
 
 impl Paths {
-    /// A datagram goes out.
-    pub(super) fn sent(&mut self, transmit: &Transmit, now: Instant) {
+    /// A datagram goes out. Returns whether that shows that another path is in use.
+    pub(super) fn sent(&mut self, transmit: &Transmit, now: Instant) -> bool {
         let (local, remote) = (transmit.source, transmit.destination);
         if transmit.contents.first().is_some_and(|first| *first >= 20) {
-            self.selected = Some((local, remote));
-        } else if let Some(transaction) = message(&transmit.contents, 0x0001) {
+            return self.selected.replace((local, remote)) != Some((local, remote));
+        }
+        if let Some(transaction) = message(&transmit.contents, 0x0001) {
             let at = self.find(local, remote).unwrap_or_else(|| {
                 if self.pairs.len() >= MOST {
                     self.pairs.pop_front();
@@ -61,6 +62,14 @@ impl Paths {
             }
             path.checks.push_back((transaction, now));
         }
+        false
+    }
+
+    /// Whether the path that is in use leads through a TURN server, as far as the candidates say so.
+    pub(super) fn is_relayed(&self, local: &[Candidate], remote: &[Candidate]) -> Option<bool> {
+        let (own, peers) = self.selected?;
+        let ends = [end(own, local, CandidateKind::Host), end(peers, remote, CandidateKind::PeerReflexive)];
+        Some(ends.iter().any(|end| end.kind == CandidateKind::Relayed))
     }
 
     /// A datagram of the peer has come.
@@ -168,6 +177,9 @@ mod tests {
         assert_eq!((first.remote.address, first.remote.kind), (near, CandidateKind::Host));
         assert_eq!((first.state, first.selected), (PairState::Succeeded, true));
         assert_eq!(first.round_trip, Some(Duration::from_millis(7)));
+        assert_eq!(paths.is_relayed(&[], &remote), Some(false));
+        let relay = [Candidate::relayed(near, near, "udp").unwrap()];
+        assert_eq!(paths.is_relayed(&[], &relay), Some(true), "of the other side as well");
         assert_eq!((second.remote.kind, second.state), (CandidateKind::PeerReflexive, PairState::Failed));
     }
 }

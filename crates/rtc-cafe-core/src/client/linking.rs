@@ -94,6 +94,7 @@ impl Client {
         }
         self.unplug_tracks(key);
         self.timers.cancel_connection(key);
+        self.timers.cancel(key, Timer::Shortcut);
         self.command(connection.id(), Command::Close);
         if let Some(peer) = self.roster.get_mut(key) {
             peer.mailbox.rewind();
@@ -215,6 +216,9 @@ impl Client {
     pub(super) fn take_restart(&mut self, key: PeerKey, taken: bool) {
         if let Some(peer) = self.roster.get_mut(key) {
             peer.restart_due &= !taken;
+        }
+        if taken && self.timers.is_set(key, Timer::Shortcut) {
+            self.count_detour(self.now, key);
         }
     }
 

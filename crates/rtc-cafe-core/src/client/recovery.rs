@@ -311,6 +311,7 @@ impl Client {
         for key in self.roster.keys() {
             let polite = self.is_polite(key);
             let patience = self.patience(key);
+            self.forget_detours(now, key);
             let Some(peer) = self.roster.get_mut(key).filter(|peer| peer.connection.is_some()) else { continue };
             if !peer.is_open() {
                 // Its candidates are those of the network that was.

@@ -5,7 +5,9 @@ use std::{
     net::{IpAddr, SocketAddr},
 };
 
-use rtc_cafe_client::diagnose::{Check, Diagnosis, Mapping, Reach, ServerReport, StunReport, TurnReport};
+use rtc_cafe_client::diagnose::{
+    Blocked, Check, Diagnosis, Filtering, Mapping, NatKind, Reach, ServerReport, StunReport, TurnReport,
+};
 
 use super::shown;
 use crate::join::Look;
@@ -31,7 +33,8 @@ pub(super) fn text(diagnosis: &Diagnosis, look: Look) -> String {
     lines.server(&diagnosis.server);
     lines.addresses(&diagnosis.addresses);
     lines.stun(&diagnosis.stun);
-    lines.mapping(diagnosis);
+    lines.firewall(diagnosis.blocked);
+    lines.nat(diagnosis);
     lines.turn(&diagnosis.turn);
     lines.peers(diagnosis);
     let mut text = lines.finish();
@@ -91,15 +94,55 @@ impl Lines {
         }
     }
 
-    fn mapping(&mut self, diagnosis: &Diagnosis) {
-        let (mark, kind) = match diagnosis.mapping.kind {
-            Mapping::NoNat => (Mark::Good, "none"),
-            Mapping::EndpointIndependent => (Mark::Good, "endpoint-independent: direct connections mostly work"),
-            Mapping::AddressDependent => (Mark::Note, "address-dependent: direct connections often fail"),
+    fn firewall(&mut self, blocked: Blocked) {
+        let (mark, what, more) = match blocked {
+            Blocked::Nothing => (Mark::Good, "UDP", "gets through"),
+            Blocked::Udp => (Mark::Bad, "UDP", "is blocked; TCP gets through"),
+            Blocked::AllButTcp443 => (Mark::Bad, "all but TCP 443", "is blocked"),
+            Blocked::Everything => {
+                (Mark::Bad, "everything", "is blocked on the way to these servers, or they are not there")
+            }
+            _ => (Mark::Note, "UDP", "nobody can tell"),
+        };
+        self.add("firewall", mark, what, more);
+    }
+
+    fn nat(&mut self, diagnosis: &Diagnosis) {
+        let (mark, kind) = match diagnosis.nat {
+            NatKind::None => (Mark::Good, "none: whoever knows the address gets in"),
+            NatKind::Firewall => (Mark::Good, "none, but a firewall: direct connections work with almost everybody"),
+            NatKind::FullCone => (Mark::Good, "full cone: direct connections work with everybody"),
+            NatKind::RestrictedCone => (Mark::Good, "restricted cone: direct connections work with everybody"),
+            NatKind::PortRestrictedCone => {
+                (Mark::Good, "port-restricted cone: direct connections work, except with those behind a symmetric one")
+            }
+            NatKind::Symmetric => {
+                (Mark::Note, "symmetric: direct connections work only with those whose NAT is none or looks at no port")
+            }
             _ => (Mark::Note, "unknown"),
         };
-        let reason = diagnosis.mapping.reason.map(|reason| format!(": {reason}")).unwrap_or_default();
-        self.add("NAT", mark, "mapping", format!("{kind}{reason}"));
+        self.add("NAT", mark, "kind", kind);
+        let (mapping, filtering) = (&diagnosis.mapping, &diagnosis.filtering);
+        let at_least = |exact: bool| if exact { "" } else { ", as far as one address of a server shows" };
+        let (mark, what) = match mapping.kind {
+            Mapping::NoNat => (Mark::Good, "none".to_owned()),
+            Mapping::EndpointIndependent => (Mark::Good, "endpoint-independent".to_owned() + at_least(mapping.exact)),
+            Mapping::AddressDependent if mapping.exact => (Mark::Note, "address-dependent".to_owned()),
+            Mapping::AddressDependent => (Mark::Note, "address-dependent, at least".to_owned()),
+            Mapping::AddressAndPortDependent => (Mark::Note, "address-and-port-dependent".to_owned()),
+            _ => (Mark::Note, reason(mapping.reason)),
+        };
+        self.add("NAT", mark, "mapping", what);
+        let at_most = |exact: bool| if exact { "" } else { ", at most" };
+        let (mark, what) = match filtering.kind {
+            Filtering::EndpointIndependent => (Mark::Good, "endpoint-independent".to_owned()),
+            Filtering::AddressDependent => (Mark::Good, "address-dependent".to_owned() + at_most(filtering.exact)),
+            Filtering::AddressAndPortDependent => {
+                (Mark::Good, "address-and-port-dependent".to_owned() + at_most(filtering.exact))
+            }
+            _ => (Mark::Note, reason(filtering.reason)),
+        };
+        self.add("NAT", mark, "filtering", what);
     }
 
     fn turn(&mut self, servers: &[TurnReport]) {
@@ -109,7 +152,10 @@ impl Lines {
         for server in servers {
             let transport = server.transport.map(|transport| format!("over {transport}, ")).unwrap_or_default();
             let more = match &server.check.problem {
-                None => format!("{transport}relays at {} ({} ms)", list(&server.relayed), server.check.milliseconds),
+                None => {
+                    let (relayed, took) = (list(&server.relayed), server.check.milliseconds);
+                    format!("{transport}passes on what is sent to {relayed} ({took} ms)")
+                }
                 Some(problem) => format!("{transport}{}", shown(problem)),
             };
             self.add("TURN", mark(&server.check, Mark::Bad), shown(&server.url), more);
@@ -148,6 +194,10 @@ impl Lines {
 
 fn mark(check: &Check, otherwise: Mark) -> Mark {
     if check.ok { Mark::Good } else { otherwise }
+}
+
+fn reason(reason: Option<&'static str>) -> String {
+    reason.map_or_else(|| "unknown".to_owned(), |reason| format!("unknown: {reason}"))
 }
 
 fn outcome(check: &Check, more: &str) -> String {

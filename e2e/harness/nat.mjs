@@ -1,0 +1,162 @@
+// Networks behind NATs of every kind, in which hosts reach the rest through routers that nftables makes of other hosts.
+
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+
+import { keyHash, selfSigned } from './certificate.mjs';
+import { Network, noNetworks } from './network.mjs';
+import { serverOn } from './server.mjs';
+import { startTurn } from './turn.mjs';
+
+/** Addresses that no list of special ones has: to a TURN server they are those of the internet. */
+const SUBNET = '5.77.0';
+
+/** What a router does: `lan` leads out of the network, `inside` into it. A connection keeps its port if it can. */
+const rules = ({ masquerade = 'masquerade', forward = '', forwardAllows = true, inward = '' }) => `
+table ip nat {
+  set contacted {
+    type ipv4_addr . inet_service
+    flags dynamic,timeout
+    timeout 2m
+  }
+  chain prerouting {
+    type nat hook prerouting priority dstnat
+    ${inward}
+  }
+  chain postrouting {
+    type nat hook postrouting priority srcnat
+    oifname "lan" ${masquerade}
+  }
+  chain forward {
+    type filter hook forward priority filter; policy ${forwardAllows ? 'accept' : 'drop'}
+    oifname "lan" meta l4proto udp update @contacted { ip daddr . udp sport }
+    ${forward}
+  }
+  chain input {
+    type filter hook input priority filter
+    # Nothing remembers what was not asked for: its port would be taken when it is.
+    iifname "lan" meta l4proto udp drop
+  }
+}`;
+
+/**
+ * The kinds of networks. `nat`, `mapping` and `filtering` are in the words of the doctor, as is what a firewall has `blocked`.
+ */
+export const KINDS = {
+  'no NAT': { nat: 'none', mapping: 'no-nat', filtering: 'endpoint-independent', routers: 0 },
+  'full cone': {
+    nat: 'full-cone',
+    mapping: 'endpoint-independent',
+    filtering: 'endpoint-independent',
+    rules: (inner) => rules({ inward: `iifname "lan" udp dport 1024-65535 dnat to ${inner}` }),
+  },
+  'restricted cone': {
+    nat: 'restricted-cone',
+    mapping: 'endpoint-independent',
+    filtering: 'address-dependent',
+    rules: (inner) => rules({ inward: `iifname "lan" ip saddr . udp dport @contacted dnat to ${inner}` }),
+  },
+  'port-restricted': {
+    nat: 'port-restricted-cone',
+    mapping: 'endpoint-independent',
+    filtering: 'address-and-port-dependent',
+    rules: (_, forward) => rules({ forward }),
+  },
+  symmetric: {
+    nat: 'symmetric',
+    mapping: 'address-and-port-dependent',
+    filtering: 'address-and-port-dependent',
+    rules: () => rules({ masquerade: 'masquerade random,fully-random' }),
+  },
+  'double NAT': {
+    nat: 'port-restricted-cone',
+    mapping: 'endpoint-independent',
+    filtering: 'address-and-port-dependent',
+    routers: 2,
+    rules: (_, forward) => rules({ forward }),
+  },
+  'UDP blocked': {
+    blocked: 'udp',
+    rules: () => rules({ forward: 'meta l4proto udp drop' }),
+  },
+  'TCP 443 only': {
+    blocked: 'all-but-tcp-443',
+    rules: () => rules({ forward: 'tcp dport 443 accept; ct state established accept', forwardAllows: false }),
+  },
+};
+
+/** Whether peers of these kinds can reach each other without a TURN server. */
+export function canBeDirect(one, other) {
+  const kinds = [KINDS[one], KINDS[other]];
+  if (kinds.some(({ blocked }) => blocked)) return false;
+  // Who shows everybody another port is let in only where the port does not matter.
+  const changes = ({ mapping }) => mapping === 'address-and-port-dependent';
+  const minds = ({ filtering }) => filtering === 'address-and-port-dependent';
+  return !kinds.some((kind, at) => changes(kind) && minds(kinds[1 - at]));
+}
+
+/** A signalling server by TLS on port 443, TURN servers, and networks of all kinds. */
+export class Internet {
+  network;
+  server;
+  /** The one that the signalling server names, which has two addresses, and one that has only one. */
+  turn;
+  otherTurn;
+  /** By their names. */
+  hosts = {};
+  /** The router of each host's network, the outer one of two. */
+  #routers = {};
+  #folder = mkdtempSync(join(tmpdir(), 'rtc-cafe-nat-'));
+
+  static async create() {
+    const internet = new Internet();
+    internet.network = await Network.create({ subnet: SUBNET });
+    const host = await internet.network.host('server');
+    const relay = await internet.network.host('turn');
+    const other = await internet.network.host('other turn');
+    const certificate = selfSigned(internet.#folder, ...[host, relay, other].map(({ address }) => address));
+    // Those who run natively trust it, and pages by its key.
+    internet.environment = { SSL_CERT_FILE: certificate.cert };
+    internet.browserOptions = [`--ignore-certificate-errors-spki-list=${keyHash(certificate.cert)}`];
+    internet.turn = await startTurn(relay, certificate, internet.network.freeAddress());
+    internet.otherTurn = await startTurn(other, certificate);
+    const tls = ['--tls-cert', certificate.cert, '--tls-key', certificate.key];
+    internet.server = await serverOn(host, ...tls, ...internet.turn.options).start(443);
+    return internet;
+  }
+
+  /** Adds a host in a network of this kind. */
+  async host(name, kind) {
+    const { routers = 1, rules } = KINDS[kind];
+    let host = await this.network.host(routers ? `${name}, router 1` : name);
+    for (let at = 1; at <= routers; at += 1) {
+      const router = host;
+      host = await this.network.hostBehind(router, at < routers ? `${name}, router ${at + 1}` : name);
+      await router.filter(rules(host.address));
+      this.#routers[name] ??= { router, kind, inner: host.address };
+    }
+    host.environment(this.environment);
+    this.hosts[name] = host;
+    return host;
+  }
+
+  /** Has the router of a host let UDP through only to and from these addresses, or, without any, as its kind does. */
+  restrict(name, ...addresses) {
+    const { router, kind, inner } = this.#routers[name];
+    const only = addresses.length ? `meta l4proto udp ip saddr != { ${addresses} } ip daddr != { ${addresses} } drop` : '';
+    return router.filter(KINDS[kind].rules(inner, only));
+  }
+
+  async close() {
+    await this.server?.kill();
+    await Promise.all([this.turn, this.otherTurn].map((turn) => turn?.kill()));
+    await this.network?.close();
+    rmSync(this.#folder, { recursive: true, force: true });
+  }
+}
+
+/** Why there can be none of this on this machine, or false. */
+export function noNats() {
+  return noNetworks('nft', 'turnserver', 'openssl');
+}

@@ -1,0 +1,63 @@
+// `rtc-cafe doctor` names the kind of NAT, and what a firewall blocks, in networks of which that is known.
+
+import assert from 'node:assert/strict';
+import { after, before, describe, it } from 'node:test';
+
+import { Internet, KINDS, noNats } from '../../harness/nat.mjs';
+import { binary } from '../../harness/server.mjs';
+
+const skip = noNats();
+
+// What is silent is waited for, and that takes no computing.
+describe('rtc-cafe doctor', { concurrency: 4 }, () => {
+  let internet;
+  before(async () => {
+    if (skip) return;
+    internet = await Internet.create();
+    for (const kind of Object.keys(KINDS)) await internet.host(kind, kind);
+  });
+  after(() => internet?.close());
+
+  /** What it prints on a host. */
+  async function doctor(kind, ...options) {
+    const program = internet.hosts[kind].spawn(binary(), ['doctor', '--server', internet.server.url, ...options]);
+    await program.exited;
+    return program.output;
+  }
+
+  const diagnosis = async (kind, ...options) => JSON.parse(await doctor(kind, '--json', ...options));
+
+  for (const [kind, { nat = 'unknown', mapping = 'unknown', filtering = 'unknown', blocked = 'nothing' }] of Object.entries(KINDS)) {
+    const transports = { nothing: ['udp', 'tcp', 'tls'], udp: ['tcp', 'tls'], 'all-but-tcp-443': ['tls'] }[blocked];
+
+    it(`names the network of ${kind}`, { skip }, async () => {
+      const found = await diagnosis(kind);
+      assert.deepEqual([found.blocked, found.nat, found.mapping.kind, found.filtering.kind], [blocked, nat, mapping, filtering]);
+      assert.deepEqual([found.ok, found.reach], [true, 'everywhere']);
+      if (nat !== 'unknown') assert.deepEqual([found.mapping.exact, found.filtering.exact], [true, true]);
+      const working = found.turn.filter(({ check }) => check.ok).map(({ transport }) => transport);
+      assert.deepEqual(working, transports, JSON.stringify(found.turn));
+      assert.equal(found.advice.length, blocked === 'nothing' ? 0 : 1, found.advice.join('\n'));
+    });
+
+    if (blocked !== 'nothing') continue;
+
+    it(`names what can be known of ${kind} where the server has one address`, { skip }, async () => {
+      const found = await diagnosis(kind, ...internet.otherTurn.options);
+      const strict = 'address-and-port-dependent';
+      assert.deepEqual([found.blocked, found.mapping.kind], ['nothing', mapping]);
+      assert.equal(found.mapping.exact, mapping !== 'endpoint-independent');
+      assert.deepEqual([found.filtering.kind, found.filtering.exact], filtering === strict ? [strict, true] : ['address-dependent', false]);
+    });
+  }
+
+  it('says it in plain words', { skip }, async () => {
+    const said = await doctor('port-restricted');
+    assert.match(said, /NAT +ok +kind +port-restricted cone: .*symmetric/, said);
+    assert.match(said, /ok +mapping +endpoint-independent$/m, said);
+    assert.match(said, /ok +turns:\S+ +over tls, passes on what is sent to /, said);
+    const blocked = await doctor('TCP 443 only');
+    assert.match(blocked, /firewall +NO +all but TCP 443 +is blocked/, blocked);
+    assert.match(blocked, /- A firewall lets nothing out but TCP to port 443/, blocked);
+  });
+});
