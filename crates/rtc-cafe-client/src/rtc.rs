@@ -8,7 +8,7 @@ use std::{
 
 use rtc_cafe_core::{Command, ConnectionEvent, ConnectionState, TrackId};
 use str0m::{
-    Candidate, Input, Output as RtcOutput, Rtc, RtcError,
+    Candidate, CandidateKind, Input, Output as RtcOutput, Rtc, RtcError,
     change::SdpPendingOffer,
     channel::ChannelId,
     media::Mid,
@@ -155,6 +155,7 @@ impl Connection {
             Command::AddCandidate(candidate) => {
                 if let Some(candidate) = candidate.and_then(|candidate| candidate::read(&candidate)) {
                     self.moved.learn(candidate.clone());
+                    self.forget_reflexive(&candidate);
                     self.known_ahead.push_back(candidate);
                     self.add_remote_candidates(now);
                     self.look_at_path();
@@ -234,6 +235,18 @@ impl Connection {
         }
         let state = self.vitals.hear(now);
         self.report_state(state, now);
+    }
+
+    /// Takes back what a check of a relay has made believe: its address would count as one of the peer's own, and be
+    /// preferred to direct ones (RFC 8445 section 7.1.1 has it so, and str0m keeps to it when it knows better).
+    fn forget_reflexive(&mut self, candidate: &Candidate) {
+        if candidate.kind() == CandidateKind::Relayed
+            && !self.connected
+            && let Some(reflexive) = candidate::reflexive(candidate.addr())
+            && self.rtc.direct_api().invalidate_candidate(&reflexive)
+        {
+            self.paths.forget(candidate.addr());
+        }
     }
 
     /// Tells str0m the addresses of the peer, except while one is being checked: str0m would begin that check anew, and not

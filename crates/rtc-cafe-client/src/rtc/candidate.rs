@@ -1,6 +1,6 @@
 //! ICE candidates between the wire and str0m (RFC 8839 section 5.1).
 
-use std::borrow::Cow;
+use std::{borrow::Cow, net::SocketAddr};
 
 use rtc_cafe_core::wire::signal::IceCandidate;
 use str0m::Candidate;
@@ -17,6 +17,12 @@ pub(crate) fn read(candidate: &IceCandidate) -> Option<Candidate> {
         read.set_ufrag(fragment);
     }
     Some(read)
+}
+
+/// The candidate that str0m makes of an address from which a check has come.
+pub(crate) fn reflexive(address: SocketAddr) -> Option<Candidate> {
+    let (ip, port) = (address.ip(), address.port());
+    Candidate::from_sdp_string(&format!("candidate:1 1 udp 1 {ip} {port} typ prflx")).ok()
 }
 
 /// A candidate of ours. Everything is bundled, so it belongs to the first m-line.

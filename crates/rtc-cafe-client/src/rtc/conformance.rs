@@ -345,3 +345,25 @@ fn a_candidate_for_an_address_that_is_being_checked_costs_nothing() {
     // A check there and back, and as much for DTLS; each end needs half of it to know of the other.
     assert!(pair.now < start + 7 * LATENCY, "it took {:?}", pair.now - start);
 }
+
+#[test]
+fn a_relay_that_was_heard_first_is_no_address_of_the_peer_itself() {
+    let mut pair = Pair::new();
+    (0..2).for_each(|end| pair.execute(end, Command::Open));
+    let offer = pair.offer(0);
+    let answer = pair.answer(1, offer);
+    let is_other = |line: &&str| !line.starts_with("a=candidate:");
+    let without: String = answer.split_inclusive('\n').filter(is_other).collect();
+    let start = pair.now;
+    pair.execute(0, Command::AcceptAnswer(without));
+    while pair.now < start + 14 * LATENCY / 5 {
+        pair.step(start + 14 * LATENCY / 5);
+        pair.poll();
+    }
+    let relay = Candidate::relayed(Pair::address(1), Pair::address(1), "udp").unwrap();
+    let connection = pair.connections[0].as_mut().unwrap();
+    let reflexive = candidate::reflexive(Pair::address(1)).unwrap();
+    connection.execute(Command::AddCandidate(Some(candidate::write(&relay))), pair.now);
+    assert!(!connection.rtc.direct_api().invalidate_candidate(&reflexive), "it is not taken for one any more");
+    (0..2).for_each(|end| pair.until(end, "ChannelOpen"));
+}

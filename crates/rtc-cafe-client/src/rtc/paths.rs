@@ -91,6 +91,11 @@ impl Paths {
         self.pairs.iter().any(|path| path.remote == remote && waits(path))
     }
 
+    /// The checks to an address of the peer are begun anew.
+    pub(super) fn forget(&mut self, remote: SocketAddr) {
+        self.pairs.retain(|path| path.remote != remote);
+    }
+
     /// The pairs, the one in use first.
     pub(super) fn report(&self, local: &[Candidate], remote: &[Candidate], now: Instant) -> Vec<CandidatePair> {
         let pair = |path: &Path| CandidatePair {
