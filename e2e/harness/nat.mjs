@@ -100,7 +100,7 @@ export function canBeDirect(one, other) {
 export class Internet {
   network;
   server;
-  /** The one that the signalling server names, which has two addresses, and one that has only one. */
+  /** The one that the signalling server names, and another. */
   turn;
   otherTurn;
   /** By their names. */
@@ -109,18 +109,23 @@ export class Internet {
   #routers = {};
   #folder = mkdtempSync(join(tmpdir(), 'rtc-cafe-nat-'));
 
-  static async create() {
+  /** With the server's own TURN at a second address of it, or with two coturns, of which the first has two addresses. */
+  static async create({ coturn = false } = {}) {
     const internet = new Internet();
     internet.network = await Network.create({ subnet: SUBNET });
     const host = await internet.network.host('server');
-    const relay = await internet.network.host('turn');
-    const other = await internet.network.host('other turn');
+    const relay = coturn ? await internet.network.host('turn') : { address: internet.network.freeAddress() };
+    const other = coturn ? await internet.network.host('other turn') : relay;
     const certificate = selfSigned(internet.#folder, ...[host, relay, other].map(({ address }) => address));
     // Those who run natively trust it, and pages by its key.
     internet.environment = { SSL_CERT_FILE: certificate.cert };
     internet.browserOptions = [`--ignore-certificate-errors-spki-list=${keyHash(certificate.cert)}`];
-    internet.turn = await startTurn(relay, certificate, internet.network.freeAddress());
-    internet.otherTurn = await startTurn(other, certificate);
+    if (coturn) {
+      internet.turn = await startTurn(relay, certificate, internet.network.freeAddress());
+      internet.otherTurn = await startTurn(other, certificate);
+    } else {
+      internet.turn = await turnOf(host, relay.address);
+    }
     const tls = ['--tls-cert', certificate.cert, '--tls-key', certificate.key];
     internet.server = await serverOn(host, ...tls, ...internet.turn.options).start(443);
     return internet;
@@ -154,6 +159,13 @@ export class Internet {
     await this.network?.close();
     rmSync(this.#folder, { recursive: true, force: true });
   }
+}
+
+/** The TURN server in the signalling server of a host, which has port 443 of another address. */
+async function turnOf(host, address) {
+  await host.run('ip', 'addr', 'add', `${address}/24`, 'dev', 'lan');
+  const options = ['--turn-listen', `${address}:3478`, '--turn-tls-listen', `${address}:443`, '--turn-host', address];
+  return { address, options, async kill() {} };
 }
 
 /** Why there can be none of this on this machine, or false. */

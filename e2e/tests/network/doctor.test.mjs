@@ -13,7 +13,7 @@ describe('rtc-cafe doctor', { concurrency: 4 }, () => {
   let internet;
   before(async () => {
     if (skip) return;
-    internet = await Internet.create();
+    internet = await Internet.create({ coturn: true });
     for (const kind of Object.keys(KINDS)) await internet.host(kind, kind);
   });
   after(() => internet?.close());
