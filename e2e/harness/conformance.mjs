@@ -101,7 +101,7 @@ function player() {
     }
 
     #take(kind, detail) {
-      if (kind === 'stateChanged') return;
+      if (['stateChanged', 'pathChanged'].includes(kind)) return;
       if (kind === 'channelOpen') this.talks = true;
       if (kind === 'channelClosed') this.talks = false;
       if (kind === 'candidateFound') this.found(detail);

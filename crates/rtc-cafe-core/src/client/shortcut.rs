@@ -30,8 +30,8 @@ impl Client {
         let Some(peer) = self.roster.get_mut(key) else { return };
         peer.pauses = 0;
         let timing = &self.config.timing;
-        let after = (timing.shortcut * (1 << peer.detours.min(16))).min(timing.shortcut_backoff);
-        self.timers.set(key, Timer::Shortcut, now + if polite { after * 2 } else { after } + patience);
+        let after = timing.shortcut.saturating_mul(1 << peer.detours.min(16)).min(timing.shortcut_backoff);
+        self.timers.set(key, Timer::Shortcut, now + after.saturating_mul(if polite { 2 } else { 1 }) + patience);
     }
 
     /// It is time to look for a direct path.
