@@ -265,3 +265,25 @@ fn nobody_has_all_the_room_for_strangers() {
     client.handle_timeout(NOW + Duration::from_secs(1));
     assert_eq!(sids(client.discovered_peers()), ["A", "B", "e-sid", "d-sid"]);
 }
+
+#[test]
+fn an_offer_that_was_long_on_its_way_does_not_bring_back_who_has_gone() {
+    let mut client = joined(|_| ());
+    let b = connect(&mut client, "B", "b");
+    // C comes by its fifth connection, says something, so that it is remembered, and goes.
+    signal(&mut client, "acquire-peers-response", r#"{"id":"c","sid":"C","prevSid":null,"room":"R"}"#);
+    signal(&mut client, "offer", r#"{"id":"c","sid":"C","offer":{"sdp":"theirs"},"connection":5,"negotiation":1}"#);
+    let c = commands(&outputs(&mut client))[0].0;
+    tell(&mut client, c, ConnectionEvent::AnswerCreated("ours".into()));
+    tell(&mut client, c, ConnectionEvent::ChannelOpen);
+    let hello =
+        r#"{"type":"hello","version":1,"id":"c","sid":"C","stream":1,"heard":0,"received":0,"before":0,"tracks":[]}"#;
+    for frame in [hello, "{\"type\":\"message\"}\n1", r#"{"type":"bye"}"#] {
+        say(&mut client, c, frame.into());
+    }
+    assert_eq!(sids(client.discovered_peers()), ["B"]);
+    // B, which has slept, passes on an offer of the fourth.
+    let me = client.permanent_id().as_str().to_owned();
+    assert_eq!(commands(&say(&mut client, b, relay("c", &me, 1, 1))), []);
+    assert_eq!(sids(client.discovered_peers()), ["B"]);
+}

@@ -203,7 +203,11 @@ impl Client {
             self.roster.get(way).and_then(|peer| peer.acquaintances.get(&relayed.from)).map(|known| known.sid.clone());
         let begins = !handshake.restart && handshake.peer_connection.is_none();
         let offers = begins && matches!(handshake.body, HandshakeBody::Offer(_));
-        let Some(sid) = relayed.sid.clone().or(known).filter(|_| offers) else { return };
+        // What was long on its way does not bring back who has gone since.
+        let newest =
+            self.roster.by_id(&relayed.from).and_then(|key| self.roster.get(key)).map(|peer| peer.newest_remote);
+        let late = newest.is_some_and(|newest| handshake.connection < newest);
+        let Some(sid) = relayed.sid.clone().or(known).filter(|_| offers && !late) else { return };
         // Whoever offers has more right to a session than somebody of whom nothing was ever heard.
         if let Some(namesake) = self.roster.by_sid(&sid)
             && self.roster.get(namesake).is_some_and(|peer| !peer.present && !peer.connected && !peer.is_bound())
