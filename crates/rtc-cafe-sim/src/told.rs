@@ -19,6 +19,7 @@ impl World {
             println!("{}   node {node}: {event:?}", self.now);
         }
         self.nodes[node].observer.observe(event);
+        self.check_named(node, event);
         if let Event::ConnectToPeer { sid } | Event::ReassignPeerSid { sid, .. } = event {
             self.nodes[node].last_sids.insert(self.owners[sid], sid.clone());
         }
@@ -45,6 +46,22 @@ impl World {
         }
     }
 
+    /// Whom an event names is connected or not, as it says, at the moment at which it is told.
+    fn check_named(&self, node: NodeId, event: &Event) {
+        let client = &self.nodes[node].client;
+        let is_connected = |sid: &Sid| client.connected_peers().any(|connected| connected == sid);
+        let (there, gone) = match event {
+            Event::ConnectToPeer { sid } | Event::Message { sender: sid, .. } => (Some(sid), None),
+            Event::ReassignPeerSid { old_sid, sid } => (Some(sid), Some(old_sid)),
+            Event::DisconnectFromPeer { sid } => (None, Some(sid)),
+            _ => (None, None),
+        };
+        assert!(there.is_none_or(is_connected), "{node} is told {event:?} of somebody who is not connected");
+        assert!(!gone.is_some_and(is_connected), "{node} is told {event:?} of somebody who is connected");
+        let discovered: BTreeSet<&Sid> = client.discovered_peers().collect();
+        assert!(client.connected_peers().all(|sid| discovered.contains(sid)), "connected, but not discovered");
+    }
+
     /// Notes that a sender must know that its message has come, unless something came between.
     pub(crate) fn confirm(&mut self, from: NodeId, to: NodeId, number: u64, at: u64) {
         if self.is_well_between(from, to) {
@@ -66,8 +83,6 @@ impl World {
             agree && node.client.connected_peers().count() == connected.len(),
             "events and connectedPeers disagree"
         );
-        let discovered: BTreeSet<&Sid> = node.client.discovered_peers().collect();
-        assert!(connected.iter().all(|sid| discovered.contains(sid)), "connected, but not discovered");
         assert!(node.client.waiting_bytes() <= 64 << 20, "a queue outgrew its bound");
     }
 
