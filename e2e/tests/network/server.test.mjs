@@ -53,8 +53,18 @@ async function meets(cafe, friend, others) {
     const { connectedPeers } = await newcomer.look();
     assert.ok(connectedPeers.includes(await friend.sid()), 'the newcomer has not met its friend');
   }, { within: 20_000 });
-  await cafe.signallerBecomes('reconnecting', { peers: others, within: 0 });
+  assert.equal(await connectionsOf(cafe), 2, 'clients that the server has ever heard of');
   return newcomer;
+}
+
+/** How many connections the server has had since it began. */
+async function connectionsOf({ server, serverHost }) {
+  // It ends with its input, so that everything is read before.
+  const ask = `process.stdin.resume(); fetch('${server.url}/metrics').then((answer) => answer.text()).then(console.log)`;
+  const asker = serverHost.spawn(process.execPath, ['-e', ask]);
+  const [, count] = await asker.line(/^rtc_cafe_connections_opened_total (\d+)/);
+  asker.closeInput();
+  return Number(count);
 }
 
 scenario(`the server is restarted ${RESTARTS} times`, {}, async (cafe, t) => {
