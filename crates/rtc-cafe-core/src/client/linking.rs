@@ -154,7 +154,8 @@ impl Client {
         let known = self.roster.by_sid(sid).or(by_id);
         let there = known.and_then(|key| self.roster.get(key)).is_some_and(|peer| !peer.absent);
         // What comes late to somebody who has left, or from somebody who has, introduces nobody.
-        if !there && (self.rooms.is_empty() || known.is_some() && !is_offer) {
+        let follows = handshake.peer_connection.is_some() || matches!(handshake.body, HandshakeBody::Answer(_));
+        if !there && (self.rooms.is_empty() || !is_offer && (known.is_some() || follows)) {
             return;
         }
         let Some(key) = self.recognise(now, sid, id, None) else { return };
@@ -165,6 +166,11 @@ impl Client {
             peer.newest_remote = peer.newest_remote.max(handshake.connection);
         }
         self.handle_handshake(now, key, handshake, Route::Server);
+        let waits = self.roster.get(key).is_some_and(|peer| peer.connection.is_none());
+        if !there && waits {
+            // A candidate has outrun its offer, or has come too late: then the server says that nobody is there.
+            self.offer_later(now, key, self.config.timing.offer);
+        }
     }
 
     /// A step of the handshake from a peer, which has come by this way.
