@@ -53,7 +53,7 @@ function facts({ report, stats }) {
     add('In', bits(stats.incomingBitrate), lost(stats.packetLoss.incoming) || ' ');
     add('Out', bits(stats.outgoingBitrate), lost(stats.packetLoss.outgoing) || ' ');
   }
-  add('Introduced by', { server: 'the server', peer: 'somebody both know' }[report?.route]);
+  add('Introduced by', { server: 'the server', peer: 'somebody both know', both: 'nobody yet' }[report?.route]);
   if (report?.attempts > 1) add('Attempts', `${report.attempts}`);
   if (report?.restarts) add('New paths', `${report.restarts}`);
   add('Last problem', cleanLine(report?.failure, MAX_LINE));

@@ -110,6 +110,13 @@ export class Cafe {
     if (took > bound) this.#late.push(said);
   }
 
+  /** Messages flow between all while something is done: everybody hears something new from everybody within so many milliseconds. */
+  async flowsWhile(bound, act) {
+    const mark = await this.traffic.mark();
+    const [took] = await Promise.all([this.traffic.flows(mark, bound), act()]);
+    return took;
+  }
+
   /** For so many milliseconds everybody hears something new from everybody again and again, as soon as it has to be. */
   async keepsFlowing(duration, bound) {
     const end = performance.now() + duration;
@@ -163,7 +170,7 @@ export function scenario(title, settings, act) {
     const cafe = new Cafe((note) => t.diagnostic(note));
     try {
       await cafe.open(settings);
-      await act(cafe);
+      await act(cafe, t);
     } catch (error) {
       throw new Error(`${error.message}\n${await cafe.story()}`, { cause: error });
     } finally {

@@ -338,12 +338,13 @@ impl Client {
         self.handle.shared.lock().core.rooms().cloned().collect()
     }
 
-    /// The peers to whom messages flow.
+    /// The peers to whom messages flow, at present. It is ahead of the events that have not been read yet, and when all have
+    /// been, it is what they told.
     pub fn connected_peers(&self) -> Vec<Sid> {
         self.handle.shared.lock().core.connected_peers().cloned().collect()
     }
 
-    /// The peers that are known to be there, connected or not.
+    /// The peers that are known to be there at present, connected or not.
     pub fn discovered_peers(&self) -> Vec<Sid> {
         self.handle.shared.lock().core.discovered_peers().cloned().collect()
     }

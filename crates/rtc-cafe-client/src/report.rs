@@ -12,7 +12,7 @@ pub struct ConnectionReport {
     pub phase: Phase,
     /// The last phases with the time spent in each, the oldest first; the present one is the last.
     pub phases: Vec<(Phase, Duration)>,
-    /// The way on which handshakes went last, once there was one.
+    /// By which way the peer's offer or answer for the present connection came; until one has, what was tried last.
     pub route: Option<Route>,
     /// Connections that were tried.
     pub attempts: u32,

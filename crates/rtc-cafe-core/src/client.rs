@@ -473,11 +473,15 @@ impl Client {
     }
 
     /// The peers to whom messages flow, or will flow again as soon as their connections have recovered.
+    ///
+    /// This is so at present: what one input has changed is all in it, before the first of the events that tell of it is
+    /// polled. Whoever an event says is connected, has another sid or has spoken is in it, and who is disconnected from is
+    /// not; others may be ahead of events that are yet to be polled. When nothing is left to poll it is what events told.
     pub fn connected_peers(&self) -> impl Iterator<Item = &Sid> {
         self.roster.iter().filter(|(_, peer)| peer.connected).map(|(_, peer)| &peer.sid)
     }
 
-    /// The peers that are known to be there, connected or not.
+    /// The peers that are known to be there, connected or not: those of [`Client::connected_peers`], and more.
     pub fn discovered_peers(&self) -> impl Iterator<Item = &Sid> {
         self.roster.iter().map(|(_, peer)| &peer.sid)
     }

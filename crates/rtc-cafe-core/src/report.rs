@@ -34,13 +34,15 @@ impl Phase {
     }
 }
 
-/// The way on which handshakes went last.
+/// The way of a handshake.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Route {
     /// Over the signalling server.
     Server,
     /// Over a peer to which both are connected.
     Peer,
+    /// Over both at once, and nothing has come back yet.
+    Both,
 }
 
 impl Route {
@@ -49,6 +51,7 @@ impl Route {
         match self {
             Self::Server => "server",
             Self::Peer => "peer",
+            Self::Both => "both",
         }
     }
 }
@@ -60,7 +63,7 @@ pub struct ConnectionReport {
     pub phase: Phase,
     /// The last phases with the time spent in each, the oldest first; the present one is the last.
     pub phases: Vec<(Phase, Duration)>,
-    /// The way on which handshakes went last, once there was one.
+    /// By which way the peer's offer or answer for the present connection came; until one has, what was tried last.
     pub route: Option<Route>,
     /// Connections that were tried.
     pub attempts: u32,

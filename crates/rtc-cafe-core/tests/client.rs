@@ -461,3 +461,28 @@ fn a_description_without_end_ends_the_connection() {
     }
     assert_eq!(commands(&outputs(&mut client)), [(connection, Command::Close)]);
 }
+
+#[test]
+fn what_comes_late_from_who_was_in_a_room_that_was_left_brings_nobody_back() {
+    let mut client = joined(|_| ());
+    signal(&mut client, "acquire-peers", r#"{"id":"b","sid":"B","prevSid":null,"room":"R"}"#);
+    let b = commands(&outputs(&mut client))[0].0;
+    tell(&mut client, b, ConnectionEvent::OfferCreated { sdp: "offer".into(), mids: vec![] });
+    client.join_room(NOW, RoomId::numbered(5)).unwrap();
+    client.leave_room(NOW, &RoomId::named("R").unwrap());
+    assert_eq!(sids(client.discovered_peers()), [""; 0]);
+    answer(&mut client, "B", "b", b);
+    let candidate = r#"{"id":"b","sid":"B","candidate":null,"connection":1,"peerConnection":1,"negotiation":1}"#;
+    signal(&mut client, "candidate", candidate);
+    assert_eq!(sids(client.discovered_peers()), [""; 0]);
+    // This one could belong to an offer that is yet to come. If none does, the server is asked for its sender.
+    signal(&mut client, "candidate", r#"{"id":"b","sid":"B","candidate":null,"connection":2,"negotiation":1}"#);
+    wait_until(&mut client, NOW + Duration::from_secs(5));
+    let asked = commands(&outputs(&mut client));
+    let (c, _) = asked.iter().find(|(_, command)| *command == Command::CreateOffer).unwrap();
+    tell(&mut client, *c, ConnectionEvent::OfferCreated { sdp: "offer".into(), mids: vec![] });
+    assert_eq!(signals(&outputs(&mut client)), ["offer"]);
+    let nobody = r#"{"error":"nobody","originalMessage":"offer","code":"recipient-not-found","recipient":"B"}"#;
+    signal(&mut client, "error", nobody);
+    assert_eq!(sids(client.discovered_peers()), [""; 0]);
+}

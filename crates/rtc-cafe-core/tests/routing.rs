@@ -265,3 +265,68 @@ fn nobody_has_all_the_room_for_strangers() {
     client.handle_timeout(NOW + Duration::from_secs(1));
     assert_eq!(sids(client.discovered_peers()), ["A", "B", "e-sid", "d-sid"]);
 }
+
+#[test]
+fn an_offer_that_was_long_on_its_way_does_not_bring_back_who_has_gone() {
+    let mut client = joined(|_| ());
+    let b = connect(&mut client, "B", "b");
+    // C comes by its fifth connection, says something, so that it is remembered, and goes.
+    signal(&mut client, "acquire-peers-response", r#"{"id":"c","sid":"C","prevSid":null,"room":"R"}"#);
+    signal(&mut client, "offer", r#"{"id":"c","sid":"C","offer":{"sdp":"theirs"},"connection":5,"negotiation":1}"#);
+    let c = commands(&outputs(&mut client))[0].0;
+    tell(&mut client, c, ConnectionEvent::AnswerCreated("ours".into()));
+    tell(&mut client, c, ConnectionEvent::ChannelOpen);
+    let hello =
+        r#"{"type":"hello","version":1,"id":"c","sid":"C","stream":1,"heard":0,"received":0,"before":0,"tracks":[]}"#;
+    for frame in [hello, "{\"type\":\"message\"}\n1", r#"{"type":"bye"}"#] {
+        say(&mut client, c, frame.into());
+    }
+    assert_eq!(sids(client.discovered_peers()), ["B"]);
+    // B, which has slept, passes on an offer of the fourth.
+    let me = client.permanent_id().as_str().to_owned();
+    assert_eq!(commands(&say(&mut client, b, relay("c", &me, 1, 1))), []);
+    assert_eq!(sids(client.discovered_peers()), ["B"]);
+}
+
+#[test]
+fn a_report_names_the_way_that_worked() {
+    let mut client = joined(|_| ());
+    let b = connect(&mut client, "B", "b");
+    acquainted(&mut client, b, "c", room());
+    signal(&mut client, "acquire-peers", r#"{"id":"c","sid":"c-sid","prevSid":null,"room":"R"}"#);
+    let c = commands(&outputs(&mut client))[0].0;
+    let route = |client: &Client| {
+        let report = client.connection_report(NOW, &Sid::new("c-sid").unwrap()).unwrap();
+        report.route.map(rtc_cafe_core::Route::as_str)
+    };
+    assert_eq!(route(&client), None);
+    tell(&mut client, c, ConnectionEvent::OfferCreated { sdp: "ours".into(), mids: vec![] });
+    assert_eq!(route(&client), Some("peer"), "it was tried over B");
+    client.handle_timeout(NOW + Duration::from_millis(2000));
+    let again = outputs(&mut client);
+    assert!(signals(&again).contains(&"offer") && frames(&again).iter().any(|frame| frame.contains("relay")));
+    assert_eq!(route(&client), Some("both"), "nothing has come back");
+    answer(&mut client, "c-sid", "c", c);
+    assert_eq!(route(&client), Some("server"), "its answer came over the server");
+    // The same answer comes over B as well, and candidates of ours go both ways.
+    let body = format!(
+        r#"{{"answer":{{"type":"answer","sdp":"answer"}},"connection":1,"peerConnection":{c},"negotiation":1}}"#
+    );
+    let (from, to) = (id("c"), client.permanent_id().clone());
+    say(&mut client, b, Frame::Relay { from, sid: None, to, room: room(), number: 1, hops: 1, body: &body }.encode());
+    tell(&mut client, c, ConnectionEvent::CandidateFound(None));
+    assert_eq!(route(&client), Some("server"));
+}
+
+#[test]
+fn what_a_mutual_peer_cannot_take_goes_over_the_server() {
+    let mut client = joined(|_| ());
+    let b = connect(&mut client, "B", "b");
+    acquainted(&mut client, b, "c", room());
+    signal(&mut client, "acquire-peers", r#"{"id":"c","sid":"c-sid","prevSid":null,"room":"R"}"#);
+    let c = commands(&outputs(&mut client))[0].0;
+    tell(&mut client, c, ConnectionEvent::OfferCreated { sdp: "x".repeat(60_000), mids: vec![] });
+    assert_eq!(signals(&outputs(&mut client)), ["offer"], "at once");
+    let report = client.connection_report(NOW, &Sid::new("c-sid").unwrap()).unwrap();
+    assert_eq!(report.route.map(rtc_cafe_core::Route::as_str), Some("server"));
+}

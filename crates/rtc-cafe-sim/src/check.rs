@@ -67,7 +67,12 @@ pub(crate) struct Ledger {
     received: BTreeMap<(NodeId, NodeId), BTreeSet<u64>>,
     /// What the sender was told to be undelivered, and whether it may have arrived.
     reported: BTreeMap<(NodeId, NodeId), BTreeMap<u64, bool>>,
+    /// What came while all was well, and for a while afterwards, so that its sender knows.
+    confirmed: BTreeMap<(NodeId, NodeId), BTreeSet<u64>>,
     partings: BTreeMap<(NodeId, NodeId), u64>,
+    /// When something happened last between two nodes, and when one was last told that the other is gone.
+    disturbed: BTreeMap<(NodeId, NodeId), u64>,
+    farewells: BTreeMap<(NodeId, NodeId), u64>,
 }
 
 impl Ledger {
@@ -92,12 +97,38 @@ impl Ledger {
     }
 
     /// # Panics
-    /// If the sender is told twice, or of what it did not send.
+    /// If the sender is told twice, of what it did not send, or of what it knows to have arrived.
     pub(crate) fn report(&mut self, from: NodeId, to: NodeId, number: u64, may_have_arrived: bool) {
         let known = self.sent.get(&(from, to)).is_some_and(|sent| sent.contains(&number));
         assert!(known, "{from} is told of message {number} to {to}, which it did not send");
+        let confirmed = self.confirmed.get(&(from, to)).is_some_and(|confirmed| confirmed.contains(&number));
+        assert!(!confirmed, "{from} is told of message {number} to {to}, which came while all was well");
         let told = self.reported.entry((from, to)).or_default().insert(number, may_have_arrived);
         assert!(told.is_none(), "{from} is told twice of message {number} to {to}");
+    }
+
+    /// A message came at this time, and if nothing has happened between the two since, its sender knows.
+    pub(crate) fn confirm(&mut self, from: NodeId, to: NodeId, number: u64, at: u64) {
+        let disturbed = self.disturbed.get(&(from.min(to), from.max(to)));
+        if disturbed.is_none_or(|&disturbed| disturbed < at) {
+            self.confirmed.entry((from, to)).or_default().insert(number);
+        }
+    }
+
+    /// Something has happened between two nodes, or will have until this time.
+    pub(crate) fn disturb(&mut self, until: u64, one: NodeId, other: NodeId) {
+        let last = self.disturbed.entry((one.min(other), one.max(other))).or_default();
+        *last = until.max(*last);
+    }
+
+    /// A node is told that another is gone.
+    pub(crate) fn bid_farewell(&mut self, now: u64, from: NodeId, to: NodeId) {
+        self.farewells.insert((from, to), now);
+    }
+
+    /// When a node was last told that another is gone.
+    pub(crate) fn farewell(&self, from: NodeId, to: NodeId) -> Option<u64> {
+        self.farewells.get(&(from, to)).copied()
     }
 
     /// The connection between two nodes has ended.
@@ -117,7 +148,7 @@ impl Ledger {
 
     /// # Panics
     /// If a message has neither arrived nor was its sender told, or both; where nobody could know, it may be both.
-    pub(crate) fn assert_complete(&self, is_alive: impl Fn(NodeId) -> bool, meet: impl Fn(NodeId, NodeId) -> bool) {
+    pub(crate) fn assert_complete(&self, is_alive: impl Fn(NodeId) -> bool, can_tell: impl Fn(NodeId, NodeId) -> bool) {
         for (&(from, to), sent) in self.sent.iter().filter(|((from, _), _)| is_alive(*from)) {
             for number in sent {
                 let arrived = self.received.get(&(from, to)).is_some_and(|received| received.contains(number));
@@ -125,7 +156,7 @@ impl Ledger {
                 match (arrived, reported) {
                     (false, None) => panic!("message {number} from {from} to {to} was lost without a word"),
                     (true, Some(false)) => panic!("message {number} from {from} to {to} arrived, and was called lost"),
-                    (_, Some(true)) if is_alive(to) && meet(from, to) => {
+                    (_, Some(true)) if can_tell(from, to) => {
                         panic!("{to} could have told {from} whether it has message {number}")
                     }
                     _ => {}

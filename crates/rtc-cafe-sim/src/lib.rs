@@ -2,7 +2,7 @@
 //!
 //! A [`World`] holds the hub, the clients' cores, their signalling connections and their peer connections, and moves
 //! from event to event in virtual time. Everything random comes from one seed, so a run that fails fails again. While
-//! it runs it checks what must hold at every moment (`check.rs`); [`World::assert_settled`] checks what must hold once
+//! it runs it checks what must hold at every moment (`check.rs`, `told.rs`); [`World::assert_settled`] checks what must hold once
 //! all is quiet. [`Scenario`] drives a world at random.
 
 mod check;
@@ -12,6 +12,8 @@ mod network;
 mod node;
 mod rtc;
 mod scenario;
+mod sleep;
+mod told;
 mod tracks;
 mod trouble;
 mod world;

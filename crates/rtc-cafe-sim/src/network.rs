@@ -13,6 +13,8 @@ pub(crate) struct Network {
     walls: BTreeSet<(NodeId, NodeId)>,
     /// How often a machine's address has changed; what went to another one does not arrive.
     addresses: BTreeMap<NodeId, u64>,
+    /// Machines that sleep.
+    asleep: BTreeSet<NodeId>,
 }
 
 impl Network {
@@ -47,7 +49,7 @@ impl Network {
     }
 
     pub(crate) fn reaches(&self, from: NodeId, to: NodeId) -> bool {
-        !self.cuts.contains(&(from, to))
+        !(self.cuts.contains(&(from, to)) || self.asleep.contains(&from) || self.asleep.contains(&to))
     }
 
     pub(crate) fn connects(&self, one: NodeId, other: NodeId) -> bool {
@@ -56,6 +58,18 @@ impl Network {
 
     pub(crate) fn address(&self, node: NodeId) -> u64 {
         self.addresses.get(&node).copied().unwrap_or(0)
+    }
+
+    /// A machine falls asleep, if it is not only a page on it.
+    pub(crate) fn sleep(&mut self, node: NodeId, whole_machine: bool) {
+        if whole_machine {
+            self.asleep.insert(node);
+        }
+    }
+
+    /// A machine is awake; returns whether it slept.
+    pub(crate) fn wake(&mut self, node: NodeId) -> bool {
+        self.asleep.remove(&node)
     }
 
     /// A machine gets another address.

@@ -45,12 +45,11 @@ pub(crate) struct Node {
 }
 
 impl Node {
-    pub(crate) fn new(seed: [u8; 32], api_version: ApiVersion, limits: Limits, ready: usize) -> Self {
+    pub(crate) fn new(seed: [u8; 32], api_version: ApiVersion, limits: Limits, doubt: Duration, ready: usize) -> Self {
         let mut config = Config::default();
         config.limits = limits;
         config.ready = ready;
-        // Longer than any trouble, so that whoever can tell what has arrived does.
-        config.timing.doubt = Duration::from_secs(120);
+        config.timing.doubt = doubt;
         Self {
             client: Client::new(config, seed),
             session: Session::new(api_version),

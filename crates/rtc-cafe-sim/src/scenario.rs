@@ -18,11 +18,15 @@ const TROUBLE: u64 = 30_000;
 const AFTERMATH: u64 = 45_000;
 /// How long it takes until it is known what has become of every message: a peer that is gone is given half a minute to
 /// come back, and another one to tell what it has received.
-const RECKONING: u64 = 200_000;
+const RECKONING: u64 = 300_000;
 const DAY: u64 = 86_400_000;
 /// How long newcomers have to be connected, and members to miss one who is gone, in milliseconds.
 const WELCOME: u64 = 2500;
 const FAREWELL: u64 = 12_000;
+
+/// How many are in the rooms whose server comes and goes, and how often it does.
+const CROWD: usize = 40;
+const STAMPEDES: usize = 6;
 
 impl Scenario {
     /// The scenario of a seed.
@@ -179,7 +183,10 @@ impl Scenario {
                 23..26 => world.drop_signalling(node),
                 26..29 => world.set_reaches_server(node, rng.bool()),
                 29..33 => world.move_node(node, rng.bool()),
-                33..37 => world.sleep(node, rng.u64(100..15_000)),
+                33..37 => {
+                    let millis = if rng.bool() { rng.u64(100..15_000) } else { rng.u64(15_000..120_000) };
+                    world.sleep(node, millis, rng.u64(0..3) == 0);
+                }
                 37..40 => world.break_connection(node, other),
                 40..42 => world.change_network(node),
                 42..44 => world.leave(node),
@@ -193,9 +200,56 @@ impl Scenario {
             }
         }
         world.heal();
-        world.run_until(2 * TROUBLE + AFTERMATH);
+        let well = world.now().max(world.last_awakening());
+        world.run_until(well + AFTERMATH);
         world.assert_connected();
-        world.run_until(2 * TROUBLE + RECKONING);
+        world.run_until(well + RECKONING);
+        world.assert_settled();
+        world
+    }
+
+    /// Two rooms of 40 members, some of them in both, whose server goes away and comes back with an empty memory, again and
+    /// again, so that all of them come back at the same moment; meanwhile paths are lost, and members sleep, talk and die.
+    ///
+    /// # Panics
+    /// If an invariant is violated.
+    pub fn run_stampede(self) -> World {
+        let mut rng = fastrand::Rng::with_seed(self.seed ^ 0x57a3);
+        let mut world = World::new(self.seed);
+        for _ in 0..CROWD {
+            let node = world.add_node();
+            world.join(node, room(rng.u64(0..2)));
+            if rng.u64(0..8) == 0 {
+                world.join(node, room(rng.u64(0..2)));
+            }
+        }
+        world.run_until(WELCOME);
+        world.assert_connected();
+        for _ in 0..STAMPEDES {
+            world.stop_server(rng.u64(100..20_000));
+            let until = world.now() + rng.u64(2000..25_000);
+            while world.now() < until {
+                world.run_until(world.now() + rng.u64(1..300));
+                let (node, other) = (rng.usize(0..CROWD), rng.usize(0..CROWD));
+                if !world.is_alive(node) || node == other {
+                    continue;
+                }
+                match rng.u64(0..100) {
+                    0..15 => world.cut(node, other, rng.bool()),
+                    15..20 => world.heal(),
+                    20..30 => world.break_connection(node, other),
+                    30..33 => world.move_node(node, rng.bool()),
+                    33..36 => world.sleep(node, rng.u64(1000..60_000), rng.bool()),
+                    36 => world.kill(node, rng.bool()),
+                    _ => world.send(node, rng.usize(0..200), rng.bool()),
+                }
+            }
+        }
+        world.heal();
+        let well = world.now().max(world.last_awakening());
+        world.run_until(well + AFTERMATH);
+        world.assert_connected();
+        world.run_until(well + RECKONING);
         world.assert_settled();
         world
     }

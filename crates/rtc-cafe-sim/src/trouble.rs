@@ -48,6 +48,7 @@ impl World {
             let notices = self.now + self.rng.u64(0..3000);
             self.schedule(notices, Happening::ServerLoses(link.socket));
         }
+        self.disturb(node);
         for effect in self.connections.kill(node, says_so) {
             self.apply(effect);
         }
@@ -59,6 +60,7 @@ impl World {
         let effects = self.connections.break_between(one, other, slowly);
         if !effects.is_empty() {
             self.ledger.part(one, other);
+            self.ledger.disturb(self.now, one, other);
         }
         for effect in effects {
             self.apply(effect);
@@ -68,6 +70,7 @@ impl World {
     /// Has what is sent to a client take long for a while.
     pub fn stall(&mut self, node: NodeId) {
         let until = self.now + self.rng.u64(1..2500);
+        (0..self.nodes.len()).for_each(|other| self.ledger.disturb(until, node, other));
         for (_, last) in self.frames_until.iter_mut().filter(|(end, _)| end.0 == node) {
             *last = until.max(*last);
         }
@@ -76,6 +79,7 @@ impl World {
     /// Has a client look for new paths to everybody.
     pub fn change_network(&mut self, node: NodeId) {
         let now = self.time();
+        self.disturb(node);
         self.nodes[node].client.handle_network_change(now);
         self.drive(node);
     }
@@ -93,12 +97,14 @@ impl World {
         if both_ways {
             self.connections.network.cut(to, from);
         }
+        self.ledger.disturb(self.now, from, to);
         self.reassess();
     }
 
     /// Heals the cut between two clients.
     pub fn heal_between(&mut self, one: NodeId, other: NodeId) {
         self.connections.network.heal_between(one, other);
+        self.ledger.disturb(self.now, one, other);
         self.reassess();
     }
 
@@ -118,45 +124,32 @@ impl World {
     /// Heals every cut.
     pub fn heal(&mut self) {
         self.connections.network.heal();
+        (0..self.nodes.len()).for_each(|node| self.disturb(node));
         for node in &mut self.nodes {
             node.reaches_server = true;
         }
         self.reassess();
     }
 
-    fn reassess(&mut self) {
+    pub(crate) fn reassess(&mut self) {
         for effect in self.connections.reassess() {
             self.apply(effect);
         }
     }
 
+    /// Something has happened to a client that may cost what is under way to and from it.
+    pub(crate) fn disturb(&mut self, node: NodeId) {
+        (0..self.nodes.len()).for_each(|other| self.ledger.disturb(self.now, node, other));
+    }
+
     /// Gives a client's machine another address. It may notice.
     pub fn move_node(&mut self, node: NodeId, notices: bool) {
         self.connections.network.move_node(node);
+        self.disturb(node);
         self.reassess();
         self.drop_signalling(node);
         if notices {
             self.change_network(node);
-        }
-    }
-
-    /// Puts a client to sleep, as a page in the background: nothing happens to it until it wakes, though its paths live.
-    pub fn sleep(&mut self, node: NodeId, millis: u64) {
-        if self.nodes[node].alive && !self.nodes[node].asleep {
-            self.nodes[node].asleep = true;
-            self.schedule(self.now + millis, Happening::Awake(node));
-        }
-    }
-
-    pub(crate) fn wake(&mut self, node: NodeId) {
-        self.nodes[node].asleep = false;
-        for happening in std::mem::take(&mut self.nodes[node].missed) {
-            self.happen(happening);
-        }
-        if self.nodes[node].alive {
-            let now = self.time();
-            self.nodes[node].client.handle_wake(now);
-            self.drive(node);
         }
     }
 

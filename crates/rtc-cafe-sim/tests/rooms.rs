@@ -1,4 +1,5 @@
-//! Rooms under random trouble: a thousand seeds in every run. `SEED=n` replays one; `SEEDS=n` runs more.
+//! Rooms under random trouble: a thousand seeds in every run, and a few of large ones. `SEED=n` replays one; `SEEDS=n` runs
+//! more.
 #![allow(clippy::unwrap_used, reason = "a test")]
 
 use std::{panic, time::Instant};
@@ -10,11 +11,11 @@ fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
 }
 
-/// Runs a scenario for every seed; returns the sum of what is counted at the end of each.
-fn run_seeds(name: &str, run: fn(Scenario) -> World, count: fn(&World) -> usize) -> usize {
+/// Runs a scenario for every seed, or for one in so many; returns the sum of what is counted at the end of each.
+fn run_seeds(name: &str, one_in: u64, run: fn(Scenario) -> World, count: fn(&World) -> usize) -> usize {
     let seeds = match number("SEED") {
         Some(seed) => seed..seed + 1,
-        None => 0..number("SEEDS").unwrap_or(1000),
+        None => 0..number("SEEDS").unwrap_or(1000) / one_in,
     };
     let mut sum = 0;
     let mut failed = Vec::new();
@@ -39,17 +40,17 @@ fn run_seeds(name: &str, run: fn(Scenario) -> World, count: fn(&World) -> usize)
 
 #[test]
 fn calm() {
-    assert!(run_seeds("calm", Scenario::run_calm, World::delivered) > 0, "nothing was said");
+    assert!(run_seeds("calm", 1, Scenario::run_calm, World::delivered) > 0, "nothing was said");
 }
 
 #[test]
 fn troubled() {
-    assert!(run_seeds("troubled", Scenario::run_troubled, World::delivered) > 0, "nothing was said");
+    assert!(run_seeds("troubled", 1, Scenario::run_troubled, World::delivered) > 0, "nothing was said");
 }
 
 #[test]
 fn broken() {
-    assert!(run_seeds("broken", Scenario::run_broken, World::delivered) > 0, "nothing was said");
+    assert!(run_seeds("broken", 1, Scenario::run_broken, World::delivered) > 0, "nothing was said");
 }
 
 #[test]
@@ -59,7 +60,7 @@ fn walled() {
 
 #[test]
 fn tracks() {
-    assert!(run_seeds("tracks", Scenario::run_tracks, World::flowing) > 0, "nothing flows");
+    assert!(run_seeds("tracks", 1, Scenario::run_tracks, World::flowing) > 0, "nothing flows");
 }
 
 #[test]
@@ -80,4 +81,10 @@ fn a_room_of_a_hundred_settles() {
     assert!(world.is_complete(), "100 clients are not all connected after 10 s of virtual time");
     world.assert_settled();
     println!("a room of 100 settled in {:?} of real time", begun.elapsed());
+}
+
+/// Forty in two rooms, whose server stops and comes back.
+#[test]
+fn stampede() {
+    assert!(run_seeds("stampede", 250, Scenario::run_stampede, World::delivered) > 0, "nothing was said");
 }

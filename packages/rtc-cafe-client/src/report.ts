@@ -44,8 +44,11 @@ export interface ConnectionReport {
   phase: ConnectionPhase;
   /** The last phases, the oldest first, each with the time spent in it. The present one is the last. */
   phases: { phase: ConnectionPhase; milliseconds: number }[];
-  /** How descriptions went to the peer last: over the server, or over a peer to which both are connected. */
-  route: 'server' | 'peer' | null;
+  /**
+   * By which way the peer's offer or answer came: over the server, or over a peer to which both are connected. Until one
+   * has come, what was tried last.
+   */
+  route: 'server' | 'peer' | 'both' | null;
   /** Connections that were tried. */
   attempts: number;
   /** How often another path was looked for within a connection. */

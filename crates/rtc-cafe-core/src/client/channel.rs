@@ -93,7 +93,7 @@ impl Client {
             Frame::Leave { room } => self.handle_leave(now, key, &room),
             Frame::Bye => self.handle_bye(now, key),
             Frame::Sid { sid } => self.confirm_sid(now, key, sid),
-            Frame::Ping { nonce } => self.answer(key, &Frame::Pong { nonce }),
+            Frame::Ping { nonce } => drop(self.answer(key, &Frame::Pong { nonce })),
             Frame::Pong { nonce } => {
                 if let Some(peer) = self.roster.get_mut(key).filter(|peer| peer.ping == Some(nonce)) {
                     peer.ping = None;
@@ -309,11 +309,13 @@ impl Client {
         self.pushed(key, fits);
     }
 
-    /// Queues an answer that the peer can do without when it asks faster than it listens.
-    pub(super) fn answer(&mut self, key: PeerKey, frame: &Frame<'_>) {
-        if self.roster.get(key).is_some_and(|peer| peer.mailbox.has_room_for_answer(&self.config.limits)) {
+    /// Queues an answer that the peer can do without when it asks faster than it listens; returns whether it did.
+    pub(super) fn answer(&mut self, key: PeerKey, frame: &Frame<'_>) -> bool {
+        let room = self.roster.get(key).is_some_and(|peer| peer.mailbox.has_room_for_answer(&self.config.limits));
+        if room {
             self.push(key, frame);
         }
+        room
     }
 
     fn pushed(&mut self, key: PeerKey, fits: bool) {

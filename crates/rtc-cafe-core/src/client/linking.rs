@@ -14,7 +14,7 @@ use crate::{
     event::ErrorCode,
     output::Command,
     peer::Peer,
-    report::Phase,
+    report::{Phase, Route},
     roster::PeerKey,
     time::Time,
     timers::Timer,
@@ -155,7 +155,8 @@ impl Client {
         let known = self.roster.by_sid(sid).or(by_id);
         let there = known.and_then(|key| self.roster.get(key)).is_some_and(|peer| !peer.absent);
         // What comes late to somebody who has left, or from somebody who has, introduces nobody.
-        if !there && (self.rooms.is_empty() || known.is_some() && !is_offer) {
+        let follows = handshake.peer_connection.is_some() || matches!(handshake.body, HandshakeBody::Answer(_));
+        if !there && (self.rooms.is_empty() || !is_offer && (known.is_some() || follows)) {
             return;
         }
         let Some(key) = self.recognise(now, sid, id, None) else { return };
@@ -165,11 +166,16 @@ impl Client {
         {
             peer.newest_remote = peer.newest_remote.max(handshake.connection);
         }
-        self.handle_handshake(now, key, handshake);
+        self.handle_handshake(now, key, handshake, Route::Server);
+        let waits = self.roster.get(key).is_some_and(|peer| peer.connection.is_none());
+        if !there && waits {
+            // A candidate has outrun its offer, or has come too late: then the server says that nobody is there.
+            self.offer_later(now, key, self.config.timing.offer);
+        }
     }
 
-    /// A step of the handshake from a peer.
-    pub(super) fn handle_handshake(&mut self, now: Time, key: PeerKey, handshake: Handshake) {
+    /// A step of the handshake from a peer, which has come by this way.
+    pub(super) fn handle_handshake(&mut self, now: Time, key: PeerKey, handshake: Handshake, route: Route) {
         let from = handshake.connection;
         if self.roster.get(key).is_some_and(|peer| from >= peer.newest_remote) {
             self.take_foretold(now, key, &handshake);
@@ -189,7 +195,9 @@ impl Client {
             HandshakeBody::Offer(sdp) if handshake.restart => {
                 if peer.is_open() && peer.connection.as_ref().and_then(Connection::remote) == Some(from) {
                     let mut taken = false;
-                    self.negotiate(key, |c, actions| taken = c.handle_restart(handshake.negotiation, sdp, actions));
+                    self.negotiate_by(key, route, |c, actions| {
+                        taken = c.handle_restart(handshake.negotiation, sdp, actions);
+                    });
                     self.take_restart(key, taken);
                     self.take_mids(key, taken, handshake.mids);
                 }
@@ -202,10 +210,10 @@ impl Client {
                 if ours.is_none() || replaced {
                     self.link(now, key);
                 }
-                self.negotiate(key, |connection, actions| connection.handle_offer(&handshake, sdp, actions));
+                self.negotiate_by(key, route, |c, actions| c.handle_offer(&handshake, sdp, actions));
             }
             HandshakeBody::Answer(sdp) => {
-                self.negotiate(key, |connection, actions| connection.handle_answer(&handshake, sdp, actions));
+                self.negotiate_by(key, route, |c, actions| c.handle_answer(&handshake, sdp, actions));
             }
             HandshakeBody::Candidate(candidate) => peer.keep_early(from, candidate, self.config.limits.candidates),
         }
@@ -248,6 +256,20 @@ impl Client {
         let mut actions = Vec::new();
         step(connection, &mut actions);
         self.carry_out(key, actions);
+    }
+
+    /// The same for a description of the peer. If it is taken, this way works.
+    fn negotiate_by(&mut self, key: PeerKey, route: Route, step: impl FnOnce(&mut Connection, &mut Vec<Action>)) {
+        let mut taken = false;
+        self.negotiate(key, |connection, actions| {
+            step(connection, actions);
+            let accepts =
+                |action: &Action| matches!(action, Action::Do(Command::AcceptOffer(_) | Command::AcceptAnswer(_)));
+            taken = actions.iter().any(accepts);
+        });
+        if let Some(peer) = self.roster.get_mut(key).filter(|_| taken) {
+            peer.history.route = Some(route);
+        }
     }
 
     fn carry_out(&mut self, key: PeerKey, actions: Vec<Action>) {

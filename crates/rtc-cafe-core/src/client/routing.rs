@@ -85,47 +85,53 @@ impl Client {
         acquaintance.rooms.keys().find(shared).cloned()
     }
 
-    /// Sends a step of a handshake: over a mutual peer if there is one, or else over the server; by every way if the
-    /// matter is urgent.
+    /// Sends a step of a handshake: over a mutual peer if there is one that takes it, or else over the server; by every way
+    /// if the matter is urgent.
     pub(super) fn send_handshake(&mut self, key: PeerKey, handshake: Handshake) {
         let Some(peer) = self.roster.get(key) else { return };
         let (everywhere, recipient) = (peer.by_every_way, peer.sid.clone());
         let server = peer.present && self.state == SignallerState::Connected;
         let ways = if everywhere { 2 } else { 1 };
         let mutual = self.mutual_peers(key, None, ways);
-        let route = if mutual.is_empty() { Route::Server } else { Route::Peer };
-        if (server || !mutual.is_empty())
-            && let Some(peer) = self.roster.get_mut(key)
-        {
-            peer.history.route = Some(route);
-        }
-        self.relay_over(key, &mutual, &handshake);
-        if server && (mutual.is_empty() || everywhere) {
+        let relayed = self.relay_over(key, &mutual, &handshake);
+        let signalled = server && (!relayed || everywhere);
+        if signalled {
             let id = self.permanent_id.clone();
             self.signal(ClientSignal::Handshake { recipient, id, handshake });
         }
+        let tried = match (signalled, relayed) {
+            (true, true) => Route::Both,
+            (true, false) => Route::Server,
+            (false, true) => Route::Peer,
+            (false, false) => return,
+        };
+        // Once something has come back it is known which way works.
+        if let Some(peer) = self.roster.get_mut(key).filter(|peer| !peer.is_bound()) {
+            peer.history.route = Some(tried);
+        }
     }
 
-    /// Sends a step of a handshake over these peers.
-    fn relay_over(&mut self, key: PeerKey, ways: &[PeerKey], handshake: &Handshake) {
+    /// Sends a step of a handshake over these peers; returns whether one of them takes it.
+    fn relay_over(&mut self, key: PeerKey, ways: &[PeerKey], handshake: &Handshake) -> bool {
         let Some(to) = self.roster.get(key).filter(|_| !ways.is_empty()).and_then(|peer| peer.id.clone()) else {
-            return;
+            return false;
         };
         let (from, sid, body) = (self.permanent_id.clone(), self.sid.clone(), handshake.to_json());
         self.relayed = self.relayed.wrapping_add(1);
         let number = self.relayed;
+        let mut taken = false;
         for &way in ways {
             let Some(room) = self.shared_room(key, way) else { continue };
             let (from, sid, to) = (from.clone(), sid.clone(), to.clone());
-            self.relay(way, &Relayed { from, sid, to, room, number, hops: MAX_HOPS, body: &body });
+            taken |= self.relay(way, &Relayed { from, sid, to, room, number, hops: MAX_HOPS, body: &body });
         }
+        taken
     }
 
-    fn relay(&mut self, way: PeerKey, relayed: &Relayed<'_>) {
+    /// Gives a peer a step to pass on, unless it is too long, or the peer has more waiting than it takes.
+    fn relay(&mut self, way: PeerKey, relayed: &Relayed<'_>) -> bool {
         let Relayed { from, sid, to, room, number, hops, body } = relayed.clone();
-        if body.len() <= MAX_PART {
-            self.answer(way, &Frame::Relay { from, sid, to, room, number, hops, body });
-        }
+        body.len() <= MAX_PART && self.answer(way, &Frame::Relay { from, sid, to, room, number, hops, body })
     }
 
     /// A step of a handshake for us or for somebody else has come over a peer.
@@ -194,7 +200,7 @@ impl Client {
         if !peer.connected {
             self.note_room(key, relayed.room.clone());
         }
-        self.handle_handshake(now, key, handshake);
+        self.handle_handshake(now, key, handshake, Route::Peer);
     }
 
     /// Somebody whom we do not know, or not any more, offers over a peer.
@@ -203,7 +209,11 @@ impl Client {
             self.roster.get(way).and_then(|peer| peer.acquaintances.get(&relayed.from)).map(|known| known.sid.clone());
         let begins = !handshake.restart && handshake.peer_connection.is_none();
         let offers = begins && matches!(handshake.body, HandshakeBody::Offer(_));
-        let Some(sid) = relayed.sid.clone().or(known).filter(|_| offers) else { return };
+        // What was long on its way does not bring back who has gone since.
+        let newest =
+            self.roster.by_id(&relayed.from).and_then(|key| self.roster.get(key)).map(|peer| peer.newest_remote);
+        let late = newest.is_some_and(|newest| handshake.connection < newest);
+        let Some(sid) = relayed.sid.clone().or(known).filter(|_| offers && !late) else { return };
         // Whoever offers has more right to a session than somebody of whom nothing was ever heard.
         if let Some(namesake) = self.roster.by_sid(&sid)
             && self.roster.get(namesake).is_some_and(|peer| !peer.present && !peer.connected && !peer.is_bound())
@@ -211,7 +221,7 @@ impl Client {
             self.part(now, namesake);
         }
         if let Some(key) = self.introduce(way, sid, relayed.from.clone(), relayed.room.clone()) {
-            self.handle_handshake(now, key, handshake);
+            self.handle_handshake(now, key, handshake, Route::Peer);
         }
     }
 
