@@ -55,7 +55,7 @@ fn broken() {
 
 #[test]
 fn walled() {
-    assert!(run_seeds("walled", Scenario::run_walled, World::delivered) > 0, "nothing was said");
+    assert!(run_seeds("walled", 1, Scenario::run_walled, World::delivered) > 0, "nothing was said");
 }
 
 #[test]
