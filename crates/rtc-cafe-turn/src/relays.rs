@@ -1,7 +1,7 @@
 //! The sockets at which peers reach clients.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     net::{IpAddr, SocketAddr, UdpSocket as StdUdpSocket},
     ops::RangeInclusive,
     sync::{Arc, PoisonError, RwLock},
@@ -36,11 +36,28 @@ pub(crate) struct RelaySockets {
     faces: Vec<Face>,
     ports: RangeInclusive<u16>,
     open: RwLock<HashMap<SocketAddr, Relay>>,
+    /// The addresses of this machine's interfaces.
+    machine: RwLock<HashSet<IpAddr>>,
 }
 
 impl RelaySockets {
     pub(crate) fn new(faces: Vec<Face>, ports: RangeInclusive<u16>) -> Self {
-        Self { faces, ports, open: RwLock::default() }
+        let relays = Self { faces, ports, open: RwLock::default(), machine: RwLock::default() };
+        relays.look_around();
+        relays
+    }
+
+    /// Reads the addresses of the interfaces, which come and go. If that fails, those of before count.
+    pub(crate) fn look_around(&self) {
+        if let Ok(interfaces) = if_addrs::get_if_addrs() {
+            let found = interfaces.iter().map(|interface| interface.ip()).collect();
+            *self.machine.write().unwrap_or_else(PoisonError::into_inner) = found;
+        }
+    }
+
+    /// Whether an interface of this machine has the address.
+    pub(crate) fn is_of_machine(&self, address: IpAddr) -> bool {
+        self.machine.read().unwrap_or_else(PoisonError::into_inner).contains(&address.to_canonical())
     }
 
     /// Opens a socket at a random port that is free; its address as peers see it.
