@@ -43,16 +43,20 @@ pub(crate) struct RelaySockets {
 impl RelaySockets {
     pub(crate) fn new(faces: Vec<Face>, ports: RangeInclusive<u16>) -> Self {
         let relays = Self { faces, ports, open: RwLock::default(), machine: RwLock::default() };
-        relays.look_around();
+        if !relays.look_around() {
+            tracing::warn!(
+                "the addresses of this machine cannot be read: the relay may reach those that it does not use"
+            );
+        }
         relays
     }
 
     /// Reads the addresses of the interfaces, which come and go. If that fails, those of before count.
-    pub(crate) fn look_around(&self) {
-        if let Ok(interfaces) = if_addrs::get_if_addrs() {
-            let found = interfaces.iter().map(|interface| interface.ip()).collect();
-            *self.machine.write().unwrap_or_else(PoisonError::into_inner) = found;
-        }
+    pub(crate) fn look_around(&self) -> bool {
+        let Ok(interfaces) = if_addrs::get_if_addrs() else { return false };
+        let found = interfaces.iter().map(|interface| interface.ip()).collect();
+        *self.machine.write().unwrap_or_else(PoisonError::into_inner) = found;
+        true
     }
 
     /// Whether an interface of this machine has the address.
@@ -110,5 +114,18 @@ impl Drop for RelaySockets {
         for relay in self.open.get_mut().unwrap_or_else(PoisonError::into_inner).values() {
             relay.receiver.abort();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_addresses_of_the_machine_are_known() {
+        let relays = RelaySockets::new(Vec::new(), 49152..=65535);
+        let knows = |address: &str| relays.is_of_machine(address.parse().unwrap());
+        assert!(knows("127.0.0.1") && knows("::ffff:127.0.0.1"));
+        assert!(!knows("8.8.8.8") && !knows("0.0.0.0"));
     }
 }
