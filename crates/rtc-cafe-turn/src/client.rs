@@ -78,6 +78,8 @@ pub(crate) trait Relays {
     fn is_relay(&self, address: SocketAddr) -> bool;
     /// Whether this is an address of the server.
     fn is_own(&self, address: IpAddr) -> bool;
+    /// Whether this is an address of the server's machine, which may have more of them.
+    fn is_of_machine(&self, address: IpAddr) -> bool;
 }
 
 /// The time on both clocks.
@@ -404,7 +406,9 @@ impl Client {
 
 /// Whether a client may ask for a peer.
 fn check_peer(peer: IpAddr, allocation: &Allocation, common: &Common, relays: &dyn Relays) -> Result<(), Refusal> {
-    if !common.policy.allows(peer) && !relays.is_own(peer) {
+    let is_exception = common.policy.is_exception(peer);
+    let is_refused = !common.policy.allows(peer) || relays.is_of_machine(peer);
+    if is_refused && !is_exception && !relays.is_own(peer) {
         return Err(Refusal(ErrorCode::FORBIDDEN));
     }
     if allocation.relay_for(peer).is_none() {
@@ -416,7 +420,8 @@ fn check_peer(peer: IpAddr, allocation: &Allocation, common: &Common, relays: &d
 /// Whether data may go to a peer, whose address alone was asked for. At the server itself that is another relayed address,
 /// and nothing else that may listen there.
 fn is_reachable(peer: SocketAddr, common: &Common, relays: &dyn Relays) -> bool {
-    if relays.is_own(peer.ip()) && !common.policy.is_exception(peer.ip()) {
+    let is_here = relays.is_own(peer.ip()) || relays.is_of_machine(peer.ip());
+    if is_here && !common.policy.is_exception(peer.ip()) {
         return relays.is_relay(peer);
     }
     common.policy.allows(peer.ip())

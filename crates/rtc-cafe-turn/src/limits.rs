@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashMap,
-    net::IpAddr,
+    net::{IpAddr, Ipv6Addr},
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
@@ -17,11 +17,11 @@ pub struct Limits {
     /// Allocations of one `id` in the credentials. A browser takes one for each peer connection, URL and address of its own.
     /// Default 64.
     pub allocations_per_id: usize,
-    /// Allocations from one address, behind which there may be many clients. Default 1,000.
+    /// Allocations from one address, or one /64 of IPv6, behind which there may be many clients. Default 1,000.
     pub allocations_per_address: usize,
     /// Bytes per second that an allocation may pass on, both ways together; what is beyond is dropped. Default 4 MiB.
     pub bandwidth: usize,
-    /// TCP and TLS connections from one address. Default 256.
+    /// TCP and TLS connections from one address, or one /64 of IPv6. Default 256.
     pub connections_per_address: usize,
     /// Permissions and channels of one allocation. Default 128.
     pub permissions: usize,
@@ -37,6 +37,14 @@ impl Default for Limits {
             connections_per_address: 256,
             permissions: 128,
         }
+    }
+}
+
+/// Whom an address counts for: whoever has one of IPv6 has a whole network of them, /64.
+pub(crate) fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V4(address) => address.into(),
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
     }
 }
 
@@ -70,6 +78,7 @@ pub(crate) struct Permit {
 
 impl Quotas {
     pub(crate) fn take(&self, limits: &Limits, id: &str, address: IpAddr) -> Result<Permit, Full> {
+        let address = network(address);
         let mut taken = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let count = |map: Option<&usize>| map.copied().unwrap_or_default();
         if count(taken.ids.get(id)) >= limits.allocations_per_id
@@ -161,6 +170,21 @@ mod tests {
         assert_eq!(quotas.total(), 2, "the last one is gone already");
         let limits = Limits { allocations_per_address: 2, ..Limits::default() };
         assert_eq!(quotas.take(&limits, "dan", HERE).unwrap_err(), Full::Client);
+    }
+
+    #[test]
+    fn a_network_of_ipv6_counts_once() {
+        let limits = Limits { allocations_per_address: 1, ..Limits::default() };
+        let quotas = Quotas::default();
+        let take = |address: &str| quotas.take(&limits, "ana", address.parse().unwrap());
+        let first = take("2620:fe::1").unwrap();
+        assert_eq!(take("2620:fe::ffff:2").unwrap_err(), Full::Client);
+        let _neighbour = take("2620:fe:0:1::1").unwrap();
+        drop(first);
+        assert!(take("2620:fe::2").is_ok());
+        let _v4 = take("9.9.9.9").unwrap();
+        assert_eq!(take("::ffff:9.9.9.9").unwrap_err(), Full::Client, "it is the same, written in another way");
+        assert!(take("9.9.9.8").is_ok());
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The sockets at which peers reach clients.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     net::{IpAddr, SocketAddr, UdpSocket as StdUdpSocket},
     ops::RangeInclusive,
     sync::{Arc, PoisonError, RwLock},
@@ -36,11 +36,32 @@ pub(crate) struct RelaySockets {
     faces: Vec<Face>,
     ports: RangeInclusive<u16>,
     open: RwLock<HashMap<SocketAddr, Relay>>,
+    /// The addresses of this machine's interfaces.
+    machine: RwLock<HashSet<IpAddr>>,
 }
 
 impl RelaySockets {
     pub(crate) fn new(faces: Vec<Face>, ports: RangeInclusive<u16>) -> Self {
-        Self { faces, ports, open: RwLock::default() }
+        let relays = Self { faces, ports, open: RwLock::default(), machine: RwLock::default() };
+        if !relays.look_around() {
+            tracing::warn!(
+                "the addresses of this machine cannot be read: the relay may reach those that it does not use"
+            );
+        }
+        relays
+    }
+
+    /// Reads the addresses of the interfaces, which come and go. If that fails, those of before count.
+    pub(crate) fn look_around(&self) -> bool {
+        let Ok(interfaces) = if_addrs::get_if_addrs() else { return false };
+        let found = interfaces.iter().map(|interface| interface.ip()).collect();
+        *self.machine.write().unwrap_or_else(PoisonError::into_inner) = found;
+        true
+    }
+
+    /// Whether an interface of this machine has the address.
+    pub(crate) fn is_of_machine(&self, address: IpAddr) -> bool {
+        self.machine.read().unwrap_or_else(PoisonError::into_inner).contains(&address.to_canonical())
     }
 
     /// Opens a socket at a random port that is free; its address as peers see it.
@@ -93,5 +114,18 @@ impl Drop for RelaySockets {
         for relay in self.open.get_mut().unwrap_or_else(PoisonError::into_inner).values() {
             relay.receiver.abort();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_addresses_of_the_machine_are_known() {
+        let relays = RelaySockets::new(Vec::new(), 49152..=65535);
+        let knows = |address: &str| relays.is_of_machine(address.parse().unwrap());
+        assert!(knows("127.0.0.1") && knows("::ffff:127.0.0.1"));
+        assert!(!knows("8.8.8.8") && !knows("0.0.0.0"));
     }
 }

@@ -173,6 +173,7 @@ impl Server {
 
     fn expire(self: &Arc<Self>) {
         let now = Instant::now();
+        self.relays.look_around();
         let sessions: Vec<_> = lock(&self.sessions).iter().map(|(key, session)| (*key, session.clone())).collect();
         for (key, session) in sessions {
             session.expire(self, now);
@@ -254,6 +255,10 @@ impl Relays for SessionRelays<'_> {
 
     fn is_own(&self, address: std::net::IpAddr) -> bool {
         self.server.relays.is_own(address)
+    }
+
+    fn is_of_machine(&self, address: std::net::IpAddr) -> bool {
+        self.server.relays.is_of_machine(address)
     }
 }
 

@@ -17,7 +17,10 @@ use tokio::{
 };
 use tokio_rustls::TlsAcceptor;
 
-use crate::server::{Server, Session, Way, lock};
+use crate::{
+    limits::network,
+    server::{Server, Session, Way, lock},
+};
 
 /// How long the TLS handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -125,7 +128,7 @@ pub(crate) async fn serve(server: Arc<Server>, listener: TcpListener, acceptor: 
             continue;
         };
         let most = server.common.limits.connections_per_address;
-        let Some(id) = server.streams.enter(address.ip(), most) else {
+        let Some(id) = server.streams.enter(network(address.ip()), most) else {
             tracing::debug!(client = %address, most, "too many connections");
             continue;
         };

@@ -57,6 +57,10 @@ impl Relays for Sockets {
     fn is_own(&self, address: IpAddr) -> bool {
         address == IpAddr::from([9, 9, 9, 9])
     }
+
+    fn is_of_machine(&self, address: IpAddr) -> bool {
+        self.is_own(address) || address == IpAddr::from([9, 9, 9, 10])
+    }
 }
 
 /// A client that knows how to ask, and the server it asks.
@@ -357,6 +361,10 @@ fn nobody_reaches_into_the_operators_network() {
         assert_eq!(table.permit(peer), ErrorCode::FORBIDDEN, "{peer}");
     }
     assert_eq!(table.permit("[2606:4700::1]:80"), ErrorCode::PEER_ADDRESS_FAMILY_MISMATCH);
+    // An address of its machine that no relay has, which firewalls often trust.
+    assert_eq!(table.permit("9.9.9.10:6379"), ErrorCode::FORBIDDEN);
+    assert_eq!(table.bind(0x4001, "9.9.9.10:6379"), ErrorCode::FORBIDDEN);
+    assert_eq!(table.send("9.9.9.10:6379", b"x"), None);
     // At the server itself there are other relayed addresses, and nothing else.
     assert_eq!(table.permit("9.9.9.9:1"), 0);
     let relay = table.sockets.open[0];
