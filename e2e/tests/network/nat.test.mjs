@@ -67,19 +67,22 @@ describe('peers behind NATs', () => {
   let internet;
   /** A native peer of each kind. */
   const natives = {};
+  const running = [];
   before(async () => {
     if (skip) return;
     internet = await Internet.create();
     for (const kind of kinds) natives[kind] = await native(`right, ${kind}`, kind);
   });
   after(async () => {
-    await Promise.all(Object.values(natives).map((peer) => peer.kill()));
+    await Promise.all(running.map((peer) => peer.kill()));
     await internet?.close();
   });
 
   async function native(name, kind) {
     const on = await internet.host(name, kind);
-    return LinePeer.native(internet.server.url, undefined, { on, name });
+    const peer = LinePeer.native(internet.server.url, undefined, { on, name });
+    running.push(peer);
+    return peer;
   }
 
   it('natives of every kind meet natives of every kind', { skip, timeout: 240_000 }, async (t) => {
