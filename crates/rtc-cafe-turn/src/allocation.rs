@@ -12,10 +12,7 @@ use turn_types::{
     stun::message::{Message, TransactionId},
 };
 
-use crate::{
-    auth::Identity,
-    limits::{Bucket, Permit},
-};
+use crate::{auth::Identity, limits::Permit};
 
 /// RFC 8656 section 3.2: ten minutes, unless the client asks for more, and no more than an hour.
 pub(crate) const LIFETIME: Duration = Duration::from_secs(600);
@@ -36,8 +33,7 @@ pub(crate) struct Allocation {
     permissions: BTreeMap<IpAddr, Instant>,
     channels: BTreeMap<u16, (SocketAddr, Instant)>,
     numbers: BTreeMap<SocketAddr, u16>,
-    pub(crate) bucket: Bucket,
-    _permit: Permit,
+    pub(crate) permit: Permit,
 }
 
 impl Allocation {
@@ -46,8 +42,6 @@ impl Allocation {
         transaction: TransactionId,
         relays: Vec<SocketAddr>,
         permit: Permit,
-        rate: usize,
-        now: Instant,
         end: Instant,
     ) -> Self {
         Self {
@@ -58,8 +52,7 @@ impl Allocation {
             permissions: BTreeMap::new(),
             channels: BTreeMap::new(),
             numbers: BTreeMap::new(),
-            bucket: Bucket::new(rate, now),
-            _permit: permit,
+            permit,
         }
     }
 

@@ -150,7 +150,7 @@ impl Client {
             common.counters.refused_peers.add(1);
             return None;
         }
-        if !allocation.bucket.take(common.limits.bandwidth, data.len(), now.instant) {
+        if !allocation.permit.take(common.limits.bandwidth, data.len(), now.instant) {
             common.counters.dropped.add(1);
             return None;
         }
@@ -258,10 +258,11 @@ impl Client {
             return Err(Refusal(ErrorCode::INSUFFICIENT_CAPACITY));
         }
         let id = crate::credentials::id(&identity.username);
-        let permit = common.quotas.take(&common.limits, id, self.address.ip()).map_err(|full| match full {
-            Full::Client => Refusal(ErrorCode::ALLOCATION_QUOTA_REACHED),
-            Full::Server => Refusal(ErrorCode::INSUFFICIENT_CAPACITY),
-        })?;
+        let permit =
+            common.quotas.take(&common.limits, id, self.address.ip(), now.instant).map_err(|full| match full {
+                Full::Client => Refusal(ErrorCode::ALLOCATION_QUOTA_REACHED),
+                Full::Server => Refusal(ErrorCode::INSUFFICIENT_CAPACITY),
+            })?;
         let opened: Vec<_> = families.iter().filter_map(|family| relays.open(*family, even.is_some())).collect();
         // Of two families one is enough.
         if opened.is_empty() {
@@ -272,8 +273,8 @@ impl Client {
         common.counters.allocations.add(1);
         tracing::debug!(client = %self.address, id, relays = ?opened, "allocated");
         let transaction = message.transaction_id();
-        let (rate, end) = (common.limits.bandwidth, now.instant + lifetime(message).max(LIFETIME));
-        self.allocation = Some(Allocation::new(identity.clone(), transaction, opened, permit, rate, now.instant, end));
+        let end = now.instant + lifetime(message).max(LIFETIME);
+        self.allocation = Some(Allocation::new(identity.clone(), transaction, opened, permit, end));
         Ok(self.allocated(message, now))
     }
 
@@ -395,7 +396,7 @@ impl Client {
             common.counters.refused_peers.add(1);
             return None;
         };
-        if !allocation.bucket.take(common.limits.bandwidth, data.len(), now.instant) {
+        if !allocation.permit.take(common.limits.bandwidth, data.len(), now.instant) {
             common.counters.dropped.add(1);
             return None;
         }

@@ -19,7 +19,8 @@ pub struct Limits {
     pub allocations_per_id: usize,
     /// Allocations from one address, or one /64 of IPv6, behind which there may be many clients. Default 1,000.
     pub allocations_per_address: usize,
-    /// Bytes per second that an allocation may pass on, both ways together; what is beyond is dropped. Default 4 MiB.
+    /// Bytes per second that all allocations of one `id` together may pass on, both ways; what is beyond is dropped.
+    /// Default 12.5 MB, which are 100 megabits per second.
     pub bandwidth: usize,
     /// TCP and TLS connections from one address, or one /64 of IPv6. Default 256.
     pub connections_per_address: usize,
@@ -33,7 +34,7 @@ impl Default for Limits {
             allocations: 10_000,
             allocations_per_id: 64,
             allocations_per_address: 1_000,
-            bandwidth: 4 << 20,
+            bandwidth: 12_500_000,
             connections_per_address: 256,
             permissions: 128,
         }
@@ -60,8 +61,15 @@ pub(crate) enum Full {
 #[derive(Debug, Default)]
 struct Taken {
     total: usize,
-    ids: HashMap<String, usize>,
+    ids: HashMap<String, Client>,
     addresses: HashMap<IpAddr, usize>,
+}
+
+/// Whoever has credentials.
+#[derive(Debug)]
+struct Client {
+    allocations: usize,
+    bucket: Arc<Mutex<Bucket>>,
 }
 
 /// Counts the allocations there are.
@@ -74,15 +82,16 @@ pub(crate) struct Permit {
     quotas: Quotas,
     id: String,
     address: IpAddr,
+    /// That of the client, for all that it has.
+    bucket: Arc<Mutex<Bucket>>,
 }
 
 impl Quotas {
-    pub(crate) fn take(&self, limits: &Limits, id: &str, address: IpAddr) -> Result<Permit, Full> {
+    pub(crate) fn take(&self, limits: &Limits, id: &str, address: IpAddr, now: Instant) -> Result<Permit, Full> {
         let address = network(address);
         let mut taken = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = |map: Option<&usize>| map.copied().unwrap_or_default();
-        if count(taken.ids.get(id)) >= limits.allocations_per_id
-            || count(taken.addresses.get(&address)) >= limits.allocations_per_address
+        if taken.ids.get(id).is_some_and(|client| client.allocations >= limits.allocations_per_id)
+            || taken.addresses.get(&address).is_some_and(|count| *count >= limits.allocations_per_address)
         {
             return Err(Full::Client);
         }
@@ -90,9 +99,14 @@ impl Quotas {
             return Err(Full::Server);
         }
         taken.total += 1;
-        *taken.ids.entry(id.to_owned()).or_default() += 1;
         *taken.addresses.entry(address).or_default() += 1;
-        Ok(Permit { quotas: self.clone(), id: id.to_owned(), address })
+        let client = taken.ids.entry(id.to_owned()).or_insert_with(|| {
+            let bucket = Arc::new(Mutex::new(Bucket::new(limits.bandwidth, now)));
+            Client { allocations: 0, bucket }
+        });
+        client.allocations += 1;
+        let bucket = client.bucket.clone();
+        Ok(Permit { quotas: self.clone(), id: id.to_owned(), address, bucket })
     }
 
     /// Allocations there are now.
@@ -101,41 +115,46 @@ impl Quotas {
     }
 }
 
+impl Permit {
+    /// Whether so many bytes of the client may pass now.
+    pub(crate) fn take(&self, rate: usize, bytes: usize, now: Instant) -> bool {
+        self.bucket.lock().unwrap_or_else(PoisonError::into_inner).take(rate, bytes, now)
+    }
+}
+
 impl Drop for Permit {
     fn drop(&mut self) {
         let mut taken = self.quotas.0.lock().unwrap_or_else(PoisonError::into_inner);
         taken.total -= 1;
-        release(&mut taken.ids, &self.id);
-        release(&mut taken.addresses, &self.address);
-    }
-}
-
-fn release<K: std::hash::Hash + Eq + std::borrow::Borrow<Q>, Q: std::hash::Hash + Eq + ?Sized>(
-    counts: &mut HashMap<K, usize>,
-    key: &Q,
-) {
-    if let Some(count) = counts.get_mut(key) {
-        *count -= 1;
-        if *count == 0 {
-            counts.remove(key);
+        if let Some(client) = taken.ids.get_mut(&self.id) {
+            client.allocations -= 1;
+            if client.allocations == 0 {
+                taken.ids.remove(&self.id);
+            }
+        }
+        if let Some(count) = taken.addresses.get_mut(&self.address) {
+            *count -= 1;
+            if *count == 0 {
+                taken.addresses.remove(&self.address);
+            }
         }
     }
 }
 
 /// Lets so many bytes per second pass, and as many at once after a second of silence.
 #[derive(Debug)]
-pub(crate) struct Bucket {
+struct Bucket {
     free: usize,
     filled: Instant,
 }
 
 impl Bucket {
-    pub(crate) const fn new(rate: usize, now: Instant) -> Self {
+    const fn new(rate: usize, now: Instant) -> Self {
         Self { free: rate, filled: now }
     }
 
     /// Whether so many bytes may pass now.
-    pub(crate) fn take(&mut self, rate: usize, bytes: usize, now: Instant) -> bool {
+    fn take(&mut self, rate: usize, bytes: usize, now: Instant) -> bool {
         let passed = now.saturating_duration_since(self.filled).min(Duration::from_secs(1));
         let earned = (passed.as_nanos() * rate as u128 / 1_000_000_000) as usize;
         if earned > 0 {
@@ -160,23 +179,23 @@ mod tests {
     fn what_is_taken_comes_back() {
         let limits = Limits { allocations: 3, allocations_per_id: 2, ..Limits::default() };
         let quotas = Quotas::default();
-        let first = quotas.take(&limits, "ana", HERE).unwrap();
-        let _second = quotas.take(&limits, "ana", HERE).unwrap();
-        assert_eq!(quotas.take(&limits, "ana", HERE).unwrap_err(), Full::Client);
-        let _third = quotas.take(&limits, "ben", HERE).unwrap();
-        assert_eq!(quotas.take(&limits, "cid", HERE).unwrap_err(), Full::Server);
+        let first = quotas.take(&limits, "ana", HERE, Instant::now()).unwrap();
+        let _second = quotas.take(&limits, "ana", HERE, Instant::now()).unwrap();
+        assert_eq!(quotas.take(&limits, "ana", HERE, Instant::now()).unwrap_err(), Full::Client);
+        let _third = quotas.take(&limits, "ben", HERE, Instant::now()).unwrap();
+        assert_eq!(quotas.take(&limits, "cid", HERE, Instant::now()).unwrap_err(), Full::Server);
         drop(first);
-        assert!(quotas.take(&limits, "ana", HERE).is_ok());
+        assert!(quotas.take(&limits, "ana", HERE, Instant::now()).is_ok());
         assert_eq!(quotas.total(), 2, "the last one is gone already");
         let limits = Limits { allocations_per_address: 2, ..Limits::default() };
-        assert_eq!(quotas.take(&limits, "dan", HERE).unwrap_err(), Full::Client);
+        assert_eq!(quotas.take(&limits, "dan", HERE, Instant::now()).unwrap_err(), Full::Client);
     }
 
     #[test]
     fn a_network_of_ipv6_counts_once() {
         let limits = Limits { allocations_per_address: 1, ..Limits::default() };
         let quotas = Quotas::default();
-        let take = |address: &str| quotas.take(&limits, "ana", address.parse().unwrap());
+        let take = |address: &str| quotas.take(&limits, "ana", address.parse().unwrap(), Instant::now());
         let first = take("2620:fe::1").unwrap();
         assert_eq!(take("2620:fe::ffff:2").unwrap_err(), Full::Client);
         let _neighbour = take("2620:fe:0:1::1").unwrap();

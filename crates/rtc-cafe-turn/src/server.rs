@@ -24,6 +24,8 @@ use crate::{
 
 /// How often what has run out is looked for.
 const SWEEP: Duration = Duration::from_secs(1);
+/// After an error of a socket, which may last.
+pub(crate) const PAUSE: Duration = Duration::from_millis(5);
 /// Largest datagram.
 pub(crate) const MAX_DATAGRAM: usize = 65_536;
 
@@ -266,8 +268,11 @@ impl Relays for SessionRelays<'_> {
 async fn receive(server: Weak<Server>, session: Arc<Session>, socket: Arc<UdpSocket>, relay: SocketAddr) {
     let mut buffer = vec![0; MAX_DATAGRAM];
     loop {
-        // An error belongs to a datagram that was sent before.
-        let Ok((length, peer)) = socket.recv_from(&mut buffer).await else { continue };
+        // An error belongs to a datagram that was sent before, as a rule.
+        let Ok((length, peer)) = socket.recv_from(&mut buffer).await else {
+            tokio::time::sleep(PAUSE).await;
+            continue;
+        };
         let Some(server) = server.upgrade() else { return };
         server.handle_peer(&session, relay, peer, &buffer[..length]);
     }

@@ -7,6 +7,8 @@ use crate::listed::{Listed, listed};
 const FORMS: &str = "an ICE server is `stun:HOST[:PORT]` or `turn:USER:PASSWORD@HOST[:PORT][?transport=udp|tcp]`, \
     or the same with `stuns:` or `turns:`";
 
+const WITHOUT: &str = "a TURN server needs credentials: `turn:USER:PASSWORD@HOST`";
+
 /// One server, for whoever needs it in a form of its own.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Server {
@@ -25,8 +27,23 @@ impl From<Server> for IceServer {
     }
 }
 
+impl Server {
+    /// Whether it relays, and who uses it has yet to be given credentials.
+    pub(crate) fn wants_credentials(&self) -> bool {
+        self.url.starts_with("turn") && self.credentials.is_none()
+    }
+}
+
 /// Reads one server of a list.
 pub(crate) fn parse_listed(text: &str) -> Result<Listed<Server>, String> {
+    listed(text, |text| match parse(text)? {
+        server if server.wants_credentials() => Err(WITHOUT.to_owned()),
+        server => Ok(server),
+    })
+}
+
+/// The same, where credentials can be made.
+pub(crate) fn parse_for_clients(text: &str) -> Result<Listed<Server>, String> {
     listed(text, parse)
 }
 
@@ -39,22 +56,24 @@ fn parse(text: &str) -> Result<Server, String> {
             Ok(Server { url: format!("{scheme}:{rest}"), credentials: None })
         }
         "turn" | "turns" => {
-            let without = "a TURN server needs credentials: `turn:USER:PASSWORD@HOST`";
-            let (credentials, server) = rest.rsplit_once('@').ok_or(without)?;
-            let (user, password) = credentials.split_once(':').ok_or(without)?;
-            if user.is_empty() || password.is_empty() {
-                return Err(without.to_owned());
-            }
+            let (credentials, server) = rest.rsplit_once('@').map_or((None, rest), |(it, server)| (Some(it), server));
+            let credentials = credentials.map(read_credentials).transpose()?;
             let (address, query) =
                 server.split_once('?').map_or((server, None), |(address, query)| (address, Some(query)));
             if !matches!(query, None | Some("transport=udp" | "transport=tcp")) {
                 return Err("behind the `?` of a TURN server stands `transport=udp` or `transport=tcp`".to_owned());
             }
             check_address(address)?;
-            let credentials = Some((decode(user)?, decode(password)?));
             Ok(Server { url: format!("{scheme}:{server}"), credentials })
         }
         _ => Err(FORMS.to_owned()),
+    }
+}
+
+fn read_credentials(text: &str) -> Result<(String, String), String> {
+    match text.split_once(':') {
+        Some((user, password)) if !user.is_empty() && !password.is_empty() => Ok((decode(user)?, decode(password)?)),
+        _ => Err(WITHOUT.to_owned()),
     }
 }
 
@@ -145,6 +164,15 @@ mod tests {
     }
 
     #[test]
+    fn credentials_may_be_made_where_that_is_possible() {
+        for url in ["turn:host", "turn:host:3478", "turns:host:443?transport=tcp"] {
+            assert!(parse_listed(url).unwrap_err().contains("needs credentials"), "{url}");
+            assert!(parse_for_clients(url).unwrap().unwrap().wants_credentials(), "{url}");
+        }
+        assert!(!parse_for_clients("stun:host").unwrap().unwrap().wants_credentials());
+    }
+
+    #[test]
     fn what_browsers_throw_at() {
         for bad in [
             "",
@@ -166,8 +194,6 @@ mod tests {
             "stun:[::1",
             "stun:[::1]x",
             "stun:[host]",
-            "turn:host",
-            "turn:host:3478",
             "turn:u@host",
             "turn::p@host",
             "turn:u:@host",

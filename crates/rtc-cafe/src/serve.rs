@@ -75,15 +75,20 @@ pub(crate) struct Options {
     ///
     /// It is `stun:HOST[:PORT]` or `turn:USER:PASSWORD@HOST[:PORT][?transport=udp|tcp]`, or the same with `stuns:` or
     /// `turns:`. In user and password, commas are written as `%2C`, and `%` as `%25`. All clients get to know them.
+    /// Without user and password each client gets credentials of its own, made with `--ice-secret`.
     #[arg(
         long,
         env = "RTC_CAFE_ICE_SERVER",
         hide_env_values = true,
         value_name = "URL",
         value_delimiter = ',',
-        value_parser = ice::parse_listed
+        value_parser = ice::parse_for_clients
     )]
     ice_server: Vec<Listed<ice::Server>>,
+
+    /// Secret that the TURN servers of `--ice-server` share, coturn's `static-auth-secret`
+    #[arg(long, env = "RTC_CAFE_ICE_SECRET", hide_env_values = true, value_name = "SECRET")]
+    ice_secret: Option<String>,
 
     /// Redis that connects several servers to one, `redis://[USER:PASSWORD@]HOST[:PORT]`, or `rediss://` for TLS;
     /// repeat it, or separate several by commas, to name nodes of a cluster
@@ -162,7 +167,11 @@ async fn serve(options: Options) -> anyhow::Result<()> {
     let address = Some(options.listen.trim()).filter(|address| !address.is_empty());
     let listener = listen(address.unwrap_or(DEFAULT_LISTEN)).await?;
     let address = listener.local_addr()?;
-    let mut builder = Signaller::builder().ice_servers(options.ice_server.into_iter().flatten().map(IceServer::from));
+    let (to_mint, ready): (Vec<_>, Vec<_>) =
+        options.ice_server.into_iter().flatten().partition(ice::Server::wants_credentials);
+    let lifetime = options.turn.lifetime();
+    let elsewhere = turn::Elsewhere::new(to_mint, options.ice_secret.as_deref(), lifetime)?;
+    let mut builder = Signaller::builder().ice_servers(ready.into_iter().map(IceServer::from));
     for origin in options.allow_origin.iter().flatten() {
         builder = builder.allow_origin(origin);
     }
@@ -172,9 +181,12 @@ async fn serve(options: Options) -> anyhow::Result<()> {
     }
     builder = builder.limits(options.limits.limits()).trust_proxies(options.limits.trusted_proxies());
     let turn = options.turn.start(address, certificates.as_ref().map(Certificates::acceptor)).await?;
-    if let Some(turn) = turn.clone() {
-        builder =
-            builder.ice_servers_for_each(turn.lifetime(), move |client, came_by| turn.ice_servers(client, came_by));
+    if turn.is_some() || elsewhere.is_some() {
+        let turn = turn.clone();
+        builder = builder.ice_servers_for_each(lifetime, move |client, came_by| {
+            let ours = turn.iter().flat_map(|turn| turn.ice_servers(client, came_by));
+            ours.chain(elsewhere.iter().flat_map(|elsewhere| elsewhere.ice_servers(client))).collect()
+        });
     }
     let signaller = options.admission.apply(builder)?.build();
     let (app, readiness) = app::router(&signaller, Extras { certificates: certificates.clone(), admin, turn });

@@ -12,7 +12,7 @@ use rtc_cafe_signaller::{IceServer, IpNet};
 use rtc_cafe_turn::{BindError, Limits, Secret, TlsAcceptor, TurnServer};
 
 use crate::{
-    duration,
+    duration, ice,
     listed::{Listed, listed, number},
 };
 
@@ -82,7 +82,8 @@ pub(crate) struct TurnOptions {
     #[arg(long, env = "RTC_CAFE_MAX_RELAYS", value_name = "NUMBER", value_parser = number::<usize>)]
     max_relays: Option<Listed<usize>>,
 
-    /// Bytes per second of one relayed address, both ways together; more is dropped [default: 4194304]
+    /// Bytes per second of one client, all its relayed addresses and both ways together; more is dropped [default:
+    /// 12500000]
     #[arg(long, env = "RTC_CAFE_MAX_RELAYED_BYTES_PER_SECOND", value_name = "BYTES", value_parser = number::<usize>)]
     max_relayed_bytes_per_second: Option<Listed<usize>>,
 
@@ -141,7 +142,44 @@ pub(crate) struct Turn {
     fallback: IpAddr,
 }
 
+/// TURN servers of others, for which credentials are made here.
+#[derive(Debug)]
+pub(crate) struct Elsewhere {
+    servers: Vec<ice::Server>,
+    secret: Secret,
+    lifetime: Duration,
+}
+
+impl Elsewhere {
+    /// `None` if there are none.
+    pub(crate) fn new(
+        servers: Vec<ice::Server>,
+        secret: Option<&str>,
+        lifetime: Duration,
+    ) -> anyhow::Result<Option<Self>> {
+        let secret = secret.map(Secret::new).transpose().context("--ice-secret, or RTC_CAFE_ICE_SECRET")?;
+        let Some(first) = servers.first() else { return Ok(None) };
+        let why = || format!("{} needs credentials: write turn:USER:PASSWORD@HOST, or give --ice-secret", first.url);
+        let secret = secret.with_context(why)?;
+        Ok(Some(Self { servers, secret, lifetime }))
+    }
+
+    /// What a client is told.
+    pub(crate) fn ice_servers(&self, client: &str) -> impl Iterator<Item = IceServer> {
+        let made = self.secret.mint(client, self.lifetime, SystemTime::now());
+        let servers = self.servers.iter();
+        servers.map(move |server| {
+            IceServer::new(server.url.clone()).credentials(made.username.clone(), made.password.clone())
+        })
+    }
+}
+
 impl TurnOptions {
+    /// How long credentials are good that clients get.
+    pub(crate) const fn lifetime(&self) -> Duration {
+        self.turn_credentials
+    }
+
     /// Starts the relay, beside a server that listens there; `None` if there is to be none.
     pub(crate) async fn start(
         self,
@@ -206,11 +244,6 @@ impl TurnOptions {
 impl Turn {
     pub(crate) fn stats(&self) -> rtc_cafe_turn::Stats {
         self.server.stats()
-    }
-
-    /// How long what [`Turn::ice_servers`] says is good.
-    pub(crate) const fn lifetime(&self) -> Duration {
-        self.lifetime
     }
 
     /// What a client is told: its own credentials, and the relay at the host by which it came.
