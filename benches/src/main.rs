@@ -14,6 +14,7 @@ mod relay;
 mod report;
 mod scenario;
 mod signaller;
+mod turn;
 
 /// Measures RTCCafe against the budgets that it has set itself
 #[derive(Debug, Parser)]
@@ -29,6 +30,7 @@ enum Benchmark {
     Signaller(signaller::Options),
     Native(native::Options),
     Connect(connect::Options),
+    Turn(turn::Options),
     Load(load::Options),
     /// Serves the bare websocket relay that the signaller is compared with
     #[command(hide = true)]
@@ -41,7 +43,7 @@ enum Benchmark {
 fn main() -> ExitCode {
     let result = match Arguments::parse().benchmark {
         Some(benchmark) => benchmark.run(),
-        None => ["signaller", "native", "connect"]
+        None => ["signaller", "native", "connect", "turn"]
             .into_iter()
             .try_for_each(|name| Arguments::parse_from(["bench", name]).benchmark.map_or(Ok(()), Benchmark::run)),
     };
@@ -60,6 +62,7 @@ impl Benchmark {
             Self::Signaller(options) => signaller::run(&options),
             Self::Native(options) => native::run(&options),
             Self::Connect(options) => connect::run(&options),
+            Self::Turn(options) => turn::run(&options),
             Self::Load(options) => load::run(&options),
             Self::Relay => relay::run(),
             Self::NativePart(options) => native::run_part(&options),

@@ -295,6 +295,17 @@ mod tests {
     }
 
     #[test]
+    fn credentials_for_other_servers_take_their_secret() {
+        let coturn = || ice::parse_for_clients("turn:turn.example.org").unwrap().into_iter().collect::<Vec<_>>();
+        let made = |secret| Elsewhere::new(coturn(), secret, Duration::from_secs(60));
+        assert!(made(None).unwrap_err().to_string().contains("--ice-secret"));
+        assert!(format!("{:#}", made(Some(" ")).unwrap_err()).contains("empty"));
+        let servers: Vec<_> = made(Some("north")).unwrap().unwrap().ice_servers("ana").collect();
+        assert!(matches!(&servers[..], [one] if format!("{one:?}").contains(":ana")), "{servers:?}");
+        assert!(Elsewhere::new(Vec::new(), None, Duration::from_secs(60)).unwrap().is_none());
+    }
+
+    #[test]
     fn hosts_are_read() {
         for (header, host) in
             [("a.example:8080", "a.example"), ("a.example", "a.example"), ("[::1]:80", "::1"), ("", "")]
