@@ -33,9 +33,18 @@ fn told() -> BTreeSet<String> {
     fs::write(folder.path("cert.pem"), made.cert.pem()).unwrap();
     fs::write(folder.path("key.pem"), made.signing_key.serialize_pem()).unwrap();
     let (cert, key) = (folder.text("cert.pem"), folder.text("key.pem"));
-    let options = ["--redis", "redis://127.0.0.1:1", "--admin-token", "0123456789abcdef", "--log", "off"];
+    let options = [
+        "--redis",
+        "redis://127.0.0.1:1",
+        "--admin-token",
+        "0123456789abcdef",
+        "--log",
+        "off",
+        "--turn-listen",
+        "127.0.0.1:0",
+    ];
     let mut serve = command(&["serve", "--listen", "127.0.0.1:0", "--tls-cert", &cert, "--tls-key", &key]);
-    let server = Server::start_by(serve.args(options));
+    let server = Server::start_by(serve.args(options).env_remove("RTC_CAFE_NO_TURN"));
     let metrics = over_tls(&server, made.cert.der().clone());
     let types = metrics.lines().filter_map(|line| line.strip_prefix("# TYPE "));
     types.map(|line| line.split(' ').next().unwrap().to_owned()).collect()
