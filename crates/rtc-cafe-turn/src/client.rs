@@ -58,6 +58,9 @@ const KNOWN: [AttributeType; 16] = [
 /// Those of RFC 5766, which clients still use; RFC 8656 section 12 has a quarter of them.
 const CHANNELS: std::ops::Range<u16> = 0x4000..0x8000;
 
+/// Longest datagram of a peer that fits into a message of STUN.
+const MAX_DATA: usize = 65_000;
+
 /// What all clients have in common.
 #[derive(Debug)]
 pub(crate) struct Common {
@@ -145,12 +148,12 @@ impl Client {
         common: &Common,
         now: Now,
     ) -> Option<Vec<u8>> {
-        let allocation = self.allocation.as_mut()?;
+        let allocation = self.allocation.as_mut().filter(|_| data.len() <= MAX_DATA)?;
         if !allocation.has_relay(relay) || !allocation.is_permitted(peer.ip(), now.instant) {
             common.counters.refused_peers.add(1);
             return None;
         }
-        if !allocation.permit.take(common.limits.bandwidth, data.len(), now.instant) {
+        if !allocation.permit.take(&common.limits, data.len(), now.instant) {
             common.counters.dropped.add(1);
             return None;
         }
@@ -193,7 +196,8 @@ impl Client {
     }
 
     fn handle_request(&mut self, message: &Message<'_>, common: &Common, relays: &mut dyn Relays, now: Now) -> Vec<u8> {
-        let known = self.allocation.as_ref().map(Allocation::identity);
+        // Who asks for another allocation is told that there is one (437), whoever has it.
+        let known = self.allocation.as_ref().filter(|_| message.method() != ALLOCATE).map(Allocation::identity);
         let identity = match common.auth.check(message, self.address, known, now.wall) {
             Ok(identity) => identity,
             Err(refusal) => return self.refuse(message, refusal, common, now),
@@ -396,7 +400,7 @@ impl Client {
             common.counters.refused_peers.add(1);
             return None;
         };
-        if !allocation.permit.take(common.limits.bandwidth, data.len(), now.instant) {
+        if !allocation.permit.take(&common.limits, data.len(), now.instant) {
             common.counters.dropped.add(1);
             return None;
         }

@@ -22,6 +22,10 @@ pub struct Limits {
     /// Bytes per second that all allocations of one `id` together may pass on, both ways; what is beyond is dropped.
     /// Default 12.5 MB, which are 100 megabits per second.
     pub bandwidth: usize,
+    /// The same for all clients at one address, or one /64 of IPv6. Default five times as much.
+    pub bandwidth_per_address: usize,
+    /// TCP and TLS connections of all clients. Default 10,000.
+    pub connections: usize,
     /// TCP and TLS connections from one address, or one /64 of IPv6. Default 256.
     pub connections_per_address: usize,
     /// Permissions and channels of one allocation. Default 128.
@@ -35,6 +39,8 @@ impl Default for Limits {
             allocations_per_id: 64,
             allocations_per_address: 1_000,
             bandwidth: 12_500_000,
+            bandwidth_per_address: 62_500_000,
+            connections: 10_000,
             connections_per_address: 256,
             permissions: 128,
         }
@@ -61,13 +67,13 @@ pub(crate) enum Full {
 #[derive(Debug, Default)]
 struct Taken {
     total: usize,
-    ids: HashMap<String, Client>,
-    addresses: HashMap<IpAddr, usize>,
+    ids: HashMap<String, Share>,
+    addresses: HashMap<IpAddr, Share>,
 }
 
-/// Whoever has credentials.
+/// What somebody has: who has credentials, or all at an address.
 #[derive(Debug)]
-struct Client {
+struct Share {
     allocations: usize,
     bucket: Arc<Mutex<Bucket>>,
 }
@@ -82,16 +88,16 @@ pub(crate) struct Permit {
     quotas: Quotas,
     id: String,
     address: IpAddr,
-    /// That of the client, for all that it has.
-    bucket: Arc<Mutex<Bucket>>,
+    of_client: Arc<Mutex<Bucket>>,
+    at_address: Arc<Mutex<Bucket>>,
 }
 
 impl Quotas {
     pub(crate) fn take(&self, limits: &Limits, id: &str, address: IpAddr, now: Instant) -> Result<Permit, Full> {
         let address = network(address);
         let mut taken = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if taken.ids.get(id).is_some_and(|client| client.allocations >= limits.allocations_per_id)
-            || taken.addresses.get(&address).is_some_and(|count| *count >= limits.allocations_per_address)
+        if taken.ids.get(id).is_some_and(|share| share.allocations >= limits.allocations_per_id)
+            || taken.addresses.get(&address).is_some_and(|share| share.allocations >= limits.allocations_per_address)
         {
             return Err(Full::Client);
         }
@@ -99,14 +105,11 @@ impl Quotas {
             return Err(Full::Server);
         }
         taken.total += 1;
-        *taken.addresses.entry(address).or_default() += 1;
-        let client = taken.ids.entry(id.to_owned()).or_insert_with(|| {
-            let bucket = Arc::new(Mutex::new(Bucket::new(limits.bandwidth, now)));
-            Client { allocations: 0, bucket }
-        });
-        client.allocations += 1;
-        let bucket = client.bucket.clone();
-        Ok(Permit { quotas: self.clone(), id: id.to_owned(), address, bucket })
+        let of_address =
+            taken.addresses.entry(address).or_insert_with(|| Share::new(limits.bandwidth_per_address, now));
+        let at_address = of_address.take();
+        let of_client = taken.ids.entry(id.to_owned()).or_insert_with(|| Share::new(limits.bandwidth, now)).take();
+        Ok(Permit { quotas: self.clone(), id: id.to_owned(), address, of_client, at_address })
     }
 
     /// Allocations there are now.
@@ -115,10 +118,30 @@ impl Quotas {
     }
 }
 
+impl Share {
+    fn new(rate: usize, now: Instant) -> Self {
+        Self { allocations: 0, bucket: Arc::new(Mutex::new(Bucket::new(rate, now))) }
+    }
+
+    /// One allocation more.
+    fn take(&mut self) -> Arc<Mutex<Bucket>> {
+        self.allocations += 1;
+        self.bucket.clone()
+    }
+
+    /// One less; whether it was the last.
+    const fn give(&mut self) -> bool {
+        self.allocations -= 1;
+        self.allocations == 0
+    }
+}
+
 impl Permit {
     /// Whether so many bytes of the client may pass now.
-    pub(crate) fn take(&self, rate: usize, bytes: usize, now: Instant) -> bool {
-        self.bucket.lock().unwrap_or_else(PoisonError::into_inner).take(rate, bytes, now)
+    pub(crate) fn take(&self, limits: &Limits, bytes: usize, now: Instant) -> bool {
+        let take =
+            |bucket: &Mutex<Bucket>, rate| bucket.lock().unwrap_or_else(PoisonError::into_inner).take(rate, bytes, now);
+        take(&self.of_client, limits.bandwidth) && take(&self.at_address, limits.bandwidth_per_address)
     }
 }
 
@@ -126,17 +149,11 @@ impl Drop for Permit {
     fn drop(&mut self) {
         let mut taken = self.quotas.0.lock().unwrap_or_else(PoisonError::into_inner);
         taken.total -= 1;
-        if let Some(client) = taken.ids.get_mut(&self.id) {
-            client.allocations -= 1;
-            if client.allocations == 0 {
-                taken.ids.remove(&self.id);
-            }
+        if taken.ids.get_mut(&self.id).is_some_and(Share::give) {
+            taken.ids.remove(&self.id);
         }
-        if let Some(count) = taken.addresses.get_mut(&self.address) {
-            *count -= 1;
-            if *count == 0 {
-                taken.addresses.remove(&self.address);
-            }
+        if taken.addresses.get_mut(&self.address).is_some_and(Share::give) {
+            taken.addresses.remove(&self.address);
         }
     }
 }

@@ -51,7 +51,7 @@ impl PeerPolicy {
     #[must_use]
     pub fn allows(&self, peer: IpAddr) -> bool {
         // The way in which it is written does not matter.
-        self.is_exception(peer) || is_of_internet(peer.to_canonical())
+        self.is_exception(peer) || is_of_internet(reached(peer))
     }
 }
 
@@ -67,14 +67,20 @@ fn is_of_internet_v4(address: Ipv4Addr) -> bool {
     !REFUSED_V4.iter().any(within)
 }
 
+/// Where an address leads, however it is written: inside of IPv6 there may be one of IPv4, also by NAT64 (RFC 6052) and
+/// 6to4 (RFC 3056).
+pub(crate) fn reached(address: IpAddr) -> IpAddr {
+    let IpAddr::V6(v6) = address.to_canonical() else { return address.to_canonical() };
+    let embedded = |high: u16, low: u16| Ipv4Addr::from_bits(u32::from(high) << 16 | u32::from(low)).into();
+    match v6.segments() {
+        [0x0064, 0xff9b, 0, 0, 0, 0, high, low] | [0x2002, high, low, ..] => embedded(high, low),
+        _ => v6.into(),
+    }
+}
+
 /// Global unicast is 2000::/3 (RFC 4291 section 2.4), and NAT64 has a prefix of its own.
 fn is_of_internet_v6(address: Ipv6Addr) -> bool {
-    let segments = address.segments();
-    let embedded = |high: u16, low: u16| Ipv4Addr::from_bits(u32::from(high) << 16 | u32::from(low));
-    match segments {
-        // NAT64 (RFC 6052), and 6to4 (RFC 3056): what counts is where they lead.
-        [0x0064, 0xff9b, 0, 0, 0, 0, high, low] => is_of_internet_v4(embedded(high, low)),
-        [0x2002, high, low, ..] => is_of_internet_v4(embedded(high, low)),
+    match address.segments() {
         // Teredo (RFC 4380), protocol assignments (RFC 2928), and documentation (RFC 3849, RFC 9637).
         [0x2001, 0x0000..=0x01ff, ..] | [0x2001, 0x0db8, ..] | [0x3fff, 0x0000..=0x0fff, ..] => false,
         [first, ..] => first & 0xe000 == 0x2000,

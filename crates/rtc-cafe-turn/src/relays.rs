@@ -2,14 +2,16 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    net::{IpAddr, SocketAddr, UdpSocket as StdUdpSocket},
+    io,
+    net::{IpAddr, SocketAddr},
     ops::RangeInclusive,
     sync::{Arc, PoisonError, RwLock},
 };
 
+use socket2::{Domain, Protocol, Socket, Type};
 use tokio::{net::UdpSocket, task::AbortHandle};
 
-use crate::server::Session;
+use crate::{policy, server::Session};
 
 /// Ports that are tried before there is none.
 const ATTEMPTS: usize = 64;
@@ -61,7 +63,7 @@ impl RelaySockets {
 
     /// Whether an interface of this machine has the address.
     pub(crate) fn is_of_machine(&self, address: IpAddr) -> bool {
-        self.machine.read().unwrap_or_else(PoisonError::into_inner).contains(&address.to_canonical())
+        self.machine.read().unwrap_or_else(PoisonError::into_inner).contains(&policy::reached(address))
     }
 
     /// Opens a socket at a random port that is free; its address as peers see it.
@@ -70,10 +72,8 @@ impl RelaySockets {
         let count = u32::from(*self.ports.end()).checked_sub((*self.ports.start()).into())? + 1;
         (0..ATTEMPTS).find_map(|_| {
             let port = *self.ports.start() + (getrandom::u32().ok()? % count) as u16;
-            let port = if even { port & !1 } else { port };
-            let socket = StdUdpSocket::bind((face.local, port)).ok()?;
-            socket.set_nonblocking(true).ok()?;
-            Some((SocketAddr::new(face.public, port), UdpSocket::from_std(socket).ok()?))
+            let port = if even { port.checked_add(port % 2).filter(|port| self.ports.contains(port))? } else { port };
+            Some((SocketAddr::new(face.public, port), open(SocketAddr::new(face.local, port)).ok()?))
         })
     }
 
@@ -104,9 +104,20 @@ impl RelaySockets {
     }
 
     pub(crate) fn is_own(&self, address: IpAddr) -> bool {
-        let address = address.to_canonical();
+        let address = policy::reached(address);
         self.faces.iter().any(|face| face.public == address || face.local == address)
     }
+}
+
+/// A socket of one family alone, so that peers of the other do not come by it.
+fn open(address: SocketAddr) -> io::Result<UdpSocket> {
+    let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    UdpSocket::from_std(socket.into())
 }
 
 impl Drop for RelaySockets {

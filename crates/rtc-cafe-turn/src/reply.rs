@@ -54,10 +54,11 @@ impl Reply {
     /// Ends it, signed if it is for somebody who is known.
     pub(crate) fn finish(self, identity: Option<&Identity>) -> Vec<u8> {
         let mut reply = self;
-        if let Ok(software) = Software::new(SOFTWARE) {
-            reply = reply.with(&software);
-        }
+        // Whoever is not known may be somebody else, who did not ask: short answers amplify little.
         if let Some(identity) = identity {
+            if let Ok(software) = Software::new(SOFTWARE) {
+                reply = reply.with(&software);
+            }
             let _ = reply.0.add_message_integrity(identity.credentials(), identity.algorithm);
         }
         let _ = reply.0.add_fingerprint();

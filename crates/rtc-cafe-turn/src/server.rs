@@ -3,7 +3,10 @@
 use std::{
     collections::HashMap,
     net::SocketAddr,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
     time::{Duration, Instant, SystemTime},
 };
 
@@ -26,6 +29,8 @@ use crate::{
 const SWEEP: Duration = Duration::from_secs(1);
 /// After an error of a socket, which may last.
 pub(crate) const PAUSE: Duration = Duration::from_millis(5);
+/// Bytes that may wait for a client on a stream; what is beyond is dropped.
+const MAX_WAITING: usize = 256 << 10;
 /// Largest datagram.
 pub(crate) const MAX_DATAGRAM: usize = 65_536;
 
@@ -49,6 +54,8 @@ struct Addresses {
 pub(crate) struct Session {
     client: Mutex<Client>,
     way: Way,
+    /// Bytes that wait for a stream to take them.
+    waiting: AtomicUsize,
 }
 
 /// How a client is reached.
@@ -139,17 +146,17 @@ impl Server {
     /// A datagram of a client has come.
     pub(crate) fn handle_datagram(self: &Arc<Self>, socket: &Arc<UdpSocket>, from: SocketAddr, data: &[u8]) {
         let Ok(local) = socket.local_addr() else { return };
-        let known = lock(&self.sessions).get(&(local, from)).cloned();
-        let is_new = known.is_none();
+        let key = (local, from);
+        let known = lock(&self.sessions).get(&key).cloned();
         let session = known.unwrap_or_else(|| Arc::new(Session::new(from, Way::Udp(socket.clone(), from))));
         session.handle(self, data);
-        if session.is_allocated() == is_new {
-            let mut sessions = lock(&self.sessions);
-            if is_new {
-                sessions.insert((local, from), session);
-            } else {
-                sessions.remove(&(local, from));
-            }
+        // It may have run out meanwhile, and been forgotten.
+        let mut sessions = lock(&self.sessions);
+        let is_known = sessions.get(&key).is_some_and(|known| Arc::ptr_eq(known, &session));
+        match (session.is_allocated(), is_known) {
+            (true, false) => drop(sessions.insert(key, session)),
+            (false, true) => drop(sessions.remove(&key)),
+            _ => {}
         }
     }
 
@@ -179,8 +186,10 @@ impl Server {
         let sessions: Vec<_> = lock(&self.sessions).iter().map(|(key, session)| (*key, session.clone())).collect();
         for (key, session) in sessions {
             session.expire(self, now);
-            if !session.is_allocated() {
-                lock(&self.sessions).remove(&key);
+            let mut sessions = lock(&self.sessions);
+            // Another may have its place by now, or it another allocation.
+            if sessions.get(&key).is_some_and(|known| Arc::ptr_eq(known, &session) && !known.is_allocated()) {
+                sessions.remove(&key);
             }
         }
         for session in self.streams.sessions() {
@@ -191,7 +200,7 @@ impl Server {
 
 impl Session {
     pub(crate) const fn new(address: SocketAddr, way: Way) -> Self {
-        Self { client: Mutex::new(Client::new(address)), way }
+        Self { client: Mutex::new(Client::new(address)), way, waiting: AtomicUsize::new(0) }
     }
 
     /// Takes what the client has sent.
@@ -202,6 +211,11 @@ impl Session {
             Some(Output::ToPeer { relay, peer, data }) => server.send_to_peer(relay, peer, &data),
             None => {}
         }
+    }
+
+    /// So many bytes have gone out, or will not.
+    pub(crate) fn taken(&self, length: usize) {
+        self.waiting.fetch_sub(length, Relaxed);
     }
 
     pub(crate) fn is_allocated(&self) -> bool {
@@ -219,7 +233,15 @@ impl Session {
     fn send(&self, server: &Server, data: Vec<u8>) {
         let sent = match &self.way {
             Way::Udp(socket, address) => socket.try_send_to(&data, *address).is_ok(),
-            Way::Stream(sender) => sender.try_send(data).is_ok(),
+            Way::Stream(sender) => {
+                let length = data.len();
+                let fits = self.waiting.fetch_add(length, Relaxed) + length <= MAX_WAITING;
+                let sent = fits && sender.try_send(data).is_ok();
+                if !sent {
+                    self.taken(length);
+                }
+                sent
+            }
         };
         if !sent {
             server.common.counters.dropped.add(1);

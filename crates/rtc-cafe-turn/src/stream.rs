@@ -13,18 +13,18 @@ use tokio::{
     net::{TcpListener, TcpStream},
     sync::mpsc,
     task::AbortHandle,
-    time::{sleep, timeout},
+    time::{Instant, sleep, timeout},
 };
 use tokio_rustls::TlsAcceptor;
 
 use crate::{
-    limits::network,
+    limits::{Limits, network},
     server::{Server, Session, Way, lock},
 };
 
 /// How long the TLS handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(10);
-/// How long a client may be silent that has no allocation.
+/// How long a client may stay that has no allocation.
 const IDLE: Duration = Duration::from_secs(30);
 /// How long a client may take nothing of what is sent to it.
 const STUCK: Duration = Duration::from_secs(30);
@@ -42,6 +42,8 @@ pub(crate) struct Streams(Mutex<Table>);
 #[derive(Debug, Default)]
 struct Table {
     next: u64,
+    /// No more are taken.
+    ended: bool,
     open: HashMap<u64, Open>,
     addresses: HashMap<IpAddr, usize>,
 }
@@ -64,15 +66,20 @@ impl Streams {
 
     /// Ends all of them.
     pub(crate) fn end(&self) {
-        for open in lock(&self.0).open.values() {
+        let mut table = lock(&self.0);
+        table.ended = true;
+        for open in table.open.values() {
             open.task.iter().for_each(AbortHandle::abort);
         }
     }
 
-    fn enter(&self, address: IpAddr, most: usize) -> Option<u64> {
+    fn enter(&self, address: IpAddr, limits: &Limits) -> Option<u64> {
         let mut table = lock(&self.0);
+        if table.open.len() >= limits.connections {
+            return None;
+        }
         let count = table.addresses.entry(address).or_default();
-        if *count >= most {
+        if *count >= limits.connections_per_address {
             return None;
         }
         *count += 1;
@@ -83,7 +90,10 @@ impl Streams {
     }
 
     fn started(&self, id: u64, task: AbortHandle) {
-        if let Some(open) = lock(&self.0).open.get_mut(&id) {
+        let mut table = lock(&self.0);
+        if table.ended {
+            task.abort();
+        } else if let Some(open) = table.open.get_mut(&id) {
             open.task = Some(task);
         }
     }
@@ -127,9 +137,8 @@ pub(crate) async fn serve(server: Arc<Server>, listener: TcpListener, acceptor: 
             sleep(PAUSE).await;
             continue;
         };
-        let most = server.common.limits.connections_per_address;
-        let Some(id) = server.streams.enter(network(address.ip()), most) else {
-            tracing::debug!(client = %address, most, "too many connections");
+        let Some(id) = server.streams.enter(network(address.ip()), &server.common.limits) else {
+            tracing::debug!(client = %address, "too many connections");
             continue;
         };
         let connection = Connection { server: server.clone(), id };
@@ -165,11 +174,17 @@ async fn speak(
     let (mut reader, mut writer) = tokio::io::split(stream);
     let read = async {
         let mut buffer = Vec::with_capacity(CHUNK);
+        let mut idle_since = Instant::now();
         loop {
+            if session.is_allocated() {
+                idle_since = Instant::now();
+            } else if idle_since.elapsed() >= IDLE {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
             let length = match timeout(IDLE, reader.read_buf(&mut buffer)).await {
                 Ok(length) => length?,
-                Err(_) if session.is_allocated() => continue,
-                Err(_) => return Err(io::ErrorKind::TimedOut.into()),
+                // It is looked at again whether there is an allocation.
+                Err(_) => continue,
             };
             if length == 0 {
                 return Ok(());
@@ -185,7 +200,9 @@ async fn speak(
     };
     let write = async {
         while let Some(message) = queue.recv().await {
-            timeout(STUCK, writer.write_all(&message)).await.map_err(|_| io::ErrorKind::TimedOut)??;
+            let written = timeout(STUCK, writer.write_all(&message)).await;
+            session.taken(message.len());
+            written.map_err(|_| io::ErrorKind::TimedOut)??;
             if queue.is_empty() {
                 timeout(STUCK, writer.flush()).await.map_err(|_| io::ErrorKind::TimedOut)??;
             }

@@ -39,7 +39,7 @@ export class Connection implements TrackSender {
   readonly #sending = new Map<string, RTCRtpTransceiver>();
   readonly #meter = new StatsMeter(performance.now());
   readonly #reports: ConnectionReports;
-  readonly #config: RTCConfiguration;
+  #config: RTCConfiguration;
   readonly #lowWater: number;
 
   /** Opens the connection. What is wrong with the configuration is reported as a failure. */
@@ -62,9 +62,10 @@ export class Connection implements TrackSender {
   }
 
   /** Uses other ICE servers when it looks for paths again. */
-  configure({ iceServers }: RTCConfiguration): void {
+  configure(config: RTCConfiguration): void {
+    this.#config = config;
     try {
-      this.#pc?.setConfiguration({ ...this.#pc.getConfiguration(), iceServers: iceServers ?? [] });
+      this.#pc?.setConfiguration({ ...this.#pc.getConfiguration(), iceServers: config.iceServers ?? [] });
     } catch {
       // Closed, or the servers make no sense, as new connections will tell.
     }

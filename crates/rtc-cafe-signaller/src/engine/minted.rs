@@ -7,7 +7,10 @@ use tokio::time::{MissedTickBehavior, interval};
 use super::shared::Shared;
 
 /// In so many parts clients are told, one after the other, so that not all answer at once.
-pub(super) const PARTS: usize = 4;
+pub(super) const PARTS: usize = 64;
+
+/// Shorter ones would be made all the time.
+const SHORTEST: Duration = Duration::from_secs(1);
 
 /// The client's sid, and the host by which it came; a JSON array of `RTCIceServer`.
 type Make = dyn Fn(&str, Option<&str>) -> String + Send + Sync;
@@ -20,7 +23,7 @@ pub(crate) struct Minted {
 
 impl Minted {
     pub(crate) fn new(lifetime: Duration, make: impl Fn(&str, Option<&str>) -> String + Send + Sync + 'static) -> Self {
-        Self { make: Box::new(make), lifetime }
+        Self { make: Box::new(make), lifetime: lifetime.max(SHORTEST) }
     }
 
     pub(super) const fn lifetime(&self) -> Duration {

@@ -367,7 +367,7 @@ impl Core {
         Some((route.link.address, route.link.life.age()))
     }
 
-    /// Tells every fourth client new ICE servers, beginning with one of the first four.
+    /// Tells one part of the clients new ICE servers.
     pub(super) fn renew_ice_servers(&mut self, part: usize, minted: &Minted) {
         let clients: Vec<_> = self.hub.socket_ids().filter(|socket| socket.index() % PARTS == part % PARTS).collect();
         for socket in clients {

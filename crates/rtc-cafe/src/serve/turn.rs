@@ -1,7 +1,7 @@
 //! STUN and TURN beside the signalling, and what clients are told of it.
 
 use std::{
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     ops::RangeInclusive,
     sync::Arc,
     time::{Duration, SystemTime},
@@ -82,8 +82,8 @@ pub(crate) struct TurnOptions {
     #[arg(long, env = "RTC_CAFE_MAX_RELAYS", value_name = "NUMBER", value_parser = number::<usize>)]
     max_relays: Option<Listed<usize>>,
 
-    /// Bytes per second of one client, all its relayed addresses and both ways together; more is dropped [default:
-    /// 12500000]
+    /// Bytes per second of one client, all its relayed addresses and both ways together, and a fifth of what all at one
+    /// address may have; more is dropped [default: 12500000]
     #[arg(long, env = "RTC_CAFE_MAX_RELAYED_BYTES_PER_SECOND", value_name = "BYTES", value_parser = number::<usize>)]
     max_relayed_bytes_per_second: Option<Listed<usize>>,
 
@@ -138,8 +138,19 @@ pub(crate) struct Turn {
     secret: Secret,
     lifetime: Duration,
     host: Option<String>,
+    /// Whether it is for this machine alone.
+    is_local: bool,
     /// For clients of whom it is not known by which host they came.
     fallback: IpAddr,
+}
+
+/// Where to listen beside a server that listens there; on all of IPv6 that is on all of IPv4, too.
+fn beside(listening: IpAddr) -> Vec<SocketAddr> {
+    let mut addresses = vec![SocketAddr::new(listening, PORT)];
+    if listening == IpAddr::from(Ipv6Addr::UNSPECIFIED) {
+        addresses.push(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), PORT));
+    }
+    addresses
 }
 
 /// TURN servers of others, for which credentials are made here.
@@ -193,7 +204,7 @@ impl TurnOptions {
         }
         let asked: Vec<_> = self.turn_listen.iter().flatten().copied().collect();
         let is_asked = !asked.is_empty() || !tls.is_empty();
-        let addresses = if asked.is_empty() { vec![SocketAddr::new(listening.ip(), PORT)] } else { asked };
+        let addresses = if asked.is_empty() { beside(listening.ip()) } else { asked };
         let secret = match self.turn_secret.as_deref() {
             None => Secret::random(),
             Some(secret) => Secret::new(secret).context("--turn-secret, or RTC_CAFE_TURN_SECRET")?,
@@ -228,7 +239,11 @@ impl TurnOptions {
         };
         let fallback = if listening.ip().is_unspecified() { addresses[0].ip() } else { listening.ip() };
         let (host, lifetime) = (self.turn_host.flatten(), self.turn_credentials);
-        Ok(Some(Turn { server: Arc::new(server), secret, lifetime, host, fallback }))
+        let is_local = addresses.iter().all(|address| address.ip().is_loopback());
+        if is_local && host.is_some() {
+            tracing::warn!("--turn-host names a relay that listens on this machine alone; give --turn-listen as well");
+        }
+        Ok(Some(Turn { server: Arc::new(server), secret, lifetime, host, is_local, fallback }))
     }
 
     fn limits(&self) -> Limits {
@@ -237,6 +252,7 @@ impl TurnOptions {
         set(&mut limits.allocations_per_id, self.max_relays_per_client);
         set(&mut limits.allocations, self.max_relays);
         set(&mut limits.bandwidth, self.max_relayed_bytes_per_second);
+        limits.bandwidth_per_address = limits.bandwidth.saturating_mul(5);
         limits
     }
 }
@@ -249,6 +265,10 @@ impl Turn {
     /// What a client is told: its own credentials, and the relay at the host by which it came.
     pub(crate) fn ice_servers(&self, client: &str, came_by: Option<&str>) -> Vec<IceServer> {
         let came_by = came_by.map(without_port).filter(|host| !host.is_empty());
+        // Who comes from elsewhere, by a proxy, does not reach what is for this machine alone.
+        if self.is_local && self.host.is_none() && came_by.is_some_and(|host| !is_local(host)) {
+            return Vec::new();
+        }
         let host = self.host.as_deref().or(came_by).map_or_else(|| self.fallback.to_string(), str::to_owned);
         let host = if host.parse::<std::net::Ipv6Addr>().is_ok() { format!("[{host}]") } else { host };
         let made = self.secret.mint(client, self.lifetime, SystemTime::now());
@@ -267,6 +287,10 @@ impl Turn {
         }
         servers
     }
+}
+
+fn is_local(host: &str) -> bool {
+    host.eq_ignore_ascii_case("localhost") || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 /// The host of a `Host` header; that of IPv6 without its brackets.
