@@ -87,7 +87,8 @@ export class Browser {
       ...on.launch(program(KINDS[kind])),
       headless: true,
       userDataDir: browser.#profile,
-      protocolTimeout: 60_000,
+      // Firefox stands still while it looks for an ICE server whose name nobody knows.
+      protocolTimeout: 180_000,
       ...KINDS[kind].options(camera, options),
     });
     return browser;
