@@ -169,11 +169,11 @@ fn what_goes_wrong_is_said() {
     assert!(code == Some(2) && text.contains("an origin is"), "{text}");
     let (code, text) = fails(&["--drain", "a while"]);
     assert!(code == Some(2) && text.contains("no length of time"), "{text}");
-    let (code, text) = fails(&["--ice-server", "turn:turn.example.org"]);
-    assert!(code == Some(2) && text.contains("needs credentials"), "{text}");
     let (code, text) = fails(&["--ice-server", "stun:stun.example.org:99999"]);
     assert!(code == Some(2) && text.contains("no port"), "{text}");
     let listen = ["--listen", "127.0.0.1:0"];
+    let (code, text) = fails(&[&listen[..], &["--ice-server", "turn:turn.example.org"]].concat());
+    assert!(code == Some(1) && text.contains("needs credentials"), "{text}");
     // What is no secret is not shown all the same.
     let (code, text) = fails(&[&listen[..], &["--jwt-secret", "hunter2"]].concat());
     assert!(code == Some(1) && text.contains("at least 32 bytes") && !text.contains("hunter2"), "{text}");
