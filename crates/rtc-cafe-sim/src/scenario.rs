@@ -199,13 +199,7 @@ impl Scenario {
                 _ => world.send(node, rng.usize(0..200), rng.bool()),
             }
         }
-        world.heal();
-        let well = world.now().max(world.last_awakening());
-        world.run_until(well + AFTERMATH);
-        world.assert_connected();
-        world.run_until(well + RECKONING);
-        world.assert_settled();
-        world
+        reckon(world)
     }
 
     /// Two rooms of 40 members, some of them in both, whose server goes away and comes back with an empty memory, again and
@@ -245,13 +239,7 @@ impl Scenario {
                 }
             }
         }
-        world.heal();
-        let well = world.now().max(world.last_awakening());
-        world.run_until(well + AFTERMATH);
-        world.assert_connected();
-        world.run_until(well + RECKONING);
-        world.assert_settled();
-        world
+        reckon(world)
     }
 
     /// Everybody offers tracks, requests them and gives them up, at random and at once; then nothing goes wrong in one
@@ -337,4 +325,15 @@ fn small_limits(rng: &mut fastrand::Rng, troubled: bool) -> Option<Limits> {
 
 fn room(number: u64) -> RoomId {
     RoomId::numbered(i64::try_from(number).expect("few rooms"))
+}
+
+/// Lets everything come back after much trouble, and checks what must hold then.
+fn reckon(mut world: World) -> World {
+    world.heal();
+    let well = world.now().max(world.last_awakening());
+    world.run_until(well + AFTERMATH);
+    world.assert_connected();
+    world.run_until(well + RECKONING);
+    world.assert_settled();
+    world
 }

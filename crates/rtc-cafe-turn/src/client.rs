@@ -153,10 +153,7 @@ impl Client {
             common.counters.refused_peers.add(1);
             return None;
         }
-        if !allocation.permit.take(&common.limits, data.len(), now.instant) {
-            common.counters.dropped.add(1);
-            return None;
-        }
+        may_pass(allocation, data.len(), common, now)?;
         common.counters.from_peers.add(data.len());
         if let Some(channel) = allocation.channel_of(peer, now.instant) {
             return Some(channel_data(channel, data, is_stream));
@@ -400,13 +397,19 @@ impl Client {
             common.counters.refused_peers.add(1);
             return None;
         };
-        if !allocation.permit.take(&common.limits, data.len(), now.instant) {
-            common.counters.dropped.add(1);
-            return None;
-        }
+        may_pass(allocation, data.len(), common, now)?;
         common.counters.to_peers.add(data.len());
         Some(Output::ToPeer { relay, peer, data })
     }
+}
+
+/// Whether so many bytes may pass, either way, or are dropped.
+fn may_pass(allocation: &Allocation, bytes: usize, common: &Common, now: Now) -> Option<()> {
+    let passes = allocation.permit.take(&common.limits, bytes, now.instant);
+    if !passes {
+        common.counters.dropped.add(1);
+    }
+    passes.then_some(())
 }
 
 /// Whether a client may ask for a peer.
