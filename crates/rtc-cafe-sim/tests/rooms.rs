@@ -15,7 +15,7 @@ fn number(name: &str) -> Option<u64> {
 fn run_seeds(name: &str, one_in: u64, run: fn(Scenario) -> World, count: fn(&World) -> usize) -> usize {
     let seeds = match number("SEED") {
         Some(seed) => seed..seed + 1,
-        None => 0..number("SEEDS").unwrap_or(1000) / one_in,
+        None => 0..number("SEEDS").unwrap_or(1000).div_ceil(one_in),
     };
     let mut sum = 0;
     let mut failed = Vec::new();
