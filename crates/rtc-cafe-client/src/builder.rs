@@ -58,6 +58,7 @@ pub struct Builder {
     modifier: Option<SignalModifier>,
     roots: Vec<CertificateDer<'static>>,
     loopback: Option<bool>,
+    event_bytes: usize,
     /// Which addresses the machine has.
     #[cfg(test)]
     pub(crate) interfaces: Option<crate::net::InterfaceSource>,
@@ -89,6 +90,7 @@ impl Builder {
             modifier: None,
             roots: Vec::new(),
             loopback: None,
+            event_bytes: crate::event::MAX_BYTES,
             #[cfg(test)]
             interfaces: None,
             #[cfg(test)]
@@ -105,6 +107,14 @@ impl Builder {
     /// Bounds on what the client keeps.
     pub fn limits(mut self, limits: Limits) -> Self {
         self.config.limits = limits;
+        self
+    }
+
+    /// Bytes of events that may wait for the application before no more of what peers send is taken: see
+    /// [`Events`]. With less than twice [`Limits::outgoing_bytes`] of a peer, its connection is replaced when it has sent
+    /// too much. Default 64 MiB.
+    pub fn event_bytes(mut self, bytes: usize) -> Self {
+        self.event_bytes = bytes;
         self
     }
 
@@ -217,7 +227,7 @@ impl Builder {
             ..SignallingConfig::new(url)
         });
         let (input, inputs) = driver::input();
-        let (sink, events) = crate::event::channel();
+        let (sink, events) = crate::event::channel(self.event_bytes);
         let driver =
             Driver::new(shared.clone(), endpoint, signalling, (input.clone(), inputs), sink, &self.config.limits);
         runtime.spawn(driver.run());

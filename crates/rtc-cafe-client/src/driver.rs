@@ -136,6 +136,7 @@ impl Driver {
         loop {
             self.look_at_network();
             self.flush();
+            self.adjust_intake();
             let closing = self.shared.lock().closing.map(|since| since + LINGER);
             if closing.is_some_and(|end| self.is_flushed() || Instant::now() >= end) {
                 break;
@@ -149,10 +150,18 @@ impl Driver {
                 event = self.signalling.recv() => self.handle_signalling(event),
                 Some(input) = self.inputs.recv() => self.handle_input(input),
                 () = self.shared.work.notified() => {}
+                () = self.events.drained() => {}
                 () = sleep_until(deadline.into()) => self.handle_timeout(),
             }
         }
         self.say_goodbye().await;
+    }
+
+    /// Takes more or less of what peers send, as the application reads.
+    fn adjust_intake(&mut self) {
+        if let Some(intake) = self.events.changed_intake() {
+            self.shared.with(|state, now| state.core.set_intake(now, intake));
+        }
     }
 
     /// When something is to be done, if nothing else happens.

@@ -1,20 +1,14 @@
 //! What a client tells its application, in the words of the original's README.
 
-use std::{
-    pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-    task::{Context, Poll},
-};
-
-use futures_core::Stream;
 use rtc_cafe_core::{Sid, SignallerState, TrackId, TrackKind};
 use serde::de::DeserializeOwned;
-use tokio::sync::mpsc;
 
 use crate::track::RemoteTrack;
+
+mod queue;
+
+pub use queue::Events;
+pub(crate) use queue::{EventSink, MAX_BYTES, channel};
 
 /// Something that happened. The order of events is that in which it happened; a sid is that of a peer at that moment.
 #[derive(Debug, Clone)]
@@ -124,8 +118,6 @@ pub enum ErrorCode {
     ConnectFailed,
     /// A STUN or TURN server does not answer, or refuses.
     IceServerFailed,
-    /// The application reads its events too slowly: some were dropped.
-    EventsLost,
     /// A file that is played or recorded cannot be read or written any more.
     Media,
 }
@@ -141,7 +133,6 @@ impl ErrorCode {
             Self::Protocol => "PROTOCOL",
             Self::ConnectFailed => "CONNECT_FAILED",
             Self::IceServerFailed => "ICE_SERVER_FAILED",
-            Self::EventsLost => "EVENTS_LOST",
             Self::Media => "MEDIA",
         }
     }
@@ -196,140 +187,5 @@ pub struct TrackDefinition {
 impl TrackDefinition {
     pub(crate) fn new(id: TrackId, definition: rtc_cafe_core::Definition) -> Self {
         Self { id, kind: definition.kind, description: Message::new(definition.description) }
-    }
-}
-
-/// Bytes of messages that may wait for the application.
-const MAX_BYTES: usize = 64 << 20;
-/// Events that may wait for the application.
-const MAX_EVENTS: usize = 65_536;
-
-/// How much waits for the application.
-#[derive(Debug, Default)]
-struct Waiting {
-    events: AtomicUsize,
-    bytes: AtomicUsize,
-}
-
-/// Where events go in.
-#[derive(Debug)]
-pub(crate) struct EventSink {
-    sender: mpsc::UnboundedSender<Event>,
-    waiting: Arc<Waiting>,
-    losing: bool,
-}
-
-/// The events of a client, as a [`Stream`]; it ends when the client is closed.
-///
-/// At most 64 MiB and 65,536 events wait here. Messages and definitions beyond that are dropped, which an
-/// [`ErrorCode::EventsLost`] tells where it begins; what says who is there is never dropped. When this is dropped, events
-/// are not kept at all.
-#[derive(Debug)]
-pub struct Events {
-    receiver: mpsc::UnboundedReceiver<Event>,
-    waiting: Arc<Waiting>,
-}
-
-pub(crate) fn channel() -> (EventSink, Events) {
-    let (sender, receiver) = mpsc::unbounded_channel();
-    let waiting = Arc::new(Waiting::default());
-    (EventSink { sender, waiting: waiting.clone(), losing: false }, Events { receiver, waiting })
-}
-
-impl EventSink {
-    pub(crate) fn push(&mut self, event: Event) {
-        let bytes = size(&event);
-        let full = self.waiting.events.load(Ordering::Relaxed) >= MAX_EVENTS
-            || self.waiting.bytes.load(Ordering::Relaxed).saturating_add(bytes) > MAX_BYTES;
-        let droppable = matches!(event, Event::Message { .. } | Event::PeerTrackDefined { .. });
-        if !(full && droppable) {
-            self.losing &= full;
-            self.put(event, bytes);
-        } else if !std::mem::replace(&mut self.losing, true) {
-            let message = "the application reads its events too slowly; from here on some are dropped".to_owned();
-            self.put(Event::Error { code: ErrorCode::EventsLost, message, sid: None }, 0);
-        }
-    }
-
-    fn put(&self, event: Event, bytes: usize) {
-        self.waiting.events.fetch_add(1, Ordering::Relaxed);
-        self.waiting.bytes.fetch_add(bytes, Ordering::Relaxed);
-        // Whoever dropped the receiver does not want to know.
-        let _ = self.sender.send(event);
-    }
-}
-
-impl Events {
-    /// The next event; `None` when the client is closed and there are no more. Cancel safe: nothing is lost.
-    pub async fn recv(&mut self) -> Option<Event> {
-        std::future::poll_fn(|context| self.poll_recv(context)).await
-    }
-
-    /// The next event, if there is one already.
-    pub fn try_recv(&mut self) -> Option<Event> {
-        let event = self.receiver.try_recv().ok();
-        self.count(event.as_ref());
-        event
-    }
-
-    fn poll_recv(&mut self, context: &mut Context<'_>) -> Poll<Option<Event>> {
-        let event = std::task::ready!(self.receiver.poll_recv(context));
-        self.count(event.as_ref());
-        Poll::Ready(event)
-    }
-
-    fn count(&self, taken: Option<&Event>) {
-        if let Some(event) = taken {
-            self.waiting.events.fetch_sub(1, Ordering::Relaxed);
-            self.waiting.bytes.fetch_sub(size(event), Ordering::Relaxed);
-        }
-    }
-}
-
-impl Stream for Events {
-    type Item = Event;
-
-    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Event>> {
-        self.get_mut().poll_recv(context)
-    }
-}
-
-/// What counts of an event; the others are small.
-fn size(event: &Event) -> usize {
-    match event {
-        Event::Message { message, .. } | Event::MessageUndelivered { message, .. } => message.0.len(),
-        Event::PeerTrackDefined { definition, .. } | Event::PeerTrackDefinitionRemoved { definition, .. } => {
-            definition.description.0.len()
-        }
-        _ => 0,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn message(bytes: usize) -> Event {
-        Event::Message { sender: Sid::new("a").unwrap(), message: Message::new("1".repeat(bytes)) }
-    }
-
-    #[test]
-    fn what_an_application_does_not_read_is_dropped_and_told() {
-        let (mut sink, mut events) = channel();
-        for _ in 0..6 {
-            sink.push(message(MAX_BYTES / 4));
-        }
-        for _ in 0..4 {
-            assert!(matches!(events.try_recv(), Some(Event::Message { .. })));
-        }
-        assert!(matches!(events.try_recv(), Some(Event::Error { code: ErrorCode::EventsLost, .. })));
-        assert!(events.try_recv().is_none(), "it is told once");
-        let connected = || Event::ConnectToPeer { sid: Sid::new("a").unwrap() };
-        for _ in 0..MAX_EVENTS + 10 {
-            sink.push(connected());
-        }
-        sink.push(message(1));
-        let waiting: Vec<_> = std::iter::from_fn(|| events.try_recv()).collect();
-        assert_eq!(waiting.len(), MAX_EVENTS + 11, "who is there is always told, and what is lost again");
     }
 }

@@ -420,3 +420,35 @@ async fn a_report_tells_why_there_is_no_way() {
     let [server] = &report.failed_servers[..] else { panic!("{report:?}") };
     assert!(server.url.starts_with("turn:127.0.0.1:9") && server.reason.contains("refused"), "{server:?}");
 }
+
+/// It has room for a tenth of what is said to it at once.
+#[tokio::test]
+async fn an_application_that_reads_slowly_loses_nothing() {
+    let server = Server::start().await;
+    let mut senders = table(&server, 2).await;
+    let mut slow = Peer::build(Client::builder(server.url()).event_bytes(200_000));
+    slow.client.join_room("table").unwrap();
+    for sender in &mut senders {
+        sender.next("the slow one", |event| matches!(event, Event::ConnectToPeer { .. }).then_some(())).await;
+    }
+    let sid = slow.client.sid().unwrap();
+    let words = "x".repeat(10_000);
+    for number in 0..100 {
+        for sender in &senders {
+            sender.client.send_message_to([sid.clone()], &json!([number, words])).await.unwrap();
+        }
+    }
+    // It does something else meanwhile.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let mut told = std::collections::BTreeMap::<Sid, Vec<Value>>::new();
+    for _ in 0..200 {
+        let (sender, message) = slow.message().await;
+        told.entry(sender).or_default().push(message[0].clone());
+    }
+    for sender in &senders {
+        let sid = sender.client.sid().unwrap();
+        assert_eq!(told[&sid], (0..100).map(Value::from).collect::<Vec<_>>(), "in order, and once");
+        sender.assert_clean();
+    }
+    slow.assert_clean();
+}

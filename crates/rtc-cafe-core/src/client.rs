@@ -1,7 +1,8 @@
 //! The client: commands and inputs in, outputs out.
 //!
 //! What it does with peers is in [`discovery`] (who is there), [`linking`] (connections and handshakes), [`recovery`]
-//! (when they are lost), [`routing`] (handshakes over mutual peers), [`channel`] (frames) and [`media`] (tracks).
+//! (when they are lost), [`routing`] (handshakes over mutual peers), [`channel`] (frames), [`intake`] (what is taken of them) and [`media`]
+//! (tracks).
 
 use std::fmt;
 
@@ -28,6 +29,7 @@ use crate::{
 
 mod channel;
 mod discovery;
+mod intake;
 mod linking;
 mod media;
 mod ready;
@@ -35,6 +37,7 @@ mod recovery;
 mod routing;
 mod shortcut;
 
+pub use intake::Intake;
 pub use media::{AddTrackError, RequestTrackError};
 use ready::Ready;
 
@@ -125,6 +128,7 @@ pub struct Client {
     left_ahead: Vec<RoomId>,
     /// Our tracks.
     tracks: Map<TrackId, Definition>,
+    intake: Intake,
     roster: Roster,
     timers: Timers,
     next_connection: u32,
@@ -174,6 +178,7 @@ impl Client {
             left_ahead: Vec::new(),
             ready: Ready::default(),
             tracks: Map::default(),
+            intake: Intake::default(),
             roster: Roster::new(first),
             timers: Timers::default(),
             next_connection: first,

@@ -27,7 +27,7 @@ mod time;
 mod timers;
 mod tracks;
 
-pub use client::{AddTrackError, Client, JoinError, Recipients, RequestTrackError, SendError};
+pub use client::{AddTrackError, Client, Intake, JoinError, Recipients, RequestTrackError, SendError};
 pub use config::{Config, Limits, Timing};
 pub use event::{Definition, ErrorCode, Event, SignallerState, Source};
 pub use output::{Command, ConnectionEvent, ConnectionState, Output};

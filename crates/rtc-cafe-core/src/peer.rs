@@ -57,6 +57,8 @@ pub(crate) struct Peer {
     pub(crate) silent: bool,
     /// It has confirmed nothing for a while, though there is something to confirm.
     pub(crate) stuck: bool,
+    /// Something of it was not taken, and comes again over another connection.
+    pub(crate) missed: bool,
     /// Its connection says that there is no path to it.
     pub(crate) path_lost: bool,
     /// Its last connection was given up because there was no path; then its session may have ended for the same reason.
@@ -108,6 +110,7 @@ impl Peer {
             claim: None,
             ping: None,
             silent: false,
+            missed: false,
             stuck: false,
             path_lost: false,
             cut_off: false,

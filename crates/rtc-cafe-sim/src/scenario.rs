@@ -3,7 +3,7 @@
 //! In a calm scenario nothing goes wrong but that everybody comes at the same moment, so it has to settle quickly and
 //! without an error. In a troubled one connections to the server break, the server restarts, and machines die.
 
-use rtc_cafe_core::{Limits, RoomId};
+use rtc_cafe_core::{Intake, Limits, RoomId};
 
 use crate::{NodeId, World};
 
@@ -195,6 +195,7 @@ impl Scenario {
                 54..57 => world.remove_track(node),
                 57..65 => world.request_track(node),
                 65..67 => world.send(node, 150_000, rng.bool()),
+                68..71 => world.set_intake(node, intake(&mut rng)),
                 67 if rng.u64(0..3) == 0 => world.kill(node, rng.bool()),
                 _ => world.send(node, rng.usize(0..200), rng.bool()),
             }
@@ -240,6 +241,36 @@ impl Scenario {
             }
         }
         reckon(world)
+    }
+
+    /// Applications that read slower than others send, through short queues and long ones; nothing else goes wrong.
+    ///
+    /// # Panics
+    /// If an invariant is violated, or an error is told.
+    pub fn run_slow(self) -> World {
+        let mut rng = fastrand::Rng::with_seed(self.seed ^ 0x510e);
+        let mut world = World::with_limits(self.seed, small_limits(&mut rng, false).unwrap_or_default());
+        let nodes = rng.usize(2..=5);
+        for _ in 0..nodes {
+            let node = world.add_node();
+            world.join(node, room(0));
+        }
+        world.run_until(WELCOME);
+        while world.now() < 2 * TROUBLE {
+            world.run_until(world.now() + rng.u64(1..600));
+            let node = rng.usize(0..nodes);
+            match rng.u64(0..100) {
+                0..15 => world.set_intake(node, intake(&mut rng)),
+                15..20 => world.add_track(node, rng.u32(0..4), rng.usize(0..20)),
+                20..23 => world.remove_track(node),
+                23..28 => world.request_track(node),
+                28..33 => world.send(node, 20_000, rng.bool()),
+                _ => world.send(node, rng.usize(0..1500), rng.bool()),
+            }
+        }
+        world = reckon(world);
+        assert_eq!(world.errors(), Vec::<String>::new(), "an error was told, though nothing went wrong");
+        world
     }
 
     /// Everybody offers tracks, requests them and gives them up, at random and at once; then nothing goes wrong in one
@@ -323,6 +354,10 @@ fn small_limits(rng: &mut fastrand::Rng, troubled: bool) -> Option<Limits> {
     rng.bool().then_some(limits)
 }
 
+fn intake(rng: &mut fastrand::Rng) -> Intake {
+    [Intake::All, Intake::Unconfirmed, Intake::Nothing][rng.usize(0..3)]
+}
+
 fn room(number: u64) -> RoomId {
     RoomId::numbered(i64::try_from(number).expect("few rooms"))
 }
@@ -330,6 +365,7 @@ fn room(number: u64) -> RoomId {
 /// Lets everything come back after much trouble, and checks what must hold then.
 fn reckon(mut world: World) -> World {
     world.heal();
+    world.read_all();
     let well = world.now().max(world.last_awakening());
     world.run_until(well + AFTERMATH);
     world.assert_connected();

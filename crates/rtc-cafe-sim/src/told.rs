@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use rtc_cafe_core::{Event, Sid, SignallerState};
+use rtc_cafe_core::{Event, Intake, Sid, SignallerState};
 
 use crate::{
     NodeId, World,
+    node::Node,
     world::{Happening, LONG_DOUBT, now_of},
 };
 
@@ -70,8 +71,11 @@ impl World {
     }
 
     fn is_well_between(&self, one: NodeId, other: NodeId) -> bool {
-        let awake = |node: NodeId| self.nodes[node].alive && !self.nodes[node].asleep;
-        awake(one) && awake(other) && self.connections.are_linked(one, other)
+        let well = |node: NodeId| {
+            let Node { alive, asleep, client, .. } = &self.nodes[node];
+            *alive && !asleep && client.intake() == Intake::All
+        };
+        well(one) && well(other) && self.connections.are_linked(one, other)
     }
 
     /// What must hold for a client whenever it has told something.

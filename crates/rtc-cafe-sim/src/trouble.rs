@@ -1,7 +1,7 @@
 //! What goes wrong in a world: with the server, between machines, and with machines.
 
 use rtc_cafe_core::{
-    Command,
+    Command, Intake,
     wire::{limits::MAX_HOPS, peer::Frame},
 };
 use rtc_cafe_signaller::hub::{Hub, HubConfig};
@@ -73,6 +73,23 @@ impl World {
         (0..self.nodes.len()).for_each(|other| self.ledger.disturb(until, node, other));
         for (_, last) in self.frames_until.iter_mut().filter(|(end, _)| end.0 == node) {
             *last = until.max(*last);
+        }
+    }
+
+    /// Has a client take more or less of what it is sent, because its application reads slowly.
+    pub fn set_intake(&mut self, node: NodeId, intake: Intake) {
+        let now = self.time();
+        self.disturb(node);
+        self.nodes[node].client.set_intake(now, intake);
+        self.drive(node);
+    }
+
+    /// Has everybody take again what it is sent.
+    pub fn read_all(&mut self) {
+        for node in 0..self.nodes.len() {
+            if self.nodes[node].alive {
+                self.set_intake(node, Intake::All);
+            }
         }
     }
 

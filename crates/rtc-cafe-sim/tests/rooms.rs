@@ -59,6 +59,11 @@ fn walled() {
 }
 
 #[test]
+fn slow() {
+    assert!(run_seeds("slow", 1, Scenario::run_slow, World::delivered) > 0, "nothing was said");
+}
+
+#[test]
 fn tracks() {
     assert!(run_seeds("tracks", 1, Scenario::run_tracks, World::flowing) > 0, "nothing flows");
 }

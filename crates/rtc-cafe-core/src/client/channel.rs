@@ -6,7 +6,7 @@ use rtc_cafe_wire::{
     peer::{Frame, VERSION},
 };
 
-use super::{Client, routing::Relayed};
+use super::{Client, Intake, routing::Relayed};
 use crate::{
     connection::{Connection, OutOfTurn},
     event::{Definition, ErrorCode, Event},
@@ -31,6 +31,7 @@ impl Client {
         peer.restarts = 0;
         peer.cut_off = false;
         peer.left = false;
+        peer.missed = false;
         peer.by_every_way = false;
         let news = !std::mem::replace(&mut peer.connected, true);
         let sid = peer.sid.clone();
@@ -74,6 +75,9 @@ impl Client {
     // Out of line it is smaller: docs/decisions/004-browser-backend.md.
     #[inline(never)]
     fn dispatch(&mut self, now: Time, key: PeerKey, frame: Frame<'_>) {
+        if self.turns_away(key, &frame) {
+            return;
+        }
         match frame {
             Frame::Message { more, body } => self.handle_message(now, key, more, body),
             Frame::Ack { received } => self.confirm(key, received),
@@ -153,10 +157,12 @@ impl Client {
         }
     }
 
-    /// Confirms the messages that have come.
+    /// Confirms the messages that have come, unless the application is too slow.
     pub(super) fn acknowledge(&mut self, now: Time, key: PeerKey) {
-        let Some(peer) = self.roster.get(key) else { return };
-        if peer.mailbox.has_room_for_answer(&self.config.limits) {
+        let Some(peer) = self.roster.get(key).filter(|_| self.intake == Intake::All) else { return };
+        if peer.missed {
+            self.make_up(now, key);
+        } else if peer.mailbox.has_room_for_answer(&self.config.limits) {
             self.acknowledge_all(key);
         } else {
             self.timers.set(key, Timer::Ack, now + self.config.timing.ack);
@@ -234,8 +240,11 @@ impl Client {
         version > 0 && known.is_none_or(|known| known == id)
     }
 
-    /// Tells the application that a peer does what the protocol does not allow.
+    /// Tells the application that a peer does what the protocol does not allow, if it listens.
     pub(super) fn complain(&mut self, key: PeerKey, message: String) {
+        if self.intake == Intake::Nothing {
+            return;
+        }
         let sid = self.roster.get(key).map(|peer| peer.sid.clone());
         self.error(ErrorCode::Protocol, message, sid);
     }
