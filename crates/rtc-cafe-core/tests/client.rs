@@ -6,8 +6,8 @@ mod common;
 use std::time::Duration;
 
 use rtc_cafe_core::{
-    Client, Command, ConnectionEvent, ConnectionId, ConnectionState, Event, JoinError, Output, Recipients, RoomId,
-    SendError, Sid, SignallerState, Time, TrackId, TrackKind, wire::peer::Frame,
+    Client, Command, Config, ConnectionEvent, ConnectionId, ConnectionState, Event, JoinError, Output, Recipients,
+    RoomId, SendError, Sid, SignallerState, Time, TrackId, TrackKind, wire::peer::Frame,
 };
 
 use common::*;
@@ -27,10 +27,13 @@ fn a_newcomer_is_answered_and_offered_a_connection() {
 fn somebody_is_connected_once_however_many_rooms_are_shared() {
     let mut client = joined(|_| ());
     connect(&mut client, "B", "b");
+    client.join_room(NOW, RoomId::named("other").unwrap()).unwrap();
+    outputs(&mut client);
     signal(&mut client, "acquire-peers", r#"{"id":"b","sid":"B","prevSid":null,"room":"other"}"#);
     let outputs = outputs(&mut client);
     assert_eq!(signals(&outputs), ["acquire-peers-response"]);
-    assert_eq!(commands(&outputs), []);
+    let opens = |(_, command): &(_, Command)| *command == Command::Open;
+    assert!(!commands(&outputs).iter().any(opens), "there is a connection already");
 }
 
 #[test]
@@ -460,6 +463,26 @@ fn a_description_without_end_ends_the_connection() {
         tell(&mut client, connection, ConnectionEvent::ChannelMessage(part.clone()));
     }
     assert_eq!(commands(&outputs(&mut client)), [(connection, Command::Close)]);
+}
+
+#[test]
+fn who_comes_into_a_room_that_was_just_left_is_not_met() {
+    let mut config = Config::default();
+    config.ready = 1;
+    let mut client = joined_with(config);
+    client.join_room(NOW, RoomId::numbered(5)).unwrap();
+    wait_until(&mut client, NOW + Duration::from_secs(1));
+    let (held, _) = commands(&outputs(&mut client)).pop().unwrap();
+    tell(&mut client, held, ConnectionEvent::OfferCreated { sdp: "offer".into(), mids: vec![] });
+    assert_eq!(signals(&outputs(&mut client)), ["hold"]);
+    client.leave_room(NOW, &RoomId::named("R").unwrap());
+    outputs(&mut client);
+    let newcomer = format!(r#"{{"id":"b","sid":"B","prevSid":null,"room":"R","offered":{}}}"#, held.0);
+    signal(&mut client, "acquire-peers", &newcomer);
+    let outputs = outputs(&mut client);
+    assert_eq!(signals(&outputs), [""; 0], "nobody is answered");
+    assert_eq!(commands(&outputs), [(held, Command::Close)], "and nothing waits for an answer");
+    assert_eq!(sids(client.discovered_peers()), [""; 0]);
 }
 
 #[test]

@@ -44,12 +44,16 @@ impl Client {
         if self.is_self(&newcomer.sid, newcomer.id.as_ref()) {
             return;
         }
-        // Servers before 1.0 do not name the room, and do not care which one the answer names.
-        if let Some(room) = newcomer.room.clone().or_else(|| self.rooms.first().cloned()) {
-            let id = self.permanent_id.clone();
-            self.signal(ClientSignal::AcquirePeersResponse { recipient: newcomer.sid.clone(), room, id });
-        }
         let offered = newcomer.offered;
+        // Servers before 1.0 do not name the room, and do not care which one the answer names.
+        let room = newcomer.room.clone().or_else(|| self.rooms.first().cloned());
+        let Some(room) = room.filter(|room| self.rooms.contains_key(room)) else {
+            // We have left it meanwhile, and nobody is to wait for what the server has given away.
+            self.give_away(now, None, offered);
+            return;
+        };
+        let id = self.permanent_id.clone();
+        self.signal(ClientSignal::AcquirePeersResponse { recipient: newcomer.sid.clone(), room, id });
         let key = self.identify(now, newcomer);
         let given = self.give_away(now, key, offered);
         if let Some(key) = key.filter(|_| !given) {
