@@ -1,6 +1,6 @@
 //! What a client tells its application, in the words of the original's README.
 
-use rtc_cafe_core::{Sid, SignallerState, TrackId, TrackKind};
+use rtc_cafe_core::{Payload, Sid, SignallerState, TrackId, TrackKind};
 use serde::de::DeserializeOwned;
 
 use crate::track::RemoteTrack;
@@ -151,11 +151,11 @@ impl From<rtc_cafe_core::ErrorCode> for ErrorCode {
 
 /// The JSON of a message. It comes from a peer, so it may be anything, and has not been looked at yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Message(String);
+pub struct Message(Payload);
 
 impl Message {
-    pub(crate) const fn new(json: String) -> Self {
-        Self(json)
+    pub(crate) fn new(json: impl Into<Payload>) -> Self {
+        Self(json.into())
     }
 
     /// The text as it came; whether it is valid JSON, reading it tells.

@@ -18,6 +18,7 @@ use crate::{
     mailbox::Undelivered,
     map::Map,
     output::{Command, ConnectionEvent, Output},
+    payload::Kept,
     peer::Peer,
     queue::Queue,
     report::ConnectionReport,
@@ -80,7 +81,8 @@ impl JoinError {
 pub enum SendError {
     /// Nothing was sent: this is the sid of no connected peer.
     NotConnected(Sid),
-    /// Nothing was sent: the message is longer than [`Limits::message_bytes`](crate::Limits::message_bytes).
+    /// Nothing was sent: the message is longer than 16 MiB, or than
+    /// [`Limits::outgoing_bytes`](crate::Limits::outgoing_bytes).
     TooLong {
         /// The message's length.
         bytes: usize,
@@ -130,6 +132,7 @@ pub struct Client {
     tracks: Map<TrackId, Definition>,
     intake: Intake,
     roster: Roster,
+    kept: Kept,
     timers: Timers,
     next_connection: u32,
     closed: bool,
@@ -180,6 +183,7 @@ impl Client {
             tracks: Map::default(),
             intake: Intake::default(),
             roster: Roster::new(first),
+            kept: Kept::default(),
             timers: Timers::default(),
             next_connection: first,
             closed: false,
@@ -219,20 +223,22 @@ impl Client {
     /// there is no room for it because the peer sleeps or cannot be reached.
     pub fn send_message(&mut self, now: Time, payload: &str, recipients: Recipients) -> Result<(), SendError> {
         self.now = now;
-        let max = self.config.limits.message_bytes;
+        let max = self.config.limits.message_bytes();
         if payload.len() > max {
             return Err(SendError::TooLong { bytes: payload.len(), max });
         }
         let keys = self.recipients(&recipients)?;
         let mut full = Vec::new();
+        let spare = self.has_spare(payload.len());
+        let payload = self.kept.payload(payload);
         for key in keys {
-            if self.push_message(key, payload) {
+            if self.push_message(key, &payload, spare) {
                 continue;
             }
             if self.roster.get(key).is_some_and(Peer::is_responsive) {
                 full.extend(self.roster.get(key).map(|peer| peer.sid.clone()));
             } else {
-                self.tell_undelivered(key, vec![Undelivered { payload: payload.to_owned(), may_have_arrived: false }]);
+                self.tell_undelivered(key, vec![Undelivered { payload: payload.clone(), may_have_arrived: false }]);
             }
         }
         if full.is_empty() { Ok(()) } else { Err(SendError::QueueFull(full)) }
@@ -246,12 +252,26 @@ impl Client {
     /// Those of [`Client::send_message`] that waiting does not mend.
     pub fn has_room(&self, bytes: usize, recipients: &Recipients) -> Result<bool, SendError> {
         let limits = &self.config.limits;
-        if bytes > limits.message_bytes {
-            return Err(SendError::TooLong { bytes, max: limits.message_bytes });
+        if bytes > limits.message_bytes() {
+            return Err(SendError::TooLong { bytes, max: limits.message_bytes() });
         }
         let keys = self.recipients(recipients)?;
-        let takes = |peer: &Peer| peer.mailbox.has_room(bytes, limits) || !peer.is_responsive();
+        let spare = self.has_spare(bytes);
+        let takes = |peer: &Peer| self.has_room_for(peer, bytes, spare) || !peer.is_responsive();
         Ok(keys.iter().all(|key| self.roster.get(*key).is_none_or(takes)))
+    }
+
+    /// Whether a message of this length may be kept, however much is kept for each peer.
+    fn has_spare(&self, bytes: usize) -> bool {
+        self.kept.bytes().saturating_add(bytes) <= self.config.limits.kept_bytes
+    }
+
+    /// Whether a message of this length may be kept for a peer. Where nothing is spare, each has its share, so that those
+    /// who do not listen do not keep the others from it.
+    fn has_room_for(&self, peer: &Peer, bytes: usize, spare: bool) -> bool {
+        let limits = &self.config.limits;
+        let share = limits.kept_bytes / self.roster.len().max(1);
+        peer.mailbox.has_room(bytes, if spare { limits.outgoing_bytes } else { limits.outgoing_bytes.min(share) })
     }
 
     fn recipients(&self, recipients: &Recipients) -> Result<Vec<PeerKey>, SendError> {

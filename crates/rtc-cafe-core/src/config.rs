@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use rtc_cafe_wire::limits::MAX_MESSAGE;
+
 /// How a client behaves.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
@@ -42,11 +44,12 @@ pub struct Limits {
     pub rooms: usize,
     /// Bytes of messages that one peer has not confirmed yet. Default 32 MiB.
     pub outgoing_bytes: usize,
+    /// Bytes of messages that are kept for all peers, each counted once, however many it is for. When as much is kept, each
+    /// peer has still its share of as much again. Default 256 MiB.
+    pub kept_bytes: usize,
     /// Bytes of what a peer has to be told beside messages (tracks, negotiation) that wait for its data channel; beyond
     /// that its connection is replaced. Default 4 MiB.
     pub control_bytes: usize,
-    /// Bytes of one message, in either direction. Default 16 MiB.
-    pub message_bytes: usize,
     /// Peers known only from other peers, with whom there has been no connection yet; a quarter of them from one peer.
     /// Further ones have to wait. Default 32.
     pub introductions: usize,
@@ -60,14 +63,21 @@ pub struct Limits {
     pub low_water: usize,
 }
 
+impl Limits {
+    /// Bytes of the longest message that can be sent: the protocol's 16 MiB, if as much may wait.
+    pub(crate) fn message_bytes(&self) -> usize {
+        self.outgoing_bytes.min(MAX_MESSAGE)
+    }
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self {
             peers: 1000,
             rooms: 64,
             outgoing_bytes: 32 << 20,
+            kept_bytes: 256 << 20,
             control_bytes: 4 << 20,
-            message_bytes: rtc_cafe_wire::limits::MAX_MESSAGE,
             introductions: 32,
             relayed: 500,
             candidates: 64,

@@ -2,6 +2,8 @@
 
 use rtc_cafe_wire::{Sid, TrackId, peer::TrackKind, signal::ConnectionId};
 
+use crate::payload::Payload;
+
 /// The state of the connection to the signalling server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum SignallerState {
@@ -71,7 +73,7 @@ pub enum Event {
         /// The peer.
         sid: Sid,
         /// The message's JSON.
-        payload: String,
+        payload: Payload,
         /// Whether the peer may have received it all the same; it is gone, so that nobody can tell.
         may_have_arrived: bool,
     },

@@ -17,6 +17,7 @@ mod event;
 mod mailbox;
 mod map;
 mod output;
+mod payload;
 mod peer;
 mod queue;
 mod report;
@@ -31,6 +32,7 @@ pub use client::{AddTrackError, Client, Intake, JoinError, Recipients, RequestTr
 pub use config::{Config, Limits, Timing};
 pub use event::{Definition, ErrorCode, Event, SignallerState, Source};
 pub use output::{Command, ConnectionEvent, ConnectionState, Output};
+pub use payload::Payload;
 pub use report::{ConnectionReport, Phase, Route};
 pub use rtc_cafe_wire as wire;
 pub use rtc_cafe_wire::{ApiVersion, PermanentId, RoomId, Sid, TrackId, peer::TrackKind, signal::ConnectionId};

@@ -4,7 +4,7 @@ use std::mem;
 
 use rtc_cafe_wire::{limits::MAX_PART, peer::Frame};
 
-use crate::{config::Limits, queue::Queue};
+use crate::{config::Limits, payload::Payload, queue::Queue};
 
 mod outgoing;
 #[cfg(test)]
@@ -69,7 +69,7 @@ pub(crate) enum Received {
 /// A message that was not confirmed.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Undelivered {
-    pub(crate) payload: String,
+    pub(crate) payload: Payload,
     /// Whether the peer may have it all the same.
     pub(crate) may_have_arrived: bool,
 }
@@ -116,9 +116,9 @@ impl Mailbox {
         Self { messages, ..Self::default() }
     }
 
-    /// Whether a message of this length may be queued.
-    pub(crate) fn has_room(&self, bytes: usize, limits: &Limits) -> bool {
-        self.messages.bytes.saturating_add(bytes) <= limits.outgoing_bytes
+    /// Whether a message of this length may be queued, where at most so many bytes may wait.
+    pub(crate) const fn has_room(&self, bytes: usize, max: usize) -> bool {
+        self.messages.bytes.saturating_add(bytes) <= max
     }
 
     /// Whether there is room for an answer that the peer can do without: half of what is there for control, so that a
@@ -150,9 +150,9 @@ impl Mailbox {
     }
 
     /// Queues a message.
-    pub(crate) fn push_message(&mut self, payload: &str) {
+    pub(crate) fn push_message(&mut self, payload: Payload) {
         self.messages.bytes += payload.len() + OVERHEAD;
-        self.messages.kept.push(payload.to_owned());
+        self.messages.kept.push(payload);
     }
 
     /// Queues a body that the peer has to be told in frames that it fits into; `frame` makes one of whether more follow
@@ -329,7 +329,7 @@ impl Mailbox {
     }
 }
 
-fn undelivered(mut payloads: Queue<String>, may_have_arrived: bool) -> Vec<Undelivered> {
+fn undelivered(mut payloads: Queue<Payload>, may_have_arrived: bool) -> Vec<Undelivered> {
     let mut undelivered = Vec::new();
     while let Some(payload) = payloads.pop() {
         undelivered.push(Undelivered { payload, may_have_arrived });

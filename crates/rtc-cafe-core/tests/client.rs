@@ -180,10 +180,7 @@ fn debug_shows_no_secrets() {
 
 #[test]
 fn sending() {
-    let mut client = joined(|limits| {
-        limits.outgoing_bytes = 1000;
-        limits.message_bytes = 800;
-    });
+    let mut client = joined(|limits| limits.outgoing_bytes = 1000);
     let b = connect(&mut client, "B", "b");
     let c = connect(&mut client, "C", "c");
     let only = |sid: &str| Recipients::Only(vec![Sid::new(sid).unwrap(), Sid::new(sid).unwrap()]);
@@ -192,10 +189,10 @@ fn sending() {
     client.send_message(NOW, "[2]", Recipients::All).unwrap();
     assert_eq!(frames(&outputs(&mut client)).len(), 2);
     assert!(matches!(client.send_message(NOW, "1", only("nobody")), Err(SendError::NotConnected(_))));
-    let long = "1".repeat(801);
+    let long = "1".repeat(1001);
     assert!(matches!(
         client.send_message(NOW, &long, Recipients::All),
-        Err(SendError::TooLong { bytes: 801, max: 800 })
+        Err(SendError::TooLong { bytes: 1001, max: 1000 })
     ));
 
     // B confirms nothing: its queue fills up, and C goes on.
@@ -212,7 +209,8 @@ fn sending() {
     signal(&mut client, "peer-disconnection", r#"{"sid":"B"}"#);
     tell(&mut client, b, ConnectionEvent::ChannelClosed);
     let sid = Sid::new("B").unwrap();
-    let lost = Event::MessageUndelivered { sid: sid.clone(), payload: message, may_have_arrived: false };
+    let lost =
+        Event::MessageUndelivered { sid: sid.clone(), payload: message.as_str().into(), may_have_arrived: false };
     assert_eq!(events(&mut client), [lost, Event::DisconnectFromPeer { sid: sid.clone() }]);
     wait_until(&mut client, NOW + Duration::from_secs(60));
     let doubtful =
@@ -463,6 +461,37 @@ fn a_description_without_end_ends_the_connection() {
         tell(&mut client, connection, ConnectionEvent::ChannelMessage(part.clone()));
     }
     assert_eq!(commands(&outputs(&mut client)), [(connection, Command::Close)]);
+}
+
+/// B and C confirm nothing, and what is said to both is there once.
+#[test]
+fn what_waits_for_all_has_a_bound_and_leaves_each_its_share() {
+    let mut client = joined(|limits| limits.kept_bytes = 10_000);
+    let [b, c, d] = ["B", "C", "D"].map(|sid| connect(&mut client, sid, &sid.to_lowercase()));
+    let only = |sid: &str| Recipients::Only(vec![Sid::new(sid).unwrap()]);
+    let message = "1".repeat(1000);
+    for _ in 0..10 {
+        client
+            .send_message(NOW, &message, Recipients::Only(["B", "C"].map(|sid| Sid::new(sid).unwrap()).into()))
+            .unwrap();
+    }
+    let full = client.send_message(NOW, &message, Recipients::All).unwrap_err();
+    assert_eq!(full, SendError::QueueFull(["B", "C"].map(|sid| Sid::new(sid).unwrap()).into()));
+    assert_eq!(client.has_room(1000, &only("B")), Ok(false));
+    // A third of as much again is for D, who is not to blame.
+    for _ in 0..2 {
+        assert_eq!(client.has_room(1000, &only("D")), Ok(true));
+        client.send_message(NOW, &message, only("D")).unwrap();
+    }
+    assert_eq!(client.has_room(1000, &only("D")), Ok(false));
+    let confirm = |client: &mut Client, peer, received| {
+        tell(client, peer, ConnectionEvent::ChannelMessage(Frame::Ack { received }.encode()));
+    };
+    confirm(&mut client, d, 3);
+    confirm(&mut client, b, 10);
+    assert_eq!(client.has_room(1000, &only("C")), Ok(false), "C has yet to take them");
+    confirm(&mut client, c, 5);
+    assert_eq!(client.has_room(1000, &only("C")), Ok(true));
 }
 
 #[test]

@@ -265,7 +265,8 @@ fn nobody_waits_long_for_a_peer_that_confirms_nothing() {
     assert_eq!(told(&pass(&mut client, seconds(11))), []);
     assert_eq!(client.has_room(40, &Recipients::All), Ok(true), "it is not");
     client.send_message(seconds(11), &message, Recipients::All).unwrap();
-    let left_out = Event::MessageUndelivered { sid: sid("B"), payload: message.clone(), may_have_arrived: false };
+    let left_out =
+        Event::MessageUndelivered { sid: sid("B"), payload: message.as_str().into(), may_have_arrived: false };
     let sent = outputs(&mut client);
     assert_eq!(told(&sent), [left_out]);
     assert_eq!(commands(&sent).len(), 1, "C has got it");

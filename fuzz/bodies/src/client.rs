@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use rtc_cafe_core::{
-    Client, Command, Config, ConnectionEvent, ConnectionId, ConnectionState, Event, Output, Recipients, RoomId, Sid,
-    SignallerState, Time,
+    Client, Command, Config, ConnectionEvent, ConnectionId, ConnectionState, Event, Intake, Output, Recipients, RoomId,
+    Sid, SignallerState, Time,
     wire::{
         json::{Object, Value, array},
-        limits::{MAX_FRAME, MAX_PART},
+        limits::{MAX_FRAME, MAX_MESSAGE, MAX_PART},
         peer::Frame,
         signal::{IceCandidate, ServerSignal},
     },
@@ -20,7 +20,7 @@ const ROOMS: usize = 3;
 const CANDIDATES: usize = 4;
 const OUTGOING: usize = 500;
 const CONTROL: usize = 2000;
-const MESSAGE: usize = 200;
+const KEPT: usize = 700;
 
 /// Runs a script of
 /// * `s+`, `s-`, `s.`: the signalling connection is there, is lost, is closed;
@@ -28,7 +28,8 @@ const MESSAGE: usize = 200;
 /// * `3o`, `3a`, `3f`, `3c`, `3n`: connection 3 has an offer, an answer, has failed, found a candidate, or the last;
 /// * `3+`, `3-`, `3!`, `3d`, `3x`, `3b9`: its channel opened, closed, it failed, is disconnected, closed, holds 9 bytes;
 /// * `3m{"type":"ping"}`: a frame came, a tab for its line feed;
-/// * `"text"`, `@B "text"`: a message to all, to one; `j5`: a room is joined; `t9`: 9 ms pass; `x`: it is closed.
+/// * `"text"`, `@B "text"`: a message to all, to one; `j5`: a room is joined; `t9`: 9 ms pass; `x`: it is closed;
+/// * `i`, `i!`, `i!!`: the application reads everything, slowly, or nothing.
 pub fn client(data: &[u8]) {
     let script = String::from_utf8_lossy(data);
     let mut world = World::new();
@@ -62,8 +63,8 @@ impl World {
         config.limits.rooms = ROOMS;
         config.limits.candidates = CANDIDATES;
         config.limits.outgoing_bytes = OUTGOING;
+        config.limits.kept_bytes = KEPT;
         config.limits.control_bytes = CONTROL;
-        config.limits.message_bytes = MESSAGE;
         config.limits.high_water = 300;
         config.limits.low_water = 100;
         Self {
@@ -90,6 +91,7 @@ impl World {
                 self.send(now, text, Recipients::Only(Sid::new(sid).into_iter().collect()));
             }
             'j' => self.join(now, rest),
+            'i' => self.client.set_intake(now, [Intake::All, Intake::Unconfirmed, Intake::Nothing][rest.len() % 3]),
             't' => {
                 self.now += u64::from(script::number(rest).0 % 100_000);
                 self.client.handle_timeout(Time::from_millis(self.now));
@@ -153,7 +155,7 @@ impl World {
         };
         let sent = self.client.send_message(now, text, recipients);
         if sent.is_ok() {
-            assert!(text.len() <= MESSAGE);
+            assert!(text.len() <= OUTGOING);
             assert!(to.iter().flatten().all(|sid| self.connected.contains(sid)), "sent to who is not connected");
         }
     }
@@ -225,7 +227,7 @@ impl World {
             }
             Event::Message { sender, payload } => {
                 assert!(self.connected.contains(&sender), "{sender} was not connected");
-                assert!(payload.len() <= MESSAGE);
+                assert!(payload.len() <= MAX_MESSAGE);
             }
             _ => {}
         }

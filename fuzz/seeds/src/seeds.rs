@@ -72,6 +72,7 @@ pub const CLIENT: &[&str] = &[
         "\n",
         r#"1m{"type":"sid","sid":"C"}"#,
         "\n",
+        "\ni!\n1m{\"type\":\"message\"}\t3\ni!!\n1m{\"type\":\"message\"}\t4\ni\n",
         r#">peer-disconnection {"sid":"C"}"#,
         "\nt3001\n",
     ),

@@ -2,7 +2,7 @@
 
 use rtc_cafe_wire::{
     PermanentId,
-    limits::MAX_SDP,
+    limits::{MAX_MESSAGE, MAX_SDP},
     peer::{Frame, VERSION},
 };
 
@@ -12,6 +12,7 @@ use crate::{
     event::{Definition, ErrorCode, Event},
     mailbox::{Progress, Received},
     output::Command,
+    payload::Payload,
     report::Phase,
     roster::PeerKey,
     time::Time,
@@ -140,7 +141,7 @@ impl Client {
     fn handle_message(&mut self, now: Time, key: PeerKey, more: bool, part: &str) {
         let Some(peer) = self.roster.get_mut(key) else { return };
         let sender = peer.sid.clone();
-        let received = peer.mailbox.receive(more, part, self.config.limits.message_bytes);
+        let received = peer.mailbox.receive(more, part, MAX_MESSAGE);
         if more {
             return;
         }
@@ -288,13 +289,13 @@ impl Client {
     }
 
     /// Queues a message; false if there is no room for it.
-    pub(super) fn push_message(&mut self, key: PeerKey, payload: &str) -> bool {
-        let Some(peer) = self.roster.get_mut(key) else { return false };
-        if !peer.mailbox.has_room(payload.len(), &self.config.limits) {
+    pub(super) fn push_message(&mut self, key: PeerKey, payload: &Payload, spare: bool) -> bool {
+        if !self.roster.get(key).is_some_and(|peer| self.has_room_for(peer, payload.len(), spare)) {
             return false;
         }
+        let Some(peer) = self.roster.get_mut(key) else { return false };
         let first = peer.mailbox.waiting_bytes() == 0;
-        peer.mailbox.push_message(payload);
+        peer.mailbox.push_message(payload.clone());
         if first {
             self.expect_progress(key);
         }

@@ -2,7 +2,7 @@
 
 use rtc_cafe_wire::{limits::MAX_PART, peer::Frame};
 
-use crate::queue::Queue;
+use crate::{payload::Payload, queue::Queue};
 
 /// Bytes that a message costs beside its text.
 pub(super) const OVERHEAD: usize = 48;
@@ -17,7 +17,7 @@ pub(super) struct Outgoing {
     /// Messages of the stream that the peer has confirmed.
     pub(super) confirmed: u32,
     /// Those behind them.
-    pub(super) kept: Queue<String>,
+    pub(super) kept: Queue<Payload>,
     pub(super) bytes: usize,
     /// How many of those were handed to the data channel, and how many bytes of the one behind them.
     pub(super) handed: usize,
@@ -25,7 +25,7 @@ pub(super) struct Outgoing {
     /// How many of them were handed to an earlier one, if only in part: the peer may have them.
     pub(super) in_doubt: usize,
     /// A stream that has ended: its number, the confirmed messages, and those of which nobody knows.
-    pub(super) ended: (u32, u32, Queue<String>),
+    pub(super) ended: (u32, u32, Queue<Payload>),
 }
 
 impl Default for Outgoing {
@@ -47,7 +47,7 @@ impl Default for Outgoing {
 
 impl Outgoing {
     /// Takes the oldest message that is not confirmed.
-    pub(super) fn take(&mut self) -> Option<String> {
+    pub(super) fn take(&mut self) -> Option<Payload> {
         let payload = self.kept.pop()?;
         self.bytes -= payload.len() + OVERHEAD;
         self.in_doubt = self.in_doubt.saturating_sub(1);

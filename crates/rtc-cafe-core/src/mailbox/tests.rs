@@ -1,6 +1,6 @@
 //! What waits, what is confirmed and what is lost.
 
-use rtc_cafe_wire::{TrackId, peer::TrackKind};
+use rtc_cafe_wire::{TrackId, limits::MAX_MESSAGE, peer::TrackKind};
 
 use super::*;
 
@@ -14,11 +14,11 @@ fn a_long_message_arrives_whole() {
     let limits = Limits::default();
     let payload = format!("\"{}\"", "é\u{1f600}x".repeat(50_000));
     let (mut sender, mut receiver) = (Mailbox::default(), Mailbox::default());
-    sender.push_message(&payload);
+    sender.push_message(payload.as_str().into());
     let mut received = Vec::new();
     for frame in frames(&mut sender, &limits) {
         let Ok(Some(Frame::Message { more, body })) = Frame::decode(&frame) else { panic!("not a message") };
-        received.push(receiver.receive(more, body, limits.message_bytes));
+        received.push(receiver.receive(more, body, MAX_MESSAGE));
     }
     assert!(received.len() > 2);
     assert_eq!(received.pop(), Some(Received::Whole(payload)));
@@ -30,7 +30,7 @@ fn waits_while_the_channel_is_full() {
     let limits = Limits { high_water: 100, ..Limits::default() };
     let mut mailbox = Mailbox::default();
     for _ in 0..10 {
-        mailbox.push_message("\"forty bytes of text, more or less\"");
+        mailbox.push_message("\"forty bytes of text, more or less\"".into());
     }
     let first = frames(&mut mailbox, &limits).len();
     assert!((1..10).contains(&first));
@@ -45,8 +45,8 @@ fn control_overtakes_messages_but_no_body_comes_between_the_parts_of_one() {
     let limits = Limits { high_water: 1, ..Limits::default() };
     let mut mailbox = Mailbox::default();
     let long = "1".repeat(MAX_PART + 1);
-    mailbox.push_message(&long);
-    mailbox.push_message("2");
+    mailbox.push_message(long.as_str().into());
+    mailbox.push_message("2".into());
     let pop = |mailbox: &mut Mailbox| {
         mailbox.set_buffered(0);
         let frame = mailbox.pop(&limits).inspect(|frame| mailbox.fetched(frame.len()));
@@ -96,7 +96,7 @@ impl Pair {
         self.right.rewind();
         let (left, right) = (self.left.progress(), self.right.progress());
         let lost = self.left.handle_progress(right);
-        self.undelivered.extend(lost.into_iter().map(|lost| (lost.payload, lost.may_have_arrived)));
+        self.undelivered.extend(lost.into_iter().map(|lost| (lost.payload.to_string(), lost.may_have_arrived)));
         assert_eq!(self.right.handle_progress(left), []);
     }
 }
@@ -107,7 +107,7 @@ fn a_new_connection_goes_on_where_the_last_one_ended() {
     pair.reconnect();
     let long = "7".repeat(MAX_PART + 1);
     for message in ["1", "2", "3", long.as_str(), "5"] {
-        pair.left.push_message(message);
+        pair.left.push_message(message.into());
     }
     pair.hand_over(2, true);
     pair.left.confirm(1);
@@ -129,14 +129,14 @@ fn of_a_stream_that_has_ended_the_peer_tells_what_arrived() {
     let mut pair = Pair::default();
     pair.reconnect();
     for message in ["1", "2", "3", "4"] {
-        pair.left.push_message(message);
+        pair.left.push_message(message.into());
     }
     pair.hand_over(2, true);
     pair.hand_over(1, false);
     pair.left.rewind();
     assert_eq!(pair.left.end(), [Undelivered { payload: "4".into(), may_have_arrived: false }]);
     assert!(pair.left.is_in_doubt());
-    pair.left.push_message("5");
+    pair.left.push_message("5".into());
     pair.reconnect();
     assert_eq!(pair.undelivered, [("3".into(), false)]);
     pair.hand_over(1, true);
@@ -148,11 +148,11 @@ fn what_nobody_tells_may_have_arrived() {
     let doubtful = |payload: &str| Undelivered { payload: payload.into(), may_have_arrived: true };
     let mut pair = Pair::default();
     pair.reconnect();
-    pair.left.push_message("0");
-    pair.left.push_message("1");
+    pair.left.push_message("0".into());
+    pair.left.push_message("1".into());
     pair.hand_over(2, true);
     pair.left.confirm(1);
-    pair.left.push_message("2");
+    pair.left.push_message("2".into());
     pair.left.rewind();
     pair.right = Mailbox::default();
     pair.reconnect();
@@ -177,11 +177,10 @@ fn nothing_follows_what_did_not_fit() {
 
 #[test]
 fn all_that_belongs_to_a_message_that_is_too_long_is_dropped() {
-    let limits = Limits { message_bytes: 10, ..Limits::default() };
     let mut mailbox = Mailbox::default();
-    assert_eq!(mailbox.receive(true, "123456", limits.message_bytes), Received::Nothing);
-    assert_eq!(mailbox.receive(true, "123456", limits.message_bytes), Received::TooLong);
-    assert_eq!(mailbox.receive(true, "1", limits.message_bytes), Received::TooLong);
-    assert_eq!(mailbox.receive(false, "1", limits.message_bytes), Received::TooLong);
-    assert_eq!(mailbox.receive(false, "12", limits.message_bytes), Received::Whole("12".into()));
+    assert_eq!(mailbox.receive(true, "123456", 10), Received::Nothing);
+    assert_eq!(mailbox.receive(true, "123456", 10), Received::TooLong);
+    assert_eq!(mailbox.receive(true, "1", 10), Received::TooLong);
+    assert_eq!(mailbox.receive(false, "1", 10), Received::TooLong);
+    assert_eq!(mailbox.receive(false, "12", 10), Received::Whole("12".into()));
 }
