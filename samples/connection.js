@@ -23,6 +23,7 @@ function sentence({ state, isHard, report }) {
     if (!report?.path) return 'Connected.';
     return report.path === 'direct' ? 'Connected directly, from one to the other.' : 'Connected, with a TURN server in between.';
   }
+  if (state === 'silent') return 'There is a path, and nobody answers: the page may be asleep. What is said to it waits.';
   if (state === 'recovering') return 'The path was lost. Another one is looked for; nothing that is said gets lost meanwhile.';
   const why = {
     discovered: report?.attempts ? 'The last attempt failed. The next one follows in a moment.' : 'Here, and about to be called.',
@@ -120,13 +121,14 @@ export class ConnectionCard {
 
 function steps(report) {
   const phase = report?.phase ?? 'discovered';
-  const reached = phase === 'recovering' ? STEPS.length - 1 : STEPS.findIndex(([each]) => each === phase);
+  const instead = { recovering: 'Lost', silent: 'Silent' }[phase];
+  const reached = instead ? STEPS.length - 1 : STEPS.findIndex(([each]) => each === phase);
   return STEPS.map(([each, label], at) => {
-    const wanted = each === 'open' && phase === 'recovering' ? phase : each;
+    const wanted = each === 'open' && instead ? phase : each;
     const spent = report?.phases.findLast(({ phase }) => phase === wanted)?.milliseconds;
     const state = at < reached ? 'done' : at === reached ? 'now' : 'ahead';
     return make('li', { dataset: { state, phase: wanted } },
-      make('span', { textContent: wanted === 'recovering' ? 'Lost' : label }),
+      make('span', { textContent: wanted === each ? label : instead }),
       make('small', { textContent: at <= reached && spent !== undefined ? span(spent) : '' }));
   });
 }

@@ -43,11 +43,13 @@ class Person {
     return this.namesake > 1 ? `${this.name} (${this.namesake})` : this.name;
   }
 
-  /** 'connecting', 'connected', or 'recovering': connected, and the path is lost. */
+  /** 'connecting', 'connected', 'silent', or 'recovering': connected, and the path is lost. */
   get state() {
     if (!this.connected) return 'connecting';
+    const phase = this.report?.phase ?? 'open';
+    if (phase === 'silent') return phase;
     // What is called or tried now is to replace a connection that was lost.
-    return this.report && this.report.phase !== 'open' ? 'recovering' : 'connected';
+    return phase === 'open' ? 'connected' : 'recovering';
   }
 
   /** Whether it takes unusually long to connect. */
@@ -59,6 +61,7 @@ class Person {
   get how() {
     const { state, report } = this;
     if (state === 'recovering') return 'reconnecting…';
+    if (state === 'silent') return 'does not answer';
     if (state === 'connected') return [report?.path, roundTrip(report?.roundTripTime)].filter(Boolean).join(' · ') || 'connected';
     return this.isHard ? 'hard to reach, still trying' : 'connecting…';
   }

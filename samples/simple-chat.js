@@ -1,7 +1,7 @@
 // The chat page. Messages between pages are {kind: 'hello', name} and {kind: 'chat', text}.
 //
 // These stay as they are, for tests and for styles of one's own, beside those of room.js:
-//   #people > li              one for each of the others: data-sid, data-state="connecting | connected | recovering", .name,
+//   #people > li              one for each of the others: data-sid, data-state="connecting | connected | silent | recovering", .name,
 //                             .how; its button opens #connection, which tells more
 //   #me                       oneself: data-sid (absent until there is one), .name
 //   #log                      .message (with .who, .text, time; .mine for one's own; .fate when somebody did not get it) and

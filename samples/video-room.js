@@ -10,7 +10,7 @@
 //     data-id                 of the video track, "" where there is none
 //     data-kind               "video", or "none" for somebody without a picture
 //     data-what               "camera" (also for somebody without a picture), "screen", or "" for what we do not know
-//     data-state              "connecting | connected | recovering": the connection to the person; data-path="direct | relayed", "" at first
+//     data-state              "connecting | connected | silent | recovering": the connection to the person; data-path="direct | relayed", "" at first
 //     data-media              "none | waiting | live | paused": the picture
 //     video, audio[data-id]   what plays
 //     button.how              opens #connection, which tells how the person is connected

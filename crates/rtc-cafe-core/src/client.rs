@@ -448,7 +448,7 @@ impl Client {
                 Timer::Ack => self.acknowledge(now, key),
                 Timer::Doubt => self.end_doubt(key),
                 Timer::Gossip => self.tell_news(),
-                Timer::Stuck => self.set_stuck(key),
+                Timer::Stuck => self.set_stuck(now, key),
                 Timer::Ready => self.prepare(now),
                 Timer::Unused => self.forget_answers(),
                 Timer::Stall | Timer::Overflow => self.overflow(now, key),

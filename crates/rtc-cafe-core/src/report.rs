@@ -17,6 +17,8 @@ pub enum Phase {
     Connecting,
     /// Messages flow.
     Open,
+    /// There is a path, and the peer does not answer, as a page that sleeps; what is said to it waits.
+    Silent,
     /// Messages flowed, and the path is lost; another one is looked for.
     Recovering,
 }
@@ -29,6 +31,7 @@ impl Phase {
             Self::Signalling => "signalling",
             Self::Connecting => "connecting",
             Self::Open => "open",
+            Self::Silent => "silent",
             Self::Recovering => "recovering",
         }
     }

@@ -6,8 +6,8 @@ mod common;
 use std::time::Duration;
 
 use rtc_cafe_core::{
-    Client, Command, Config, ConnectionEvent, ConnectionId, ConnectionState, Event, Output, PermanentId, Recipients,
-    RoomId, Sid, SignallerState, Time, wire::peer::Frame,
+    Client, Command, Config, ConnectionEvent, ConnectionId, ConnectionState, Event, Output, PermanentId, Phase,
+    Recipients, RoomId, Sid, SignallerState, Time, wire::peer::Frame,
 };
 
 use common::*;
@@ -157,9 +157,30 @@ fn a_peer_that_is_silent_though_there_is_a_path_sleeps() {
     signal(&mut client, "peer-disconnection", r#"{"sid":"B"}"#);
     assert_eq!(told(&pass(&mut client, seconds(600))), []);
     assert_eq!(sids(client.connected_peers()), ["B"]);
+    assert_eq!(phase(&client, 600), Phase::Silent);
     // Without a path it is another matter.
     state(&mut client, seconds(600), b, ConnectionState::Disconnected);
     assert_eq!(told(&pass(&mut client, seconds(604))), [Event::DisconnectFromPeer { sid: sid("B") }]);
+}
+
+/// Nothing else says that it sleeps: the server may be away, and the path is there.
+#[test]
+fn who_confirms_nothing_is_asked_whether_it_is_there() {
+    let mut client = joined(|_| ());
+    let b = connect(&mut client, "B", "b");
+    client.handle_signaller_state(NOW, SignallerState::Reconnecting);
+    client.send_message(NOW, "[1]", Recipients::All).unwrap();
+    assert_eq!(told(&pass(&mut client, seconds(9))).len(), 1, "the server is away");
+    assert_eq!(phase(&client, 9), Phase::Open);
+    assert_eq!(told(&pass(&mut client, seconds(14))), []);
+    assert_eq!(phase(&client, 14), Phase::Silent);
+    client.handle_connection(seconds(20), b, ConnectionEvent::ChannelMessage(Frame::Ack { received: 1 }.encode()));
+    assert_eq!(phase(&client, 20), Phase::Open);
+    assert_eq!(told(&pass(&mut client, seconds(60))), []);
+}
+
+fn phase(client: &Client, at: u64) -> Phase {
+    client.connection_report(seconds(at), &sid("B")).unwrap().phase
 }
 
 #[test]

@@ -15,7 +15,7 @@ fn path(client: &mut Client, at: u64, id: ConnectionId, relayed: bool) {
     client.handle_connection(Time::from_millis(at), id, ConnectionEvent::PathChanged { relayed });
 }
 
-/// Lets time pass; returns in which seconds ICE was restarted. Each restart is answered at once.
+/// Lets time pass; returns in which seconds ICE was restarted. Each restart and each ping is answered at once.
 fn restarts(client: &mut Client, id: ConnectionId, until: u64) -> Vec<u64> {
     restarts_after(client, id, until, 0)
 }
@@ -25,7 +25,13 @@ fn restarts_after(client: &mut Client, id: ConnectionId, until: u64, before: usi
     let mut found = Vec::new();
     while let Some(next) = client.poll_timeout().filter(|next| next.as_millis() <= until * 1000) {
         client.handle_timeout(next);
-        if commands(&outputs(client)).contains(&(id, Command::RestartIce)) {
+        let said = outputs(client);
+        for frame in frames(&said) {
+            if let Ok(Some(Frame::Ping { nonce })) = Frame::decode(&frame) {
+                client.handle_connection(next, id, ConnectionEvent::ChannelMessage(Frame::Pong { nonce }.encode()));
+            }
+        }
+        if commands(&said).contains(&(id, Command::RestartIce)) {
             found.push(next.as_millis() / 1000);
             answer_restart(client, next, id, before + found.len());
         }

@@ -4,10 +4,10 @@ import { isRelayed, selectedPair, type Stat } from './stats.js';
 
 /**
  * What the connection to a peer is at: `discovered`, nothing has been offered yet, or not again; `signalling`, offered
- * and not answered; `connecting`, paths are tried; `open`, messages flow; `recovering`, they flowed, and another path is
- * looked for.
+ * and not answered; `connecting`, paths are tried; `open`, messages flow; `silent`, there is a path, and the peer does not
+ * answer; `recovering`, they flowed, and another path is looked for.
  */
-export type ConnectionPhase = 'discovered' | 'signalling' | 'connecting' | 'open' | 'recovering';
+export type ConnectionPhase = 'discovered' | 'signalling' | 'connecting' | 'open' | 'silent' | 'recovering';
 
 /** One end of a candidate pair. */
 export interface CandidateReport {

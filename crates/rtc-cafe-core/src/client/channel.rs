@@ -61,6 +61,7 @@ impl Client {
         let Some(peer) = self.roster.get_mut(key).filter(|peer| peer.is_open()) else { return };
         // Whatever it says, the peer is alive, and there is a path.
         if std::mem::take(&mut peer.silent) {
+            self.reach(key, Phase::Open);
             self.gossip(key, true);
         }
         self.timers.cancel(key, Timer::Pong);
@@ -199,10 +200,11 @@ impl Client {
         }
     }
 
-    /// The peer has taken nothing for a while: nobody else waits for it any longer.
-    pub(super) fn set_stuck(&mut self, key: PeerKey) {
+    /// The peer has taken nothing for a while: nobody else waits for it any longer, and it is asked whether it is alive.
+    pub(super) fn set_stuck(&mut self, now: Time, key: PeerKey) {
         if let Some(peer) = self.roster.get_mut(key) {
             peer.stuck = true;
+            self.ping(now, key);
         }
     }
 

@@ -292,6 +292,9 @@ impl Client {
     pub(super) fn handle_silence(&mut self, now: Time, key: PeerKey) {
         let Some(peer) = self.roster.get_mut(key) else { return };
         peer.silent = true;
+        if !peer.path_lost {
+            self.reach(key, Phase::Silent);
+        }
         self.gossip(key, false);
         let Some(peer) = self.roster.get(key) else { return };
         if peer.claim.is_some() {
