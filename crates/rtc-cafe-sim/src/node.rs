@@ -1,11 +1,8 @@
 //! One client of the simulation: its core, its signalling session, and the application that uses it.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::Duration,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
-use rtc_cafe_core::{Client, Config, Limits, RoomId, Session, Sid, TrackId, wire::ApiVersion};
+use rtc_cafe_core::{Client, Config, RoomId, Session, Sid, TrackId, wire::ApiVersion};
 
 use crate::{NodeId, check::Observer, links::Link, world::Happening};
 
@@ -45,11 +42,7 @@ pub(crate) struct Node {
 }
 
 impl Node {
-    pub(crate) fn new(seed: [u8; 32], api_version: ApiVersion, limits: Limits, doubt: Duration, ready: usize) -> Self {
-        let mut config = Config::default();
-        config.limits = limits;
-        config.ready = ready;
-        config.timing.doubt = doubt;
+    pub(crate) fn new(seed: [u8; 32], api_version: ApiVersion, config: Config) -> Self {
         Self {
             client: Client::new(config, seed),
             session: Session::new(api_version),

@@ -157,7 +157,7 @@ impl Scenario {
     /// If an invariant is violated.
     pub fn run_broken(self) -> World {
         let mut rng = fastrand::Rng::with_seed(self.seed ^ 0xb40c);
-        let mut world = World::new(self.seed);
+        let mut world = World::with_limits(self.seed, small_limits(&mut rng, true).unwrap_or_default());
         let nodes = rng.usize(2..=6);
         let rooms = rng.u64(1..=2);
         for _ in 0..nodes {
@@ -348,6 +348,8 @@ fn small_limits(rng: &mut fastrand::Rng, troubled: bool) -> Option<Limits> {
     let mut limits = Limits::default();
     limits.outgoing_bytes = if rng.bool() { 4000 } else { 200_000 };
     limits.high_water = 1500;
+    limits.kept_bytes = if rng.bool() { 10_000 } else { 400_000 };
+    limits.introductions = rng.usize(1..8);
     if troubled && rng.bool() {
         limits.control_bytes = 3000;
     }

@@ -185,7 +185,8 @@ impl World {
         }
         match self.nodes[end.0].forwarder {
             Forwarder::Honest => Some(command),
-            Forwarder::Drops => None,
+            // Something goes over the channel all the same, whose backend tells how full it is.
+            Forwarder::Drops => Some(Command::Send(String::from(r#"{"type":"nothing"}"#))),
             Forwarder::Repeats => {
                 self.happen(Happening::Execute(end, command.clone()));
                 Some(command)

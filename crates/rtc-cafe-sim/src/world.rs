@@ -3,7 +3,8 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use rtc_cafe_core::{
-    Command, ConnectionEvent, ConnectionState, Limits, Output, Recipients, RoomId, SessionOutput, Sid, Time, Timing,
+    Command, Config, ConnectionEvent, ConnectionState, Limits, Output, Recipients, RoomId, SendError, SessionOutput,
+    Sid, Time, Timing,
     wire::{
         ApiVersion,
         signal::{ClientSignal, ServerSignal},
@@ -125,8 +126,12 @@ impl World {
     pub fn add_node(&mut self) -> NodeId {
         let seed = seed_bytes(&mut self.rng);
         let node = self.nodes.len();
-        let ready = self.rng.usize(0..4);
-        self.nodes.push(Node::new(seed, ApiVersion::LATEST, self.limits.clone(), self.doubt, ready));
+        let mut config = Config::default();
+        config.limits = self.limits.clone();
+        config.ready = self.rng.usize(0..4);
+        config.timing.doubt = self.doubt;
+        config.handshake_over_peers = self.rng.u64(0..8) > 0;
+        self.nodes.push(Node::new(seed, ApiVersion::LATEST, config));
         self.connect_within(node, 50);
         node
     }
@@ -140,7 +145,11 @@ impl World {
         self.drive(node);
     }
 
-    /// Has a client send a message of so many bytes to every connected peer that there is room for, or to one of them.
+    /// Has a client send a message of so many bytes to every connected peer, or to one of them. Those who take messages
+    /// too slowly are left out.
+    ///
+    /// # Panics
+    /// If it is refused for another reason.
     pub fn send(&mut self, node: NodeId, bytes: usize, to_one: bool) {
         let connected: Vec<Sid> = self.nodes[node].client.connected_peers().cloned().collect();
         let recipients = match self.rng.choice(connected.clone()) {
@@ -149,15 +158,17 @@ impl World {
         };
         let number = self.ledger.number();
         let payload = format!("[{node},{number},\"{}\"]", "x".repeat(bytes));
-        let client = &self.nodes[node].client;
-        let has_room = |sid: &Sid| client.has_room(payload.len(), &Recipients::Only(vec![sid.clone()])) == Ok(true);
-        let recipients: Vec<Sid> = recipients.into_iter().filter(has_room).collect();
-        for sid in &recipients {
+        let now = self.time();
+        let sent = self.nodes[node].client.send_message(now, &payload, Recipients::Only(recipients.clone()));
+        let left_out = match sent {
+            Ok(()) => Vec::new(),
+            Err(SendError::QueueFull(full)) => full,
+            Err(SendError::TooLong { bytes, max }) if bytes > max => recipients.clone(),
+            Err(error) => panic!("{node} cannot send: {error}"),
+        };
+        for sid in recipients.iter().filter(|sid| !left_out.contains(sid)) {
             self.ledger.send(node, self.owners[sid], number);
         }
-        let now = self.time();
-        let sent = self.nodes[node].client.send_message(now, &payload, Recipients::Only(recipients));
-        sent.expect("every recipient is connected and no queue is full");
         self.drive(node);
     }
 
