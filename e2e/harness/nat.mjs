@@ -4,7 +4,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
-import { keyHash, selfSigned } from './certificate.mjs';
+import { selfSigned } from './certificate.mjs';
 import { Network, noNetworks } from './network.mjs';
 import { serverOn } from './server.mjs';
 import { startTurn } from './turn.mjs';
@@ -117,9 +117,9 @@ export class Internet {
     const relay = coturn ? await internet.network.host('turn') : { address: internet.network.freeAddress() };
     const other = coturn ? await internet.network.host('other turn') : relay;
     const certificate = selfSigned(internet.#folder, ...[host, relay, other].map(({ address }) => address));
-    // Those who run natively trust it, and pages by its key.
+    // Those who run natively trust it, and browsers that are told of it.
     internet.environment = { SSL_CERT_FILE: certificate.cert };
-    internet.browserOptions = [`--ignore-certificate-errors-spki-list=${keyHash(certificate.cert)}`];
+    internet.certificate = certificate.cert;
     if (coturn) {
       internet.turn = await startTurn(relay, certificate, internet.network.freeAddress());
       internet.otherTurn = await startTurn(other, certificate);
