@@ -1,29 +1,16 @@
 //! coturn's own clients against this server, over every transport.
 #![allow(clippy::unwrap_used, reason = "a test")]
 
-use std::{
-    net::SocketAddr,
-    process::{Command, Output},
-    sync::Arc,
-};
+mod common;
 
-use rtc_cafe_turn::{Secret, TlsAcceptor, TurnServer};
+use std::process::{Command, Output};
+
+use common::{SECRET, Served};
+use rtc_cafe_turn::TurnServer;
 use tokio::task::spawn_blocking;
-use tokio_rustls::rustls::{ServerConfig, pki_types::PrivateKeyDer};
-
-const SECRET: &str = "north";
-
-fn acceptor() -> TlsAcceptor {
-    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-    let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
-    let config = ServerConfig::builder().with_no_client_auth();
-    TlsAcceptor::from(Arc::new(config.with_single_cert(vec![made.cert.der().clone()], key).unwrap()))
-}
 
 async fn server() -> TurnServer {
-    let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
-    let builder = TurnServer::builder(Secret::new(SECRET).unwrap()).udp(any).tcp(any).tls(any, acceptor());
-    builder.bind().await.unwrap()
+    Served::start(|builder| builder).await.server
 }
 
 /// Runs a client; clients send to each other through two relayed addresses.
