@@ -27,6 +27,7 @@ use turn_types::{
 use crate::{
     allocation::{Allocation, LIFETIME, lifetime},
     auth::{Authenticator, Identity, Refusal},
+    discovery,
     limits::{Full, Limits, Quotas},
     policy::PeerPolicy,
     reply::Reply,
@@ -131,7 +132,9 @@ impl Client {
         }
         let message = Message::from_bytes(data).ok()?;
         match (message.class(), message.method()) {
-            (MessageClass::Request, BINDING) => Some(Output::Reply(self.bind(&message, common))),
+            (MessageClass::Request, BINDING) => {
+                Some(Output::Reply(discovery::bind(&message, self.address, None, common).0))
+            }
             (MessageClass::Request, _) => Some(Output::Reply(self.handle_request(&message, common, relays, now))),
             (MessageClass::Indication, SEND) => self.handle_send(&message, common, relays, now),
             _ => None,
@@ -179,16 +182,6 @@ impl Client {
     pub(crate) fn end(&mut self, relays: &mut dyn Relays) {
         if let Some(allocation) = self.allocation.take() {
             allocation.relays().for_each(|relay| relays.close(relay));
-        }
-    }
-
-    fn bind(&self, message: &Message<'_>, common: &Common) -> Vec<u8> {
-        common.counters.bindings.add(1);
-        let unknown = unknown(message);
-        if unknown.is_empty() {
-            Reply::success(message).with_mapped(message, self.address).finish(None)
-        } else {
-            Reply::unknown(message, &unknown).finish(None)
         }
     }
 
@@ -456,7 +449,8 @@ fn families(message: &Message<'_>) -> Result<Vec<AddressFamily>, Refusal> {
     }
 }
 
-fn unknown(message: &Message<'_>) -> Vec<AttributeType> {
+/// The attributes that have to be understood and are not.
+pub(crate) fn unknown(message: &Message<'_>) -> Vec<AttributeType> {
     let types = message.iter_attributes().map(|(_, attribute)| attribute.get_type());
     types.filter(|kind| kind.comprehension_required() && !KNOWN.contains(kind)).collect()
 }
