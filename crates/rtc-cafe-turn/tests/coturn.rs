@@ -8,7 +8,7 @@ use std::{
     process::{Command, Output},
 };
 
-use common::{SECRET, Served};
+use common::{SECRET, Served, has_v6};
 use rtc_cafe_turn::{Builder, TurnServer};
 use tokio::task::spawn_blocking;
 
@@ -46,6 +46,11 @@ async fn its_client_is_served_over_every_transport() {
         relays(udp, &["-W", SECRET, "-u", "channels", "-n", "20", "-m", "4"]),
         relays(udp, &["-W", SECRET, "-u", "indications", "-n", "20", "-m", "4", "-s"]),
         relays(udp, &["-W", SECRET, "-u", "many", "-n", "5", "-m", "24"]),
+        async {
+            if has_v6() {
+                relays(udp, &["-W", SECRET, "-u", "IPv6", "-n", "20", "-m", "4", "-x"]).await;
+            }
+        },
         relays(tcp, &["-W", SECRET, "-u", "tcp", "-n", "20", "-m", "4", "-t"]),
         relays(tls, &["-W", SECRET, "-u", "tls", "-n", "20", "-m", "4", "-t", "-S"]),
     );
