@@ -29,7 +29,7 @@ use crate::{
     auth::{Authenticator, Identity, Refusal},
     discovery,
     limits::{Full, Limits, Quotas},
-    policy::PeerPolicy,
+    policy::{PeerPolicy, reached},
     reply::Reply,
     stats::Counters,
 };
@@ -408,8 +408,10 @@ fn may_pass(allocation: &Allocation, bytes: usize, common: &Common, now: Now) ->
 /// Whether a client may ask for a peer.
 fn check_peer(peer: IpAddr, allocation: &Allocation, common: &Common, relays: &dyn Relays) -> Result<(), Refusal> {
     let is_exception = common.policy.is_exception(peer);
-    let is_refused = !common.policy.allows(peer) || relays.is_of_machine(peer);
-    if is_refused && !is_exception && !relays.is_own(peer) {
+    let is_here = relays.is_own(peer) || relays.is_of_machine(peer);
+    // By its own name, and not as IPv4 inside of IPv6: there are relayed addresses, too.
+    let has_relays = relays.is_own(peer) && reached(peer) == peer;
+    if (is_here || !common.policy.allows(peer)) && !is_exception && !has_relays {
         return Err(Refusal(ErrorCode::FORBIDDEN));
     }
     if allocation.relay_for(peer).is_none() {

@@ -21,8 +21,8 @@ use turn_types::{
     },
 };
 
-/// Addresses that are not of the internet, however they are written, and are none of the server's own.
-const INSIDE: [&str; 36] = [
+/// Addresses that are not of the internet, however they are written; the server's own only in disguise.
+const INSIDE: [&str; 39] = [
     "0.0.0.0",
     "0.1.2.3",
     "10.0.0.1",
@@ -48,21 +48,24 @@ const INSIDE: [&str; 36] = [
     "::127.0.0.1",
     "::ffff:0.0.0.0",
     "::ffff:10.0.0.1",
+    "::ffff:127.0.0.1",
     "::ffff:127.0.0.2",
     "::ffff:169.254.169.254",
     "::ffff:192.168.0.1",
     "64:ff9b::10.0.0.1",
+    "64:ff9b::127.0.0.1",
     "64:ff9b::127.0.0.2",
     "64:ff9b::169.254.169.254",
     "64:ff9b:1::a00:1",
     "2002:a00:1::1",
+    "2002:7f00:1::1",
     "2002:7f00:2::1",
     "2002:a9fe:a9fe::1",
     "2001:0:a00:1::1",
     "2001:db8::1",
 ];
-/// The same of the server's own, where other relayed addresses are.
-const OWN: [&str; 5] = ["127.0.0.1", "::1", "::ffff:127.0.0.1", "64:ff9b::127.0.0.1", "2002:7f00:1::"];
+/// The server's own, where other relayed addresses are.
+const OWN: [&str; 2] = ["127.0.0.1", "::1"];
 
 fn udp() -> RequestedTransport {
     RequestedTransport::new(RequestedTransport::UDP)
