@@ -8,6 +8,7 @@ import { fileURLToPath } from 'node:url';
 
 import puppeteer from 'puppeteer-core';
 
+import { keyHash } from './certificate.mjs';
 import { mediaKit } from './media-kit.mjs';
 import { pageKit } from './page-kit.mjs';
 import { HERE, within } from './process.mjs';
@@ -20,9 +21,9 @@ const KINDS = {
   chromium: {
     variable: 'CHROMIUM',
     programs: ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'],
-    options: (camera, more) => ({
+    options: (camera, trusted) => ({
       args: [
-        ...more,
+        ...(trusted ? [`--ignore-certificate-errors-spki-list=${keyHash(trusted)}`] : []),
         '--no-sandbox',
         '--disable-gpu',
         '--disable-quic',
@@ -41,7 +42,8 @@ const KINDS = {
   firefox: {
     variable: 'FIREFOX',
     programs: ['/usr/bin/firefox-esr', '/usr/bin/firefox'],
-    options: (camera) => ({
+    options: (camera, trusted) => ({
+      acceptInsecureCerts: Boolean(trusted),
       extraPrefsFirefox: {
         'media.autoplay.default': 0,
         'media.peerconnection.ice.obfuscate_host_addresses': false,
@@ -76,9 +78,9 @@ export class Browser {
 
   /**
    * Starts a browser, on this machine or on a host of a network. Its camera is `'fake'` and for any page, or `'denied'` to
-   * all, as the microphone, or `'missing'`. Chromium takes further options.
+   * all, as the microphone, or `'missing'`. It trusts the certificate in a file, if one is named.
    */
-  static async launch(kind = BROWSER, { camera = 'fake', on = HERE, options = [] } = {}) {
+  static async launch(kind = BROWSER, { camera = 'fake', on = HERE, trusted } = {}) {
     if (!BROWSERS.includes(kind)) throw new Error(`the browser "${kind}" is none of ${BROWSERS.join(', ')}`);
     const browser = new Browser();
     browser.#profile = await mkdtemp(join(tmpdir(), 'rtc-cafe-e2e-'));
@@ -89,7 +91,7 @@ export class Browser {
       userDataDir: browser.#profile,
       // Firefox stands still while it looks for an ICE server whose name nobody knows.
       protocolTimeout: 180_000,
-      ...KINDS[kind].options(camera, options),
+      ...KINDS[kind].options(camera, trusted),
     });
     return browser;
   }

@@ -3,15 +3,16 @@
 import { spawnSync } from 'node:child_process';
 import { X509Certificate, createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
+import { isIP } from 'node:net';
 import { join } from 'node:path';
 
-/** Makes a certificate for addresses, and its key, in a folder: the paths of both. */
-export function selfSigned(folder, ...addresses) {
+/** Makes a certificate for addresses and names, and its key, in a folder: the paths of both. */
+export function selfSigned(folder, ...hosts) {
   const [key, cert] = ['key.pem', 'cert.pem'].map((name) => join(folder, name));
-  const names = addresses.map((address) => `IP:${address}`).join(',');
+  const names = hosts.map((host) => `${isIP(host) ? 'IP' : 'DNS'}:${host}`).join(',');
   const made = spawnSync('openssl', [
     'req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-keyout', key, '-out', cert, '-days', '2',
-    '-subj', `/CN=${addresses[0]}`, '-addext', `subjectAltName=${names}`, '-addext', 'basicConstraints=critical,CA:FALSE',
+    '-subj', `/CN=${hosts[0]}`, '-addext', `subjectAltName=${names}`, '-addext', 'basicConstraints=critical,CA:FALSE',
   ], { encoding: 'utf8' });
   if (made.error || made.status) throw new Error(`openssl: ${made.error?.message ?? made.stderr}`);
   return { key, cert };

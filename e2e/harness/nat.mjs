@@ -4,9 +4,9 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
-import { keyHash, selfSigned } from './certificate.mjs';
+import { selfSigned } from './certificate.mjs';
 import { Network, noNetworks } from './network.mjs';
-import { serverOn } from './server.mjs';
+import { serverOn, startServerOn } from './server.mjs';
 import { startTurn } from './turn.mjs';
 
 /** Addresses that no list of special ones has: to a TURN server they are those of the internet. */
@@ -103,13 +103,15 @@ export class Internet {
   /** The one that the signalling server names, and another. */
   turn;
   otherTurn;
+  /** Our own STUN at two addresses, of a server that names none of them to anybody. */
+  stun;
   /** By their names. */
   hosts = {};
   /** The router of each host's network, the outer one of two. */
   #routers = {};
   #folder = mkdtempSync(join(tmpdir(), 'rtc-cafe-nat-'));
 
-  /** With the server's own TURN at a second address of it, or with two coturns, of which the first has two addresses. */
+  /** With the server's own TURN at a second address of it, or with two coturns, of which the first has two addresses, and STUN. */
   static async create({ coturn = false } = {}) {
     const internet = new Internet();
     internet.network = await Network.create({ subnet: SUBNET });
@@ -117,12 +119,13 @@ export class Internet {
     const relay = coturn ? await internet.network.host('turn') : { address: internet.network.freeAddress() };
     const other = coturn ? await internet.network.host('other turn') : relay;
     const certificate = selfSigned(internet.#folder, ...[host, relay, other].map(({ address }) => address));
-    // Those who run natively trust it, and pages by its key.
+    // Those who run natively trust it, and browsers that are told of it.
     internet.environment = { SSL_CERT_FILE: certificate.cert };
-    internet.browserOptions = [`--ignore-certificate-errors-spki-list=${keyHash(certificate.cert)}`];
+    internet.certificate = certificate.cert;
     if (coturn) {
       internet.turn = await startTurn(relay, certificate, internet.network.freeAddress());
       internet.otherTurn = await startTurn(other, certificate);
+      internet.stun = await stunOf(host, internet.network.freeAddress());
     } else {
       internet.turn = await turnOf(host, relay.address);
     }
@@ -155,15 +158,25 @@ export class Internet {
 
   async close() {
     await this.server?.kill();
-    await Promise.all([this.turn, this.otherTurn].map((turn) => turn?.kill()));
+    await Promise.all([this.turn, this.otherTurn, this.stun].map((server) => server?.kill()));
     await this.network?.close();
     rmSync(this.#folder, { recursive: true, force: true });
   }
 }
 
+const addAddress = (host, address) => host.run('ip', 'addr', 'add', `${address}/24`, 'dev', 'lan');
+
+/** Another server on a host, with two ports for STUN at its address and at a second one (RFC 5780). */
+async function stunOf(host, second) {
+  await addAddress(host, second);
+  const sockets = [host.address, second].flatMap((address) => [`${address}:3478`, `${address}:3479`]);
+  const server = await startServerOn(host, '--turn-listen', sockets.join());
+  return { options: ['--ice-server', `stun:${host.address}`], kill: () => server.kill() };
+}
+
 /** The TURN server in the signalling server of a host, which has port 443 of another address. */
 async function turnOf(host, address) {
-  await host.run('ip', 'addr', 'add', `${address}/24`, 'dev', 'lan');
+  await addAddress(host, address);
   const options = ['--turn-listen', `${address}:3478`, '--turn-tls-listen', `${address}:443`, '--turn-host', address];
   return { address, options, async kill() {} };
 }

@@ -66,6 +66,15 @@ class Host {
     if (code !== 0) throw new Error(`nft on ${this.name}:\n${nft.output}`);
   }
 
+  /** Takes an address of IPv6, beside that of IPv4 or in place of it. */
+  async useIpv6(address, { only = false } = {}) {
+    await this.run('sh', '-c', 'echo 0 > /proc/sys/net/ipv6/conf/lan/disable_ipv6');
+    // Nobody else has it, and to find that out takes a second.
+    await this.run('ip', 'addr', 'add', `${address}/64`, 'dev', 'lan', 'nodad');
+    await this.run('ip', '-6', 'route', 'add', 'default', 'dev', 'lan');
+    if (only) await this.run('ip', '-4', 'addr', 'flush', 'dev', 'lan');
+  }
+
   /** Pulls the cable out. */
   linkDown() {
     return this.#network.tell('link', { name: this.name, up: false });

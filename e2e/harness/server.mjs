@@ -87,8 +87,9 @@ export function serverOn(host, ...args) {
   // Many servers run at once, and there is one port for STUN and TURN.
   if (!args.includes('--turn-listen')) args.push('--no-turn');
   return new Server(async (port) => {
-    const program = host.spawn(binary(), ['serve', '--listen', `${host.address}:${port}`, ...args]);
-    const [, url] = await program.line(/(https?:\/\/\d+\.\d+\.\d+\.\d+:\d+)\/?/);
+    const listen = args.includes('--listen') ? [] : ['--listen', `${host.address}:${port}`];
+    const program = host.spawn(binary(), ['serve', ...listen, ...args]);
+    const [, url] = await program.line(/(https?:\/\/(?:\d+\.\d+\.\d+\.\d+|\[[\da-f:]+\]):\d+)\/?/);
     return { program, url };
   });
 }

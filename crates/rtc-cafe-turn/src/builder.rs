@@ -88,7 +88,8 @@ impl Builder {
         }
     }
 
-    /// Listens on UDP; port 0 lets the system choose one. May be called several times.
+    /// Listens on UDP; port 0 lets the system choose one. May be called several times. With two ports, the same at two
+    /// addresses each, clients can find out how the NAT in front of them behaves (RFC 5780).
     pub fn udp(mut self, address: SocketAddr) -> Self {
         self.udp.push(address);
         self
@@ -169,6 +170,7 @@ impl Builder {
         for address in self.udp {
             running.listen_udp(open(address, "UDP", Type::DGRAM).and_then(|socket| udp(socket, address))?);
         }
+        running.offer_discovery(&self.public);
         for address in self.tcp {
             running.listen_tcp(open(address, "TCP", Type::STREAM).and_then(|socket| tcp(socket, address))?);
         }

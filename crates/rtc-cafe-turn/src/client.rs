@@ -27,8 +27,9 @@ use turn_types::{
 use crate::{
     allocation::{Allocation, LIFETIME, lifetime},
     auth::{Authenticator, Identity, Refusal},
+    discovery,
     limits::{Full, Limits, Quotas},
-    policy::PeerPolicy,
+    policy::{PeerPolicy, reached},
     reply::Reply,
     stats::Counters,
 };
@@ -131,7 +132,9 @@ impl Client {
         }
         let message = Message::from_bytes(data).ok()?;
         match (message.class(), message.method()) {
-            (MessageClass::Request, BINDING) => Some(Output::Reply(self.bind(&message, common))),
+            (MessageClass::Request, BINDING) => {
+                Some(Output::Reply(discovery::bind(&message, self.address, None, common).0))
+            }
             (MessageClass::Request, _) => Some(Output::Reply(self.handle_request(&message, common, relays, now))),
             (MessageClass::Indication, SEND) => self.handle_send(&message, common, relays, now),
             _ => None,
@@ -179,16 +182,6 @@ impl Client {
     pub(crate) fn end(&mut self, relays: &mut dyn Relays) {
         if let Some(allocation) = self.allocation.take() {
             allocation.relays().for_each(|relay| relays.close(relay));
-        }
-    }
-
-    fn bind(&self, message: &Message<'_>, common: &Common) -> Vec<u8> {
-        common.counters.bindings.add(1);
-        let unknown = unknown(message);
-        if unknown.is_empty() {
-            Reply::success(message).with_mapped(message, self.address).finish(None)
-        } else {
-            Reply::unknown(message, &unknown).finish(None)
         }
     }
 
@@ -415,8 +408,10 @@ fn may_pass(allocation: &Allocation, bytes: usize, common: &Common, now: Now) ->
 /// Whether a client may ask for a peer.
 fn check_peer(peer: IpAddr, allocation: &Allocation, common: &Common, relays: &dyn Relays) -> Result<(), Refusal> {
     let is_exception = common.policy.is_exception(peer);
-    let is_refused = !common.policy.allows(peer) || relays.is_of_machine(peer);
-    if is_refused && !is_exception && !relays.is_own(peer) {
+    let is_here = relays.is_own(peer) || relays.is_of_machine(peer);
+    // By its own name, and not as IPv4 inside of IPv6: there are relayed addresses, too.
+    let has_relays = relays.is_own(peer) && reached(peer) == peer;
+    if (is_here || !common.policy.allows(peer)) && !is_exception && !has_relays {
         return Err(Refusal(ErrorCode::FORBIDDEN));
     }
     if allocation.relay_for(peer).is_none() {
@@ -456,7 +451,8 @@ fn families(message: &Message<'_>) -> Result<Vec<AddressFamily>, Refusal> {
     }
 }
 
-fn unknown(message: &Message<'_>) -> Vec<AttributeType> {
+/// The attributes that have to be understood and are not.
+pub(crate) fn unknown(message: &Message<'_>) -> Vec<AttributeType> {
     let types = message.iter_attributes().map(|(_, attribute)| attribute.get_type());
     types.filter(|kind| kind.comprehension_required() && !KNOWN.contains(kind)).collect()
 }

@@ -32,6 +32,7 @@ mod auth;
 mod builder;
 mod client;
 mod credentials;
+mod discovery;
 mod limits;
 mod policy;
 mod relays;

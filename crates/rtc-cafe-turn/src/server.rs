@@ -2,9 +2,9 @@
 
 use std::{
     collections::HashMap,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak,
         atomic::{AtomicUsize, Ordering::Relaxed},
     },
     time::{Duration, Instant, SystemTime},
@@ -21,6 +21,7 @@ use turn_types::AddressFamily;
 use crate::{
     Builder, Secret, Stats,
     client::{Client, Common, Now, Output, Relays},
+    discovery::Discovery,
     relays::RelaySockets,
     stream, udp,
 };
@@ -40,6 +41,7 @@ pub struct TurnServer {
     server: Arc<Server>,
     tasks: Vec<AbortHandle>,
     addresses: Addresses,
+    udp: Vec<Arc<UdpSocket>>,
 }
 
 #[derive(Debug, Default)]
@@ -72,6 +74,7 @@ pub(crate) struct Server {
     relays: RelaySockets,
     /// The clients on UDP that have an allocation, by our address and theirs. Of others nothing is kept.
     sessions: Mutex<HashMap<(SocketAddr, SocketAddr), Arc<Session>>>,
+    discovery: OnceLock<Discovery>,
     /// Clients on streams.
     pub(crate) streams: stream::Streams,
 }
@@ -85,12 +88,19 @@ impl TurnServer {
     pub(crate) fn new(server: Server) -> Self {
         let server = Arc::new(server);
         let sweeper = tokio::spawn(sweep(Arc::downgrade(&server))).abort_handle();
-        Self { server, tasks: vec![sweeper], addresses: Addresses::default() }
+        Self { server, tasks: vec![sweeper], addresses: Addresses::default(), udp: Vec::new() }
     }
 
     pub(crate) fn listen_udp(&mut self, socket: UdpSocket) {
         self.addresses.udp.extend(socket.local_addr());
-        self.tasks.push(tokio::spawn(udp::serve(self.server.clone(), Arc::new(socket))).abort_handle());
+        let socket = Arc::new(socket);
+        self.udp.push(socket.clone());
+        self.tasks.push(tokio::spawn(udp::serve(self.server.clone(), socket)).abort_handle());
+    }
+
+    /// Lets clients find out how their NAT behaves, as far as the sockets allow it.
+    pub(crate) fn offer_discovery(&self, public: &[IpAddr]) {
+        let _ = self.server.discovery.set(Discovery::new(&self.udp, public));
     }
 
     pub(crate) fn listen_tcp(&mut self, listener: TcpListener) {
@@ -140,12 +150,21 @@ impl Drop for TurnServer {
 
 impl Server {
     pub(crate) fn new(common: Common, relays: RelaySockets) -> Self {
-        Self { common, relays, sessions: Mutex::default(), streams: stream::Streams::default() }
+        Self {
+            common,
+            relays,
+            sessions: Mutex::default(),
+            discovery: OnceLock::new(),
+            streams: stream::Streams::default(),
+        }
     }
 
     /// A datagram of a client has come.
     pub(crate) fn handle_datagram(self: &Arc<Self>, socket: &Arc<UdpSocket>, from: SocketAddr, data: &[u8]) {
         let Ok(local) = socket.local_addr() else { return };
+        if self.discovery.get().is_some_and(|discovery| discovery.handle(local, from, data, &self.common)) {
+            return;
+        }
         let key = (local, from);
         let known = lock(&self.sessions).get(&key).cloned();
         let session = known.unwrap_or_else(|| Arc::new(Session::new(from, Way::Udp(socket.clone(), from))));
@@ -277,11 +296,11 @@ impl Relays for SessionRelays<'_> {
         self.server.relays.contains(address)
     }
 
-    fn is_own(&self, address: std::net::IpAddr) -> bool {
+    fn is_own(&self, address: IpAddr) -> bool {
         self.server.relays.is_own(address)
     }
 
-    fn is_of_machine(&self, address: std::net::IpAddr) -> bool {
+    fn is_of_machine(&self, address: IpAddr) -> bool {
         self.server.relays.is_of_machine(address)
     }
 }

@@ -12,7 +12,7 @@ use turn_types::{
     },
     message::{ALLOCATE, CHANNEL_BIND, CREATE_PERMISSION, REFRESH, SEND},
     stun::{
-        attribute::{ErrorCode, Nonce, Realm, Username, XorMappedAddress},
+        attribute::{AttributeType, ErrorCode, Nonce, RawAttribute, Realm, Username, XorMappedAddress},
         message::{
             BINDING, IntegrityAlgorithm, LongTermKeyCredentials, Message, MessageClass, MessageIntegrityCredentials,
             MessageWrite, MessageWriteExt, MessageWriteVec, Method,
@@ -426,6 +426,9 @@ fn what_is_not_offered_is_refused() {
     let pair = turn_types::attribute::EvenPort::new(true);
     assert_eq!(table.ask(ALLOCATE, &[&udp, &pair]), ErrorCode::INSUFFICIENT_CAPACITY);
     assert_eq!(table.ask(Method::new(0x0ab), &[]), ErrorCode::BAD_REQUEST);
+    // Of RFC 5780, from a server at one address.
+    let change = RawAttribute::new(AttributeType::new(0x0003), &[0, 0, 0, 6]);
+    assert_eq!(table.ask(BINDING, &[&change]), ErrorCode::UNKNOWN_ATTRIBUTE);
     assert!(table.sockets.open.is_empty());
 }
 

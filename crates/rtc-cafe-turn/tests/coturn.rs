@@ -1,29 +1,19 @@
 //! coturn's own clients against this server, over every transport.
 #![allow(clippy::unwrap_used, reason = "a test")]
 
+mod common;
+
 use std::{
-    net::SocketAddr,
+    net::{SocketAddr, UdpSocket},
     process::{Command, Output},
-    sync::Arc,
 };
 
-use rtc_cafe_turn::{Secret, TlsAcceptor, TurnServer};
+use common::{SECRET, Served, has_v6};
+use rtc_cafe_turn::{Builder, TurnServer};
 use tokio::task::spawn_blocking;
-use tokio_rustls::rustls::{ServerConfig, pki_types::PrivateKeyDer};
-
-const SECRET: &str = "north";
-
-fn acceptor() -> TlsAcceptor {
-    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-    let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
-    let config = ServerConfig::builder().with_no_client_auth();
-    TlsAcceptor::from(Arc::new(config.with_single_cert(vec![made.cert.der().clone()], key).unwrap()))
-}
 
 async fn server() -> TurnServer {
-    let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
-    let builder = TurnServer::builder(Secret::new(SECRET).unwrap()).udp(any).tcp(any).tls(any, acceptor());
-    builder.bind().await.unwrap()
+    Served::start(|builder| builder).await.server
 }
 
 /// Runs a client; clients send to each other through two relayed addresses.
@@ -56,6 +46,11 @@ async fn its_client_is_served_over_every_transport() {
         relays(udp, &["-W", SECRET, "-u", "channels", "-n", "20", "-m", "4"]),
         relays(udp, &["-W", SECRET, "-u", "indications", "-n", "20", "-m", "4", "-s"]),
         relays(udp, &["-W", SECRET, "-u", "many", "-n", "5", "-m", "24"]),
+        async {
+            if has_v6() {
+                relays(udp, &["-W", SECRET, "-u", "IPv6", "-n", "20", "-m", "4", "-x"]).await;
+            }
+        },
         relays(tcp, &["-W", SECRET, "-u", "tcp", "-n", "20", "-m", "4", "-t"]),
         relays(tls, &["-W", SECRET, "-u", "tls", "-n", "20", "-m", "4", "-t", "-S"]),
     );
@@ -103,6 +98,51 @@ async fn its_stun_client_is_told_its_address() {
     });
     let text = String::from_utf8(told.await.unwrap().stdout).unwrap();
     assert!(text.contains("UDP reflexive addr: 127.0.0.1:"), "{text}");
+}
+
+/// Two ports that are free at two addresses.
+fn square() -> Vec<SocketAddr> {
+    let pair = || {
+        let one = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let port = one.local_addr().unwrap().port();
+        UdpSocket::bind(("127.0.0.2", port)).map(|other| [one, other]).ok()
+    };
+    let pairs = [(); 2].map(|()| std::iter::repeat_with(pair).take(9).find_map(|pair| pair).unwrap());
+    pairs.iter().flatten().map(|socket| socket.local_addr().unwrap()).collect()
+}
+
+/// What its client for RFC 5780 says of a server with these addresses besides.
+async fn discovered(square: &[SocketAddr], set_up: impl FnOnce(Builder) -> Builder) -> String {
+    let set_up = |builder| set_up(square.iter().fold(builder, |builder: Builder, address| builder.udp(*address)));
+    let served = Served::start(set_up).await;
+    let port = square[0].port();
+    let told = spawn_blocking(move || {
+        let mut command = Command::new("turnutils_natdiscovery");
+        command.args(["-m", "-f", "-L", "127.0.0.1", "-p"]).arg(port.to_string()).arg("127.0.0.1").output().unwrap()
+    });
+    let text = String::from_utf8(told.await.unwrap().stdout).unwrap();
+    drop(served);
+    text
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn its_nat_discovery_is_answered_from_all_corners() {
+    let square = square();
+    let text = discovered(&square, |builder| builder).await;
+    let says = |what: &str| text.contains(what);
+    assert!(says("NAT with Endpoint Independent Mapping!"), "{text}");
+    assert!(says("NAT with Endpoint Independent Filtering!"), "{text}");
+    let opposite = square[3];
+    assert!(says(&format!("Response origin: : {opposite}")) && says(&format!("Other addr: : {opposite}")), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn its_nat_discovery_is_told_of_no_addresses_that_are_not_the_public_ones() {
+    let square = square();
+    let text = discovered(&square, |builder| builder.public_address("203.0.113.7".parse().unwrap())).await;
+    assert!(text.contains("UDP reflexive addr: 127.0.0.1:") && !text.contains("Other addr"), "{text}");
+    let text = discovered(&square[..2], |builder| builder).await;
+    assert!(text.contains("UDP reflexive addr: 127.0.0.1:") && !text.contains("Other addr"), "{text}");
 }
 
 /// Whoever connects and says nothing, or nonsense, is let go.

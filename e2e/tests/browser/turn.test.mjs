@@ -1,52 +1,74 @@
 // Pages that reach each other through the server's own TURN, by every transport.
 
 import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 
 import { BROWSER, Browser } from '../../harness/browser.mjs';
+import { selfSigned } from '../../harness/certificate.mjs';
 import { eventually } from '../../harness/process.mjs';
 import { startServer } from '../../harness/server.mjs';
 
+/** The URL by which the server names itself for each transport, as far as it matters. */
+const URLS = { udp: /^turn:.*transport=udp$/, tcp: /^turn:.*transport=tcp$/, tls: /^turns:.*transport=tcp$/ };
+
 describe('the server\'s own TURN', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'rtc-cafe-turn-'));
   let server;
   let browser;
 
   before(async () => {
-    server = await startServer('--turn-listen', '127.0.0.1:0');
-    browser = await Browser.launch(BROWSER);
+    const { cert, key } = selfSigned(folder, '127.0.0.1', 'localhost');
+    const tls = ['--tls-cert', cert, '--tls-key', key, '--turn-tls-listen', '127.0.0.1:0'];
+    // Firefox uses TURN over TLS by a name alone.
+    server = await startServer('--turn-listen', '127.0.0.1:0', '--turn-host', 'localhost', ...tls);
+    browser = await Browser.launch(BROWSER, { trusted: cert });
   });
-  after(() => Promise.all([browser?.kill(), server?.kill()]));
+  after(async () => {
+    await Promise.all([browser?.kill(), server?.kill()]);
+    rmSync(folder, { recursive: true, force: true });
+  });
 
   /** A page that uses the relay alone, by one transport, and greets whom it meets. */
   async function relayed(transport, room) {
-    const page = await browser.open(`${server.url}/healthz`, { kit: false });
-    await page.evaluate(async (transport, room) => {
+    const page = await browser.open(`${server.url}/healthz`);
+    await page.evaluate(async (url, room) => {
       const { RTCCafeClient } = await import('/client/rtc-cafe-client.js');
       const scout = new RTCCafeClient();
       const servers = await new Promise((resolve) => scout.on('acquireSid', () => resolve(scout.rtcConfig.iceServers)));
       scout.close();
-      const iceServers = servers.filter(({ urls }) => urls.includes(`transport=${transport}`));
+      const iceServers = servers.filter(({ urls }) => new RegExp(url).test(urls));
       const client = new RTCCafeClient({ iceServers, iceTransportPolicy: 'relay' });
       globalThis.seen = { heard: [], client, servers };
-      client.on('connectToPeer', (sid) => client.sendMessage('hello', sid));
-      client.on('message', (sid, message) => seen.heard.push(message));
+      client.on('connectToPeer', (sid) => client.sendMessage(`hello from ${client.sid}`, sid));
+      client.on('message', (sid, message) => seen.heard.push([sid, message]));
       client.joinRoom(room);
-    }, transport, room);
+    }, URLS[transport].source, room);
     return page;
   }
 
-  for (const transport of ['udp', 'tcp']) {
+  /** The candidates of its own by which a page talks, in the words of the browser. */
+  const selected = (page) => page.evaluate(async () => {
+    const stats = [...(await kit.connections.at(-1).getStats()).values()];
+    const pairs = stats.filter(({ type, state, nominated }) => type === 'candidate-pair' && state === 'succeeded' && nominated);
+    const candidates = pairs.map((pair) => stats.find(({ id }) => id === pair.localCandidateId));
+    return candidates.map(({ candidateType, relayProtocol }) => `${candidateType} by ${relayProtocol}`);
+  });
+
+  for (const transport of Object.keys(URLS)) {
     it(`relays over ${transport}`, async () => {
       const pages = [await relayed(transport, transport), await relayed(transport, transport)];
-      for (const page of pages) {
-        await eventually(async () => {
-          assert.deepEqual(await page.evaluate(() => seen.heard), ['hello']);
+      for (const [at, page] of pages.entries()) {
+        const other = await eventually(async () => {
+          const sid = await pages[1 - at].evaluate(() => seen.client.sid);
+          assert.deepEqual(await page.evaluate(() => seen.heard), [[sid, `hello from ${sid}`]]);
+          return sid;
         });
-        const report = await page.evaluate(async () => {
-          const [sid] = seen.client.connectedPeers;
-          return seen.client.getConnectionReport(sid);
-        });
-        assert.equal(report.path, 'relayed', JSON.stringify(report));
+        assert.deepEqual([...new Set(await selected(page))], [`relay by ${transport}`]);
+        const report = await page.evaluate((sid) => seen.client.getConnectionReport(sid), other);
+        assert.deepEqual([report.path, report.selectedPair.local.protocol], ['relayed', transport], JSON.stringify(report));
       }
     });
   }
@@ -54,11 +76,11 @@ describe('the server\'s own TURN', () => {
   it('tells each client credentials of its own, and says what it relays', async () => {
     const pages = [await relayed('udp', 'credentials'), await relayed('udp', 'credentials')];
     const names = await Promise.all(pages.map((page) => page.evaluate(() => {
-      const turn = seen.servers.filter(({ urls }) => urls.startsWith('turn:'));
+      const turn = seen.servers.filter(({ urls }) => /^turns?:/.test(urls));
       return [...new Set(turn.map(({ username }) => username))];
     })));
     assert.equal(new Set(names.flat()).size, 2, JSON.stringify(names));
-    const metrics = await (await fetch(`${server.url}/metrics`)).text();
+    const metrics = await pages[0].evaluate(async () => (await fetch('/metrics')).text());
     const [, bytes] = /rtc_cafe_turn_relayed_bytes_total\{direction="to_peer"\} (\d+)/.exec(metrics);
     assert.ok(Number(bytes) > 0);
     assert.match(metrics, /rtc_cafe_turn_allocations [1-9]/);

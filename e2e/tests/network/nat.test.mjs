@@ -112,7 +112,7 @@ describe('peers behind NATs', () => {
   /** A page of one kind, in rooms of their own with natives of every kind. */
   async function page(kind) {
     const name = `page, ${kind}`;
-    const browser = await Browser.launch('chromium', { on: await internet.host(name, kind), options: internet.browserOptions });
+    const browser = await Browser.launch('chromium', { on: await internet.host(name, kind), trusted: internet.certificate });
     try {
       const peer = await Peer.open(browser, internet.server.url, { name });
       const meetings = kinds.map(async (other) => [other, await meet(peer, natives[other], expectation(kind, other))]);

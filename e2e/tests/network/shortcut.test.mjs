@@ -88,7 +88,7 @@ describe('a relayed connection', { concurrency: true }, () => {
   it('between a page in Chromium and a native becomes direct', { skip, timeout: 240_000 }, async (t) => {
     for (const name of ['page', 'native']) await internet.host(name, KIND);
     await internet.restrict('page', internet.turn.address);
-    const browser = await Browser.launch('chromium', { on: internet.hosts.page, options: internet.browserOptions });
+    const browser = await Browser.launch('chromium', { on: internet.hosts.page, trusted: internet.certificate });
     const other = await native('native', 'mixed');
     try {
       const page = await Peer.open(browser, internet.server.url, { name: 'page', rooms: ['mixed'] });

@@ -33,7 +33,8 @@ pub(crate) struct TurnOptions {
     /// Address and port for STUN and TURN, on UDP and TCP; repeat it, or separate several by commas [default: port
     /// 3478 of the address of `--listen`]
     ///
-    /// Peers send to the ports of `--turn-ports` as well; let them through the firewall.
+    /// Peers send to the ports of `--turn-ports` as well; let them through the firewall. With two ports, the same at two
+    /// addresses each, clients can find out exactly how the NAT in front of them behaves (RFC 5780).
     #[arg(long, env = "RTC_CAFE_TURN_LISTEN", value_name = "ADDRESS:PORT", value_delimiter = ',', value_parser = address)]
     turn_listen: Vec<Listed<SocketAddr>>,
 
