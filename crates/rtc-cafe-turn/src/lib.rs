@@ -33,12 +33,17 @@ mod builder;
 mod client;
 mod credentials;
 mod limits;
+mod outbox;
 mod policy;
 mod relays;
 mod reply;
 mod server;
+mod session;
+mod socket;
 mod stats;
+mod strangers;
 mod stream;
+mod tally;
 mod udp;
 
 #[cfg(test)]
@@ -50,5 +55,5 @@ pub use ipnet::IpNet;
 pub use limits::Limits;
 pub use policy::PeerPolicy;
 pub use server::TurnServer;
-pub use stats::Stats;
+pub use stats::{PerTransport, Stats};
 pub use tokio_rustls::TlsAcceptor;
