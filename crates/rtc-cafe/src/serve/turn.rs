@@ -12,7 +12,9 @@ use rtc_cafe_signaller::{IceServer, IpNet};
 use rtc_cafe_turn::{BindError, Limits, Secret, TlsAcceptor, TurnServer};
 
 use crate::{
-    duration, ice,
+    duration,
+    hidden::Hidden,
+    ice,
     listed::{Listed, listed, number},
 };
 
@@ -58,7 +60,7 @@ pub(crate) struct TurnOptions {
     /// Secret with which credentials are made; several servers, or coturn's `static-auth-secret`, may share it [default:
     /// one that nobody knows]
     #[arg(long, env = "RTC_CAFE_TURN_SECRET", hide_env_values = true, value_name = "SECRET")]
-    turn_secret: Option<String>,
+    turn_secret: Option<Hidden>,
 
     /// How long the credentials are good that a client gets; it gets others before they end
     #[arg(
