@@ -32,6 +32,10 @@ mod auth;
 mod builder;
 mod client;
 mod credentials;
+mod framing;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod limits;
 mod outbox;
 mod policy;

@@ -77,3 +77,56 @@ impl Flow {
         !self.is_over && self.route.socket.takes_another(self.datagrams.len(), self.length, other)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::socket::Inbox;
+
+    fn bind() -> Arc<Socket> {
+        Arc::new(Socket::bind("127.0.0.1:0".parse().unwrap()).unwrap())
+    }
+
+    /// What a socket gets, until it has so many.
+    async fn received(socket: &Socket, count: usize) -> Vec<Vec<u8>> {
+        let (mut inbox, mut all) = (Inbox::new(), Vec::new());
+        while all.len() < count {
+            socket.readable().await.unwrap();
+            if socket.receive(&mut inbox).is_ok() {
+                all.extend(inbox.datagrams().map(|datagram| datagram.data.to_vec()));
+            }
+        }
+        all
+    }
+
+    #[tokio::test]
+    async fn each_datagram_arrives_in_its_order() {
+        let (socket, one, other) = (bind(), bind(), bind());
+        let mut outbox = Outbox::default();
+        let lengths = [100, 100, 40, 100, 0, 100, 1, 1400, 1400, 1232, 1232, 1200, 1200, 9000, 0, 7];
+        for (number, length) in lengths.into_iter().enumerate() {
+            for to in [&one, &other] {
+                let route = Route { socket: socket.clone(), from: None, to: to.local() };
+                outbox.push(&route, length, |out| out.extend(vec![number as u8; length]));
+            }
+        }
+        assert!(outbox.flows.len() < 2 * lengths.len(), "some go together");
+        assert_eq!(outbox.send(), 0);
+        let all: Vec<_> = lengths.iter().enumerate().map(|(number, length)| vec![number as u8; *length]).collect();
+        assert_eq!(received(&one, lengths.len()).await, all);
+        assert_eq!(received(&other, lengths.len()).await, all);
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_sent_is_counted_and_holds_nobody_up() {
+        let (socket, one) = (bind(), bind());
+        let mut outbox = Outbox::default();
+        for to in ["127.0.0.1:0".parse().unwrap(), one.local(), "255.255.255.255:9".parse().unwrap()] {
+            let route = Route { socket: socket.clone(), from: None, to };
+            (0..3).for_each(|number| outbox.push(&route, 9, |out| out.extend([number; 9])));
+        }
+        assert_eq!(outbox.send(), 6);
+        assert_eq!(received(&one, 3).await, [[0; 9], [1; 9], [2; 9]]);
+        assert!(socket.takes_another(9, 9, 9), "they still go together");
+    }
+}

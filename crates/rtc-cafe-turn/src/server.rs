@@ -12,7 +12,8 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::{
     Builder, Secret, Stats,
-    client::{Common, Now, is_channel_data},
+    client::{Common, Now},
+    framing::is_channel_data,
     outbox::{Outbox, Route},
     relays::RelaySockets,
     session::{Session, Way},

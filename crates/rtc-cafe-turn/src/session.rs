@@ -13,7 +13,8 @@ use tokio::sync::mpsc;
 use turn_types::AddressFamily;
 
 use crate::{
-    client::{Client, FromPeer, Now, Output, Relays},
+    client::{Client, Now, Output, Relays},
+    framing::FromPeer,
     outbox::{Outbox, Route},
     server::{Server, lock},
     stats::Transport,

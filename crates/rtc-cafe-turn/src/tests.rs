@@ -1,9 +1,6 @@
 //! A client and the rules, without sockets and without waiting.
 
-use std::{
-    net::{IpAddr, SocketAddr},
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
-};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use turn_types::{
     AddressFamily,
@@ -24,7 +21,8 @@ use turn_types::{
 use crate::{
     Limits, PeerPolicy, Secret,
     auth::Authenticator,
-    client::{Client, Common, Now, Output, Relays},
+    client::{Client, Common, Now, Output},
+    fuzzing::Sockets,
     limits::Quotas,
     stats::{PerTransport, Transport},
     strangers::Strangers,
@@ -32,38 +30,6 @@ use crate::{
 
 const CLIENT: &str = "198.51.100.9:4000";
 const PEER: &str = "8.8.8.8:5000";
-
-/// Sockets that are none.
-#[derive(Default)]
-struct Sockets {
-    open: Vec<SocketAddr>,
-    opened: u16,
-}
-
-impl Relays for Sockets {
-    fn open(&mut self, family: AddressFamily, even: bool) -> Option<SocketAddr> {
-        let address = if family == AddressFamily::IPV4 { "9.9.9.9" } else { "2620:fe::fe" };
-        self.opened += if even { 2 - self.opened % 2 } else { 1 };
-        self.open.push(SocketAddr::new(address.parse().unwrap(), 50_000 + self.opened));
-        self.open.last().copied()
-    }
-
-    fn close(&mut self, relay: SocketAddr) {
-        self.open.retain(|open| *open != relay);
-    }
-
-    fn is_relay(&self, address: SocketAddr) -> bool {
-        self.open.contains(&address)
-    }
-
-    fn is_own(&self, address: IpAddr) -> bool {
-        address == IpAddr::from([9, 9, 9, 9])
-    }
-
-    fn is_of_machine(&self, address: IpAddr) -> bool {
-        self.is_own(address) || address == IpAddr::from([9, 9, 9, 10])
-    }
-}
 
 /// A client that knows how to ask, and the server it asks.
 struct Table {
