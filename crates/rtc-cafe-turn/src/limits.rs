@@ -35,7 +35,7 @@ pub struct Limits {
     /// Permissions and channels of one allocation. Default 128.
     pub permissions: usize,
     /// Answers per second over UDP for one address, or one /64 of IPv6, that has not shown credentials: the sender of a
-    /// datagram may be forged, and the answer a nuisance to somebody else. Default 250, which are 35 kB.
+    /// datagram may be forged, and the answer a nuisance to somebody else. Default 250, which are 25 kB.
     pub answers_per_address: usize,
 }
 

@@ -3,10 +3,10 @@
 use std::{
     io::{self, IoSliceMut},
     net::{IpAddr, SocketAddr},
-    sync::atomic::{AtomicBool, Ordering::Relaxed},
+    sync::atomic::{AtomicUsize, Ordering::Relaxed},
 };
 
-use quinn_udp::{BATCH_SIZE, RecvMeta, Transmit, UdpSocketState};
+use quinn_udp::{BATCH_SIZE, RecvMeta, Transmit, UdpSocketState, is_msg_size_err};
 use socket2::{Domain, Protocol, Type};
 use tokio::{
     io::Interest,
@@ -29,8 +29,8 @@ pub(crate) struct Socket {
     io: UdpSocket,
     state: UdpSocketState,
     local: SocketAddr,
-    /// Whether the system takes several datagrams at once.
-    takes_several: AtomicBool,
+    /// How many datagrams the system sends in one call.
+    at_once: AtomicUsize,
 }
 
 /// Datagrams that have come, as many as one call takes.
@@ -70,8 +70,8 @@ impl Socket {
         let io = UdpSocket::from_std(socket.into())?;
         let state = UdpSocketState::new((&io).into())?;
         let_fragment(&io, address)?;
-        let takes_several = AtomicBool::new(state.max_gso_segments() > 1);
-        Ok(Self { local: io.local_addr()?, io, state, takes_several })
+        let at_once = AtomicUsize::new(state.max_gso_segments());
+        Ok(Self { local: io.local_addr()?, io, state, at_once })
     }
 
     pub(crate) const fn local(&self) -> SocketAddr {
@@ -95,21 +95,18 @@ impl Socket {
     /// Sends datagrams of one length, of which the last may be shorter; how many were lost. `from` is an address of this
     /// machine; without it the system chooses.
     pub(crate) fn send(&self, from: Option<IpAddr>, to: SocketAddr, datagrams: &[u8], length: usize) -> usize {
-        // Linux refuses port 0 by the error by which it says that it cannot do several at once.
-        if to.port() == 0 {
-            return datagrams.len().div_ceil(length.max(1));
-        }
         if datagrams.len() <= length {
             return usize::from(self.transmit(from, to, datagrams, None).is_err());
         }
         match self.transmit(from, to, datagrams, Some(length)) {
             Ok(()) => 0,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => datagrams.len().div_ceil(length),
-            Err(_) => {
+            Err(error) => {
                 let lost = datagrams.chunks(length).filter(|one| self.transmit(from, to, one, None).is_err()).count();
+                let is_address = error.kind() == io::ErrorKind::InvalidInput || is_msg_size_err(&error);
                 // The network card cannot, rather than the way to this address.
-                if lost == 0 {
-                    self.takes_several.store(false, Relaxed);
+                if lost == 0 && !is_address {
+                    self.at_once.store(1, Relaxed);
                 }
                 lost
             }
@@ -119,8 +116,8 @@ impl Socket {
     /// Whether so many bytes of datagrams of one length may be followed by another, to be sent with them.
     pub(crate) fn takes_another(&self, bytes: usize, length: usize, other: usize) -> bool {
         let is_short = (1..=length).contains(&other) && length <= MAX_SEGMENT;
-        let fits = bytes + other <= MAX_SEGMENTS_LENGTH && bytes / length.max(1) < self.state.max_gso_segments();
-        is_short && fits && self.takes_several.load(Relaxed)
+        let fits = bytes + other <= MAX_SEGMENTS_LENGTH && bytes / length.max(1) < self.at_once.load(Relaxed);
+        is_short && fits
     }
 
     fn transmit(
@@ -190,4 +187,21 @@ fn let_fragment(io: &UdpSocket, address: SocketAddr) -> io::Result<()> {
 #[cfg(not(target_os = "linux"))]
 fn let_fragment(_: &UdpSocket, _: SocketAddr) -> io::Result<()> {
     Ok(())
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use nix::sys::socket::{getsockopt, sockopt::Ipv6DontFrag};
+    use rustix::net::sockopt::{Ipv4PathMtuDiscovery, Ipv6PathMtuDiscovery, ip_mtu_discover, ipv6_mtu_discover};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn long_datagrams_may_go_in_fragments() {
+        let v4 = Socket::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        assert_eq!(ip_mtu_discover(&v4.io).unwrap(), Ipv4PathMtuDiscovery::WANT);
+        let v6 = Socket::bind("[::1]:0".parse().unwrap()).unwrap();
+        assert_eq!(ipv6_mtu_discover(&v6.io).unwrap(), Ipv6PathMtuDiscovery::WANT);
+        assert!(!getsockopt(&v6.io, Ipv6DontFrag).unwrap());
+    }
 }

@@ -207,6 +207,7 @@ fn who_has_credentials_gets_an_allocation() {
     assert_eq!(code(&reply), ErrorCode::UNAUTHORIZED);
     table.nonce = challenge.attribute::<Nonce>().unwrap().nonce().to_owned();
     assert_eq!(challenge.attribute::<Realm>().unwrap().realm(), "rtc-cafe");
+    assert!(reply.len() <= 100, "{} bytes might be for somebody who did not ask", reply.len());
 
     let request = table.request(ALLOCATE, &[&RequestedTransport::new(RequestedTransport::UDP)]);
     let reply = table.handle(&request).unwrap();
