@@ -67,11 +67,14 @@ impl RelaySockets {
     /// Opens a socket at a random port that is free; its address as peers see it.
     pub(crate) fn bind(&self, v4: bool, even: bool) -> Option<(SocketAddr, Socket)> {
         let face = self.faces.iter().find(|face| face.public.is_ipv4() == v4)?;
+        // What peers get comes from the address that they know, if this machine has it.
+        let is_here = face.local.is_unspecified() && self.is_of_machine(face.public);
+        let local = if is_here { face.public } else { face.local };
         let count = u32::from(*self.ports.end()).checked_sub((*self.ports.start()).into())? + 1;
         (0..ATTEMPTS).find_map(|_| {
             let port = *self.ports.start() + (getrandom::u32().ok()? % count) as u16;
             let port = if even { port.checked_add(port % 2).filter(|port| self.ports.contains(port))? } else { port };
-            Some((SocketAddr::new(face.public, port), Socket::bind(SocketAddr::new(face.local, port)).ok()?))
+            Some((SocketAddr::new(face.public, port), Socket::bind(SocketAddr::new(local, port)).ok()?))
         })
     }
 
@@ -124,6 +127,8 @@ impl Drop for RelaySockets {
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
     use super::*;
 
     #[test]
@@ -132,5 +137,17 @@ mod tests {
         let knows = |address: &str| relays.is_of_machine(address.parse().unwrap());
         assert!(knows("127.0.0.1") && knows("::ffff:127.0.0.1"));
         assert!(!knows("8.8.8.8") && !knows("0.0.0.0"));
+    }
+
+    #[tokio::test]
+    async fn peers_get_what_comes_from_the_address_that_they_know() {
+        let bound = |public: &str| {
+            let face = Face { local: Ipv4Addr::UNSPECIFIED.into(), public: public.parse().unwrap() };
+            let (address, socket) = RelaySockets::new(vec![face], 49152..=65535).bind(true, false).unwrap();
+            assert_eq!((address.ip(), address.port()), (face.public, socket.local().port()));
+            socket.local().ip().to_string()
+        };
+        assert_eq!(bound("127.0.0.1"), "127.0.0.1");
+        assert_eq!(bound("203.0.113.7"), "0.0.0.0", "that is the NAT's");
     }
 }
