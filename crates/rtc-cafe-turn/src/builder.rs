@@ -4,11 +4,10 @@ use std::{
     io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket as StdUdpSocket},
     ops::RangeInclusive,
+    time::Instant,
 };
 
 use ipnet::IpNet;
-use socket2::{Domain, Protocol, Socket, Type};
-use tokio::net::{TcpListener, UdpSocket};
 use tokio_rustls::TlsAcceptor;
 
 use crate::{
@@ -19,14 +18,13 @@ use crate::{
     policy::PeerPolicy,
     relays::{Face, RelaySockets},
     server::{Server, TurnServer},
+    socket::{self, Socket},
+    strangers::Strangers,
 };
 
 /// The dynamic ports (RFC 6335 section 6), as RFC 8656 section 7.2 recommends.
 const RELAY_PORTS: RangeInclusive<u16> = 49152..=65535;
 const REALM: &str = "rtc-cafe";
-/// What the system is asked for: bursts of video come faster than one thread takes them.
-const BUFFER: usize = 4 << 20;
-const BACKLOG: i32 = 1024;
 
 /// Why a server is not there.
 #[derive(Debug, thiserror::Error)]
@@ -161,6 +159,7 @@ impl Builder {
         let common = Common {
             auth: Authenticator::new(self.realm, self.secret),
             policy: self.policy,
+            strangers: Strangers::new(self.limits.answers_per_address, Instant::now()),
             limits: self.limits,
             quotas: Quotas::default(),
             counters: Default::default(),
@@ -168,15 +167,14 @@ impl Builder {
         let server = Server::new(common, RelaySockets::new(faces, self.ports));
         let mut running = TurnServer::new(server);
         for address in self.udp {
-            running.listen_udp(open(address, "UDP", Type::DGRAM).and_then(|socket| udp(socket, address))?);
+            running.listen_udp(listen(address, "UDP", Socket::listen)?);
         }
         running.offer_discovery(&self.public);
         for address in self.tcp {
-            running.listen_tcp(open(address, "TCP", Type::STREAM).and_then(|socket| tcp(socket, address))?);
+            running.listen_tcp(listen(address, "TCP", socket::listen_tcp)?);
         }
         for (address, Acceptor(acceptor)) in self.tls {
-            let listener = open(address, "TLS", Type::STREAM).and_then(|socket| tcp(socket, address))?;
-            running.listen_tls(listener, acceptor);
+            running.listen_tls(listen(address, "TLS", socket::listen_tcp)?, acceptor);
         }
         Ok(running)
     }
@@ -187,36 +185,12 @@ impl Builder {
     }
 }
 
-fn open(address: SocketAddr, transport: &'static str, kind: Type) -> Result<Socket, BindError> {
-    let open = || {
-        let protocol = if kind == Type::DGRAM { Protocol::UDP } else { Protocol::TCP };
-        let socket = Socket::new(Domain::for_address(address), kind, Some(protocol))?;
-        if address.is_ipv6() {
-            socket.set_only_v6(true)?;
-        }
-        if kind == Type::STREAM {
-            socket.set_reuse_address(true)?;
-        } else {
-            // As much as the system gives.
-            let _ = socket.set_recv_buffer_size(BUFFER);
-            let _ = socket.set_send_buffer_size(BUFFER);
-        }
-        socket.set_nonblocking(true)?;
-        socket.bind(&address.into())?;
-        if kind == Type::STREAM {
-            socket.listen(BACKLOG)?;
-        }
-        Ok(socket)
-    };
-    open().map_err(|source| BindError::Listen { transport, address, source })
-}
-
-fn udp(socket: Socket, address: SocketAddr) -> Result<UdpSocket, BindError> {
-    UdpSocket::from_std(socket.into()).map_err(|source| BindError::Listen { transport: "UDP", address, source })
-}
-
-fn tcp(socket: Socket, address: SocketAddr) -> Result<TcpListener, BindError> {
-    TcpListener::from_std(socket.into()).map_err(|source| BindError::Listen { transport: "TCP", address, source })
+fn listen<T>(
+    address: SocketAddr,
+    transport: &'static str,
+    open: impl FnOnce(SocketAddr) -> io::Result<T>,
+) -> Result<T, BindError> {
+    open(address).map_err(|source| BindError::Listen { transport, address, source })
 }
 
 /// Where relays of a family are, and what peers call it.

@@ -28,10 +28,12 @@ use crate::{
     allocation::{Allocation, LIFETIME, lifetime},
     auth::{Authenticator, Identity, Refusal},
     discovery,
+    framing::{FromPeer, is_channel_data},
     limits::{Full, Limits, Quotas},
     policy::{PeerPolicy, reached},
     reply::Reply,
-    stats::Counters,
+    stats::{Counters, Transport},
+    strangers::Strangers,
 };
 
 /// Comprehension-required attributes that are known. Without DONT-FRAGMENT: whoever asks for it is told (RFC 8656
@@ -69,7 +71,19 @@ pub(crate) struct Common {
     pub(crate) policy: PeerPolicy,
     pub(crate) limits: Limits,
     pub(crate) quotas: Quotas,
+    pub(crate) strangers: Strangers,
     pub(crate) counters: Arc<Counters>,
+}
+
+impl Common {
+    /// Whether there is an answer for somebody at an address who has not shown credentials.
+    pub(crate) fn may_hear(&self, address: IpAddr, now: Now) -> Option<()> {
+        let may = self.strangers.may_hear(address, now.instant);
+        if !may {
+            self.counters.unanswered.add(1);
+        }
+        may.then_some(())
+    }
 }
 
 /// The sockets at which peers reach clients.
@@ -106,12 +120,13 @@ pub(crate) enum Output<'a> {
 #[derive(Debug)]
 pub(crate) struct Client {
     address: SocketAddr,
+    transport: Transport,
     allocation: Option<Allocation>,
 }
 
 impl Client {
-    pub(crate) const fn new(address: SocketAddr) -> Self {
-        Self { address, allocation: None }
+    pub(crate) const fn new(address: SocketAddr, transport: Transport) -> Self {
+        Self { address, transport, allocation: None }
     }
 
     pub(crate) const fn is_allocated(&self) -> bool {
@@ -126,31 +141,27 @@ impl Client {
         relays: &mut dyn Relays,
         now: Now,
     ) -> Option<Output<'a>> {
-        // RFC 8656 section 12.5: the first two bits tell channels from STUN.
-        if data.first()? >> 6 == 1 {
+        if is_channel_data(data) {
             return self.handle_channel_data(data, common, relays, now);
         }
         let message = Message::from_bytes(data).ok()?;
         match (message.class(), message.method()) {
-            (MessageClass::Request, BINDING) => {
-                Some(Output::Reply(discovery::bind(&message, self.address, None, common).0))
-            }
-            (MessageClass::Request, _) => Some(Output::Reply(self.handle_request(&message, common, relays, now))),
+            (MessageClass::Request, BINDING) => self.bind(&message, common, now).map(Output::Reply),
+            (MessageClass::Request, _) => self.handle_request(&message, common, relays, now).map(Output::Reply),
             (MessageClass::Indication, SEND) => self.handle_send(&message, common, relays, now),
             _ => None,
         }
     }
 
-    /// Takes data of a peer; gives what the client is to get. On a stream, channel data is padded.
-    pub(crate) fn handle_peer(
+    /// Takes data of a peer; gives what the client is to get.
+    pub(crate) fn handle_peer<'a>(
         &mut self,
         relay: SocketAddr,
         peer: SocketAddr,
-        data: &[u8],
-        is_stream: bool,
+        data: &'a [u8],
         common: &Common,
         now: Now,
-    ) -> Option<Vec<u8>> {
+    ) -> Option<FromPeer<'a>> {
         let allocation = self.allocation.as_mut().filter(|_| data.len() <= MAX_DATA)?;
         if !allocation.has_relay(relay) || !allocation.is_permitted(peer.ip(), now.instant) {
             common.counters.refused_peers.add(1);
@@ -158,14 +169,16 @@ impl Client {
         }
         may_pass(allocation, data.len(), common, now)?;
         common.counters.from_peers.add(data.len());
-        if let Some(channel) = allocation.channel_of(peer, now.instant) {
-            return Some(channel_data(channel, data, is_stream));
+        if let Some(number) = allocation.channel_of(peer, now.instant) {
+            // RFC 8656 section 12.5: on a stream it is a multiple of four.
+            let padding = if self.transport.is_stream() { data.len().wrapping_neg() % 4 } else { 0 };
+            return Some(FromPeer::Channel { number, data, padding });
         }
         let mut message = Message::builder_indication(DATA, MessageWriteVec::with_capacity(data.len() + 48));
         let peer = XorPeerAddress::new(peer, message.transaction_id());
         message.add_attribute(&peer).ok()?;
         message.add_attribute(&Data::new(data)).ok()?;
-        Some(message.finish())
+        Some(FromPeer::Indication(message.finish()))
     }
 
     /// Ends what has run out.
@@ -185,7 +198,23 @@ impl Client {
         }
     }
 
-    fn handle_request(&mut self, message: &Message<'_>, common: &Common, relays: &mut dyn Relays, now: Now) -> Vec<u8> {
+    fn bind(&self, message: &Message<'_>, common: &Common, now: Now) -> Option<Vec<u8>> {
+        self.may_hear(common, now)?;
+        Some(discovery::bind(message, self.address, None, common).0)
+    }
+
+    /// Whether there is an answer for somebody who has not shown credentials. On a stream he is who he says.
+    fn may_hear(&self, common: &Common, now: Now) -> Option<()> {
+        if self.transport.is_stream() { Some(()) } else { common.may_hear(self.address.ip(), now) }
+    }
+
+    fn handle_request(
+        &mut self,
+        message: &Message<'_>,
+        common: &Common,
+        relays: &mut dyn Relays,
+        now: Now,
+    ) -> Option<Vec<u8>> {
         // Who asks for another allocation is told that there is one (437), whoever has it.
         let known = self.allocation.as_ref().filter(|_| message.method() != ALLOCATE).map(Allocation::identity);
         let identity = match common.auth.check(message, self.address, known, now.wall) {
@@ -194,7 +223,7 @@ impl Client {
         };
         let unknown = unknown(message);
         if !unknown.is_empty() {
-            return Reply::unknown(message, &unknown).finish(Some(&identity));
+            return Some(Reply::unknown(message, &unknown).finish(Some(&identity)));
         }
         let reply = match message.method() {
             ALLOCATE => self.allocate(message, &identity, common, relays, now),
@@ -208,23 +237,24 @@ impl Client {
             tracing::debug!(client = %self.address, code, "a request is refused");
             Reply::error(message, code)
         });
-        reply.finish(Some(&identity))
+        Some(reply.finish(Some(&identity)))
     }
 
     /// Refuses somebody who is not known, or whose nonce is old.
-    fn refuse(&self, message: &Message<'_>, Refusal(code): Refusal, common: &Common, now: Now) -> Vec<u8> {
+    fn refuse(&self, message: &Message<'_>, Refusal(code): Refusal, common: &Common, now: Now) -> Option<Vec<u8>> {
+        self.may_hear(common, now)?;
         let reply = Reply::error(message, code);
         let is_first = code == ErrorCode::UNAUTHORIZED && !message.has_attribute(Username::TYPE);
         if !is_first {
             common.counters.refuse(code);
         }
-        match code {
+        let reply = match code {
             ErrorCode::UNAUTHORIZED | ErrorCode::STALE_NONCE => {
                 reply.with_challenge(common.auth.realm(), &common.auth.nonce(self.address, now.wall))
             }
             _ => reply,
-        }
-        .finish(None)
+        };
+        Some(reply.finish(None))
     }
 
     /// RFC 8656 section 7.2.
@@ -252,11 +282,11 @@ impl Client {
             return Err(Refusal(ErrorCode::INSUFFICIENT_CAPACITY));
         }
         let id = crate::credentials::id(&identity.username);
-        let permit =
-            common.quotas.take(&common.limits, id, self.address.ip(), now.instant).map_err(|full| match full {
-                Full::Client => Refusal(ErrorCode::ALLOCATION_QUOTA_REACHED),
-                Full::Server => Refusal(ErrorCode::INSUFFICIENT_CAPACITY),
-            })?;
+        let here = (self.transport, self.address.ip());
+        let permit = common.quotas.take(&common.limits, id, here, now.instant).map_err(|full| match full {
+            Full::Client => Refusal(ErrorCode::ALLOCATION_QUOTA_REACHED),
+            Full::Server => Refusal(ErrorCode::INSUFFICIENT_CAPACITY),
+        })?;
         let opened: Vec<_> = families.iter().filter_map(|family| relays.open(*family, even.is_some())).collect();
         // Of two families one is enough.
         if opened.is_empty() {
@@ -264,7 +294,7 @@ impl Client {
             let code = if both { ErrorCode::INSUFFICIENT_CAPACITY } else { ErrorCode::ADDRESS_FAMILY_NOT_SUPPORTED };
             return Err(Refusal(code));
         }
-        common.counters.allocations.add(1);
+        common.counters.allocate(self.transport);
         tracing::debug!(client = %self.address, id, relays = ?opened, "allocated");
         let transaction = message.transaction_id();
         let end = now.instant + lifetime(message).max(LIFETIME);
@@ -455,17 +485,4 @@ fn families(message: &Message<'_>) -> Result<Vec<AddressFamily>, Refusal> {
 pub(crate) fn unknown(message: &Message<'_>) -> Vec<AttributeType> {
     let types = message.iter_attributes().map(|(_, attribute)| attribute.get_type());
     types.filter(|kind| kind.comprehension_required() && !KNOWN.contains(kind)).collect()
-}
-
-/// RFC 8656 section 12.4; on a stream section 12.5 has it padded to a multiple of four.
-fn channel_data(channel: u16, data: &[u8], is_stream: bool) -> Vec<u8> {
-    let length = data.len() as u16;
-    let mut framed = Vec::with_capacity(data.len() + 8);
-    framed.extend_from_slice(&channel.to_be_bytes());
-    framed.extend_from_slice(&length.to_be_bytes());
-    framed.extend_from_slice(data);
-    if is_stream {
-        framed.resize(framed.len().next_multiple_of(4), 0);
-    }
-    framed
 }

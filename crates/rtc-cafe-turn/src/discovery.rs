@@ -7,15 +7,16 @@ use std::{
     sync::Arc,
 };
 
-use tokio::net::UdpSocket;
 use turn_types::stun::{
     attribute::{AttributeType, ErrorCode, MappedSocketAddr},
     message::Message,
 };
 
 use crate::{
-    client::{Common, unknown},
+    client::{Common, Now, unknown},
+    outbox::{Outbox, Route},
     reply::Reply,
+    socket::Socket,
 };
 
 /// RFC 5780 section 7.
@@ -85,37 +86,45 @@ pub(crate) fn bind(
 
 /// The sockets that have others beside them.
 #[derive(Debug)]
-pub(crate) struct Discovery(HashMap<SocketAddr, (Corner, Arc<UdpSocket>)>);
+pub(crate) struct Discovery(HashMap<SocketAddr, (Corner, Arc<Socket>)>);
 
 impl Discovery {
     /// Behind a NAT of our own only one address is known of those that clients see, so there is nothing to tell of others.
-    pub(crate) fn new(sockets: &[Arc<UdpSocket>], public: &[IpAddr]) -> Self {
-        let sockets = sockets.iter().filter_map(|socket| Some((socket.local_addr().ok()?, socket)));
-        let sockets: Vec<_> = sockets.collect();
+    pub(crate) fn new(sockets: &[Arc<Socket>], public: &[IpAddr]) -> Self {
+        let sockets: Vec<_> = sockets.iter().map(|socket| (socket.local(), socket)).collect();
         let is_seen = |address: &SocketAddr| {
             let mut public = public.iter().filter(|public| public.is_ipv4() == address.is_ipv4());
             public.all(|public| sockets.iter().any(|(address, _)| address.ip() == *public))
         };
         let addresses: Vec<_> = sockets.iter().map(|(address, _)| *address).filter(is_seen).collect();
-        let corner = |(here, socket): &(SocketAddr, &Arc<UdpSocket>)| {
+        let corner = |(here, socket): &(SocketAddr, &Arc<Socket>)| {
             Corner::find(*here, &addresses).map(|corner| (*here, (corner, (*socket).clone())))
         };
         Self(sockets.iter().filter_map(corner).collect())
     }
 
     /// Whether it is a Binding request to one of the sockets, which then is answered.
-    pub(crate) fn handle(&self, local: SocketAddr, client: SocketAddr, data: &[u8], common: &Common) -> bool {
+    pub(crate) fn handle(
+        &self,
+        reached: &Socket,
+        client: SocketAddr,
+        data: &[u8],
+        common: &Common,
+        outbox: &mut Outbox,
+        now: Now,
+    ) -> bool {
         // What relayed packets begin with is something else.
         if !data.starts_with(&BINDING_REQUEST) {
             return false;
         }
-        let (Some((corner, socket)), Ok(message)) = (self.0.get(&local), Message::from_bytes(data)) else {
+        let (Some((corner, socket)), Ok(message)) = (self.0.get(&reached.local()), Message::from_bytes(data)) else {
             return false;
         };
-        let (reply, origin) = bind(&message, client, Some(*corner), common);
-        let socket = origin.and_then(|origin| self.0.get(&origin)).map_or(socket, |(_, socket)| socket);
-        if socket.try_send_to(&reply, client).is_err() {
-            common.counters.dropped.add(1);
+        if common.may_hear(client.ip(), now).is_some() {
+            let (reply, origin) = bind(&message, client, Some(*corner), common);
+            let socket = origin.and_then(|origin| self.0.get(&origin)).map_or(socket, |(_, socket)| socket);
+            let route = Route { socket: socket.clone(), from: None, to: client };
+            outbox.push(&route, reply.len(), |out| out.extend_from_slice(&reply));
         }
         true
     }

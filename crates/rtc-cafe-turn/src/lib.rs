@@ -33,13 +33,22 @@ mod builder;
 mod client;
 mod credentials;
 mod discovery;
+mod framing;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod limits;
+mod outbox;
 mod policy;
 mod relays;
 mod reply;
 mod server;
+mod session;
+mod socket;
 mod stats;
+mod strangers;
 mod stream;
+mod tally;
 mod udp;
 
 #[cfg(test)]
@@ -51,5 +60,5 @@ pub use ipnet::IpNet;
 pub use limits::Limits;
 pub use policy::PeerPolicy;
 pub use server::TurnServer;
-pub use stats::Stats;
+pub use stats::{PerTransport, Stats};
 pub use tokio_rustls::TlsAcceptor;

@@ -1,10 +1,14 @@
 //! How much clients may take, and what they have.
 
 use std::{
-    collections::HashMap,
     net::{IpAddr, Ipv6Addr},
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
+};
+
+use crate::{
+    stats::{PerTransport, Transport},
+    tally::Tally,
 };
 
 /// Bounds on what clients take of the server.
@@ -30,6 +34,9 @@ pub struct Limits {
     pub connections_per_address: usize,
     /// Permissions and channels of one allocation. Default 128.
     pub permissions: usize,
+    /// Answers per second over UDP for one address, or one /64 of IPv6, that has not shown credentials: the sender of a
+    /// datagram may be forged, and the answer a nuisance to somebody else. Default 250, which are 25 kB.
+    pub answers_per_address: usize,
 }
 
 impl Default for Limits {
@@ -43,6 +50,7 @@ impl Default for Limits {
             connections: 10_000,
             connections_per_address: 256,
             permissions: 128,
+            answers_per_address: 250,
         }
     }
 }
@@ -66,17 +74,13 @@ pub(crate) enum Full {
 
 #[derive(Debug, Default)]
 struct Taken {
-    total: usize,
-    ids: HashMap<String, Share>,
-    addresses: HashMap<IpAddr, Share>,
+    total: PerTransport<usize>,
+    ids: Tally<String, Share>,
+    addresses: Tally<IpAddr, Share>,
 }
 
-/// What somebody has: who has credentials, or all at an address.
-#[derive(Debug)]
-struct Share {
-    allocations: usize,
-    bucket: Arc<Mutex<Bucket>>,
-}
+/// The bandwidth that all with the same credentials, or at one address, have together.
+type Share = Arc<Mutex<Bucket>>;
 
 /// Counts the allocations there are.
 #[derive(Debug, Clone, Default)]
@@ -88,51 +92,39 @@ pub(crate) struct Permit {
     quotas: Quotas,
     id: String,
     address: IpAddr,
-    of_client: Arc<Mutex<Bucket>>,
-    at_address: Arc<Mutex<Bucket>>,
+    transport: Transport,
+    of_client: Share,
+    at_address: Share,
 }
 
 impl Quotas {
-    pub(crate) fn take(&self, limits: &Limits, id: &str, address: IpAddr, now: Instant) -> Result<Permit, Full> {
+    pub(crate) fn take(
+        &self,
+        limits: &Limits,
+        id: &str,
+        (transport, address): (Transport, IpAddr),
+        now: Instant,
+    ) -> Result<Permit, Full> {
         let address = network(address);
         let mut taken = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if taken.ids.get(id).is_some_and(|share| share.allocations >= limits.allocations_per_id)
-            || taken.addresses.get(&address).is_some_and(|share| share.allocations >= limits.allocations_per_address)
+        if taken.ids.count(id) >= limits.allocations_per_id
+            || taken.addresses.count(&address) >= limits.allocations_per_address
         {
             return Err(Full::Client);
         }
-        if taken.total >= limits.allocations {
+        if taken.total.sum() >= limits.allocations {
             return Err(Full::Server);
         }
-        taken.total += 1;
-        let of_address =
-            taken.addresses.entry(address).or_insert_with(|| Share::new(limits.bandwidth_per_address, now));
-        let at_address = of_address.take();
-        let of_client = taken.ids.entry(id.to_owned()).or_insert_with(|| Share::new(limits.bandwidth, now)).take();
-        Ok(Permit { quotas: self.clone(), id: id.to_owned(), address, of_client, at_address })
+        let share = |rate| Arc::new(Mutex::new(Bucket::new(rate, now)));
+        *taken.total.of_mut(transport) += 1;
+        let at_address = taken.addresses.add(address, || share(limits.bandwidth_per_address)).clone();
+        let of_client = taken.ids.add(id.to_owned(), || share(limits.bandwidth)).clone();
+        Ok(Permit { quotas: self.clone(), id: id.to_owned(), address, transport, of_client, at_address })
     }
 
     /// Allocations there are now.
-    pub(crate) fn total(&self) -> usize {
+    pub(crate) fn total(&self) -> PerTransport<usize> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).total
-    }
-}
-
-impl Share {
-    fn new(rate: usize, now: Instant) -> Self {
-        Self { allocations: 0, bucket: Arc::new(Mutex::new(Bucket::new(rate, now))) }
-    }
-
-    /// One allocation more.
-    fn take(&mut self) -> Arc<Mutex<Bucket>> {
-        self.allocations += 1;
-        self.bucket.clone()
-    }
-
-    /// One less; whether it was the last.
-    const fn give(&mut self) -> bool {
-        self.allocations -= 1;
-        self.allocations == 0
     }
 }
 
@@ -148,34 +140,30 @@ impl Permit {
 impl Drop for Permit {
     fn drop(&mut self) {
         let mut taken = self.quotas.0.lock().unwrap_or_else(PoisonError::into_inner);
-        taken.total -= 1;
-        if taken.ids.get_mut(&self.id).is_some_and(Share::give) {
-            taken.ids.remove(&self.id);
-        }
-        if taken.addresses.get_mut(&self.address).is_some_and(Share::give) {
-            taken.addresses.remove(&self.address);
-        }
+        *taken.total.of_mut(self.transport) -= 1;
+        taken.ids.remove(&self.id);
+        taken.addresses.remove(&self.address);
     }
 }
 
-/// Lets so many bytes per second pass, and as many at once after a second of silence.
+/// Lets so many bytes, or whatever is counted, pass per second, and as many at once after a second of silence.
 #[derive(Debug)]
-struct Bucket {
+pub(crate) struct Bucket {
     free: usize,
     filled: Instant,
 }
 
 impl Bucket {
-    const fn new(rate: usize, now: Instant) -> Self {
+    pub(crate) const fn new(rate: usize, now: Instant) -> Self {
         Self { free: rate, filled: now }
     }
 
-    /// Whether so many bytes may pass now.
-    fn take(&mut self, rate: usize, bytes: usize, now: Instant) -> bool {
+    /// Whether so many may pass now.
+    pub(crate) fn take(&mut self, rate: usize, bytes: usize, now: Instant) -> bool {
         let passed = now.saturating_duration_since(self.filled).min(Duration::from_secs(1));
         let earned = (passed.as_nanos() * rate as u128 / 1_000_000_000) as usize;
         if earned > 0 {
-            self.free = (self.free + earned).min(rate);
+            self.free = self.free.saturating_add(earned).min(rate);
             self.filled = now;
         }
         let passes = bytes <= self.free;
@@ -196,23 +184,26 @@ mod tests {
     fn what_is_taken_comes_back() {
         let limits = Limits { allocations: 3, allocations_per_id: 2, ..Limits::default() };
         let quotas = Quotas::default();
-        let first = quotas.take(&limits, "ana", HERE, Instant::now()).unwrap();
-        let _second = quotas.take(&limits, "ana", HERE, Instant::now()).unwrap();
-        assert_eq!(quotas.take(&limits, "ana", HERE, Instant::now()).unwrap_err(), Full::Client);
-        let _third = quotas.take(&limits, "ben", HERE, Instant::now()).unwrap();
-        assert_eq!(quotas.take(&limits, "cid", HERE, Instant::now()).unwrap_err(), Full::Server);
+        let first = quotas.take(&limits, "ana", (Transport::Udp, HERE), Instant::now()).unwrap();
+        let _second = quotas.take(&limits, "ana", (Transport::Udp, HERE), Instant::now()).unwrap();
+        assert_eq!(quotas.take(&limits, "ana", (Transport::Udp, HERE), Instant::now()).unwrap_err(), Full::Client);
+        let _third = quotas.take(&limits, "ben", (Transport::Udp, HERE), Instant::now()).unwrap();
+        assert_eq!(quotas.take(&limits, "cid", (Transport::Udp, HERE), Instant::now()).unwrap_err(), Full::Server);
         drop(first);
-        assert!(quotas.take(&limits, "ana", HERE, Instant::now()).is_ok());
-        assert_eq!(quotas.total(), 2, "the last one is gone already");
+        assert!(quotas.take(&limits, "ana", (Transport::Udp, HERE), Instant::now()).is_ok());
+        assert_eq!(quotas.total().sum(), 2, "the last one is gone already");
         let limits = Limits { allocations_per_address: 2, ..Limits::default() };
-        assert_eq!(quotas.take(&limits, "dan", HERE, Instant::now()).unwrap_err(), Full::Client);
+        assert_eq!(quotas.take(&limits, "dan", (Transport::Udp, HERE), Instant::now()).unwrap_err(), Full::Client);
     }
 
     #[test]
     fn a_network_of_ipv6_counts_once() {
         let limits = Limits { allocations_per_address: 1, ..Limits::default() };
         let quotas = Quotas::default();
-        let take = |address: &str| quotas.take(&limits, "ana", address.parse().unwrap(), Instant::now());
+        let take = |address: &str| {
+            let here = (Transport::Udp, address.parse().unwrap());
+            quotas.take(&limits, "ana", here, Instant::now())
+        };
         let first = take("2620:fe::1").unwrap();
         assert_eq!(take("2620:fe::ffff:2").unwrap_err(), Full::Client);
         let _neighbour = take("2620:fe:0:1::1").unwrap();

@@ -2,16 +2,14 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    io,
     net::{IpAddr, SocketAddr},
     ops::RangeInclusive,
     sync::{Arc, PoisonError, RwLock},
 };
 
-use socket2::{Domain, Protocol, Socket, Type};
-use tokio::{net::UdpSocket, task::AbortHandle};
+use tokio::task::AbortHandle;
 
-use crate::{policy, server::Session};
+use crate::{policy, session::Session, socket::Socket};
 
 /// Ports that are tried before there is none.
 const ATTEMPTS: usize = 64;
@@ -24,10 +22,10 @@ pub(crate) struct Face {
 }
 
 /// A relayed address.
-#[derive(Debug, Clone)]
-pub(crate) struct Relay {
-    pub(crate) socket: Arc<UdpSocket>,
-    pub(crate) session: Arc<Session>,
+#[derive(Debug)]
+struct Relay {
+    socket: Arc<Socket>,
+    session: Arc<Session>,
     /// Ends the task that receives.
     receiver: AbortHandle,
 }
@@ -67,20 +65,23 @@ impl RelaySockets {
     }
 
     /// Opens a socket at a random port that is free; its address as peers see it.
-    pub(crate) fn bind(&self, v4: bool, even: bool) -> Option<(SocketAddr, UdpSocket)> {
+    pub(crate) fn bind(&self, v4: bool, even: bool) -> Option<(SocketAddr, Socket)> {
         let face = self.faces.iter().find(|face| face.public.is_ipv4() == v4)?;
+        // What peers get comes from the address that they know, if this machine has it.
+        let is_here = face.local.is_unspecified() && self.is_of_machine(face.public);
+        let local = if is_here { face.public } else { face.local };
         let count = u32::from(*self.ports.end()).checked_sub((*self.ports.start()).into())? + 1;
         (0..ATTEMPTS).find_map(|_| {
             let port = *self.ports.start() + (getrandom::u32().ok()? % count) as u16;
             let port = if even { port.checked_add(port % 2).filter(|port| self.ports.contains(port))? } else { port };
-            Some((SocketAddr::new(face.public, port), open(SocketAddr::new(face.local, port)).ok()?))
+            Some((SocketAddr::new(face.public, port), Socket::bind(SocketAddr::new(local, port)).ok()?))
         })
     }
 
     pub(crate) fn insert(
         &self,
         address: SocketAddr,
-        socket: Arc<UdpSocket>,
+        socket: Arc<Socket>,
         session: Arc<Session>,
         receiver: AbortHandle,
     ) {
@@ -95,8 +96,15 @@ impl RelaySockets {
         }
     }
 
-    pub(crate) fn get(&self, address: SocketAddr) -> Option<Relay> {
-        self.open.read().unwrap_or_else(PoisonError::into_inner).get(&address).cloned()
+    pub(crate) fn socket(&self, address: SocketAddr) -> Option<Arc<Socket>> {
+        let open = self.open.read().unwrap_or_else(PoisonError::into_inner);
+        open.get(&address).map(|relay| relay.socket.clone())
+    }
+
+    /// Whose a relayed address is.
+    pub(crate) fn session(&self, address: SocketAddr) -> Option<Arc<Session>> {
+        let open = self.open.read().unwrap_or_else(PoisonError::into_inner);
+        open.get(&address).map(|relay| relay.session.clone())
     }
 
     pub(crate) fn contains(&self, address: SocketAddr) -> bool {
@@ -109,17 +117,6 @@ impl RelaySockets {
     }
 }
 
-/// A socket of one family alone, so that peers of the other do not come by it.
-fn open(address: SocketAddr) -> io::Result<UdpSocket> {
-    let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
-    if address.is_ipv6() {
-        socket.set_only_v6(true)?;
-    }
-    socket.set_nonblocking(true)?;
-    socket.bind(&address.into())?;
-    UdpSocket::from_std(socket.into())
-}
-
 impl Drop for RelaySockets {
     fn drop(&mut self) {
         for relay in self.open.get_mut().unwrap_or_else(PoisonError::into_inner).values() {
@@ -130,6 +127,8 @@ impl Drop for RelaySockets {
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
     use super::*;
 
     #[test]
@@ -138,5 +137,17 @@ mod tests {
         let knows = |address: &str| relays.is_of_machine(address.parse().unwrap());
         assert!(knows("127.0.0.1") && knows("::ffff:127.0.0.1"));
         assert!(!knows("8.8.8.8") && !knows("0.0.0.0"));
+    }
+
+    #[tokio::test]
+    async fn peers_get_what_comes_from_the_address_that_they_know() {
+        let bound = |public: &str| {
+            let face = Face { local: Ipv4Addr::UNSPECIFIED.into(), public: public.parse().unwrap() };
+            let (address, socket) = RelaySockets::new(vec![face], 49152..=65535).bind(true, false).unwrap();
+            assert_eq!((address.ip(), address.port()), (face.public, socket.local().port()));
+            socket.local().ip().to_string()
+        };
+        assert_eq!(bound("127.0.0.1"), "127.0.0.1");
+        assert_eq!(bound("203.0.113.7"), "0.0.0.0", "that is the NAT's");
     }
 }

@@ -15,6 +15,50 @@ pub(crate) struct Flow {
     bytes: AtomicU64,
 }
 
+/// How clients reach the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Transport {
+    Udp,
+    Tcp,
+    Tls,
+}
+
+impl Transport {
+    pub(crate) const fn is_stream(self) -> bool {
+        !matches!(self, Self::Udp)
+    }
+}
+
+/// A number for each transport by which clients reach the server.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PerTransport<T> {
+    /// Over UDP.
+    pub udp: T,
+    /// Over TCP.
+    pub tcp: T,
+    /// Over TLS.
+    pub tls: T,
+}
+
+impl<T> PerTransport<T> {
+    pub(crate) const fn of_mut(&mut self, transport: Transport) -> &mut T {
+        match transport {
+            Transport::Udp => &mut self.udp,
+            Transport::Tcp => &mut self.tcp,
+            Transport::Tls => &mut self.tls,
+        }
+    }
+}
+
+impl<T: Copy + std::iter::Sum> PerTransport<T> {
+    /// All together.
+    #[must_use]
+    pub fn sum(&self) -> T {
+        [self.udp, self.tcp, self.tls].into_iter().sum()
+    }
+}
+
 /// A number that grows.
 #[derive(Debug, Default)]
 pub(crate) struct Count(AtomicU64);
@@ -22,7 +66,9 @@ pub(crate) struct Count(AtomicU64);
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
     pub(crate) bindings: Count,
-    pub(crate) allocations: Count,
+    allocations: Mutex<PerTransport<u64>>,
+    /// Requests without credentials beyond what an address may ask.
+    pub(crate) unanswered: Count,
     /// Data with peers that are not permitted.
     pub(crate) refused_peers: Count,
     /// Packets beyond the bandwidth, or that a socket did not take.
@@ -51,15 +97,21 @@ impl Counters {
         *self.refused.lock().unwrap_or_else(PoisonError::into_inner).entry(code).or_default() += 1;
     }
 
-    pub(crate) fn stats(&self, allocations: usize, connections: usize) -> Stats {
+    /// An allocation was made.
+    pub(crate) fn allocate(&self, transport: Transport) {
+        *self.allocations.lock().unwrap_or_else(PoisonError::into_inner).of_mut(transport) += 1;
+    }
+
+    pub(crate) fn stats(&self, allocations: PerTransport<usize>, connections: PerTransport<usize>) -> Stats {
         let flow = |flow: &Flow| (flow.packets.load(Relaxed), flow.bytes.load(Relaxed));
         let ((packets_to_peers, bytes_to_peers), (packets_from_peers, bytes_from_peers)) =
             (flow(&self.to_peers), flow(&self.from_peers));
         Stats {
             allocations,
             connections,
-            allocations_total: self.allocations.0.load(Relaxed),
+            allocations_total: *self.allocations.lock().unwrap_or_else(PoisonError::into_inner),
             bindings_total: self.bindings.0.load(Relaxed),
+            unanswered_total: self.unanswered.0.load(Relaxed),
             packets_to_peers,
             bytes_to_peers,
             packets_from_peers,
@@ -76,13 +128,16 @@ impl Counters {
 #[non_exhaustive]
 pub struct Stats {
     /// Allocations there are.
-    pub allocations: usize,
+    pub allocations: PerTransport<usize>,
     /// TCP and TLS connections there are.
-    pub connections: usize,
+    pub connections: PerTransport<usize>,
     /// Allocations that were made.
-    pub allocations_total: u64,
+    pub allocations_total: PerTransport<u64>,
     /// STUN requests that were answered.
     pub bindings_total: u64,
+    /// Requests without credentials that were not answered, because an address had as many answers as it gets
+    /// ([`Limits::answers_per_address`](crate::Limits::answers_per_address)).
+    pub unanswered_total: u64,
     /// Packets that clients have sent to peers.
     pub packets_to_peers: u64,
     /// The bytes in them.

@@ -19,7 +19,11 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::{
     limits::{Limits, network},
-    server::{Server, Session, Way, lock},
+    server::{Server, lock},
+    session::{Session, Way},
+    stats::{PerTransport, Transport},
+    tally::Tally,
+    udp,
 };
 
 /// How long the TLS handshake may take.
@@ -45,19 +49,21 @@ struct Table {
     /// No more are taken.
     ended: bool,
     open: HashMap<u64, Open>,
-    addresses: HashMap<IpAddr, usize>,
+    addresses: Tally<IpAddr>,
+    counts: PerTransport<usize>,
 }
 
 #[derive(Debug)]
 struct Open {
     address: IpAddr,
+    transport: Transport,
     session: Option<Arc<Session>>,
     task: Option<AbortHandle>,
 }
 
 impl Streams {
-    pub(crate) fn count(&self) -> usize {
-        lock(&self.0).open.len()
+    pub(crate) fn counts(&self) -> PerTransport<usize> {
+        lock(&self.0).counts
     }
 
     pub(crate) fn sessions(&self) -> Vec<Arc<Session>> {
@@ -73,19 +79,17 @@ impl Streams {
         }
     }
 
-    fn enter(&self, address: IpAddr, limits: &Limits) -> Option<u64> {
+    fn enter(&self, address: IpAddr, transport: Transport, limits: &Limits) -> Option<u64> {
         let mut table = lock(&self.0);
-        if table.open.len() >= limits.connections {
+        let is_full = table.open.len() >= limits.connections;
+        if is_full || table.addresses.count(&address) >= limits.connections_per_address {
             return None;
         }
-        let count = table.addresses.entry(address).or_default();
-        if *count >= limits.connections_per_address {
-            return None;
-        }
-        *count += 1;
+        table.addresses.add(address, || ());
+        *table.counts.of_mut(transport) += 1;
         table.next += 1;
         let id = table.next;
-        table.open.insert(id, Open { address, session: None, task: None });
+        table.open.insert(id, Open { address, transport, session: None, task: None });
         Some(id)
     }
 
@@ -106,13 +110,9 @@ impl Streams {
 
     fn leave(&self, id: u64) -> Option<Arc<Session>> {
         let mut table = lock(&self.0);
-        let Open { address, session, .. } = table.open.remove(&id)?;
-        if let Some(count) = table.addresses.get_mut(&address) {
-            *count -= 1;
-            if *count == 0 {
-                table.addresses.remove(&address);
-            }
-        }
+        let Open { address, transport, session, .. } = table.open.remove(&id)?;
+        table.addresses.remove(&address);
+        *table.counts.of_mut(transport) -= 1;
         session
     }
 }
@@ -121,6 +121,7 @@ impl Streams {
 struct Connection {
     server: Arc<Server>,
     id: u64,
+    transport: Transport,
 }
 
 impl Drop for Connection {
@@ -132,16 +133,17 @@ impl Drop for Connection {
 }
 
 pub(crate) async fn serve(server: Arc<Server>, listener: TcpListener, acceptor: Option<TlsAcceptor>) {
+    let transport = if acceptor.is_some() { Transport::Tls } else { Transport::Tcp };
     loop {
         let Ok((stream, address)) = listener.accept().await else {
             sleep(PAUSE).await;
             continue;
         };
-        let Some(id) = server.streams.enter(network(address.ip()), &server.common.limits) else {
+        let Some(id) = server.streams.enter(network(address.ip()), transport, &server.common.limits) else {
             tracing::debug!(client = %address, "too many connections");
             continue;
         };
-        let connection = Connection { server: server.clone(), id };
+        let connection = Connection { server: server.clone(), id, transport };
         let task = tokio::spawn(connect(connection, stream, address, acceptor.clone()));
         server.streams.started(id, task.abort_handle());
     }
@@ -167,9 +169,9 @@ async fn speak(
     stream: impl AsyncRead + AsyncWrite + Unpin,
     address: SocketAddr,
 ) -> io::Result<()> {
-    let Connection { server, id } = connection;
+    let Connection { server, id, transport } = connection;
     let (sender, mut queue) = mpsc::channel(QUEUE);
-    let session = Arc::new(Session::new(address, Way::Stream(sender)));
+    let session = Arc::new(Session::new(address, *transport, Way::Stream(sender)));
     server.streams.speaks(*id, &session);
     let (mut reader, mut writer) = tokio::io::split(stream);
     let read = async {
@@ -189,11 +191,14 @@ async fn speak(
             if length == 0 {
                 return Ok(());
             }
-            let mut taken = 0;
-            while let Some(length) = frame(&buffer[taken..])? {
-                session.handle(server, &buffer[taken..taken + length]);
-                taken += length;
-            }
+            let taken = udp::with_outbox(server, |outbox, now| {
+                let mut taken = 0;
+                while let Some(length) = frame(&buffer[taken..])? {
+                    session.handle(&buffer[taken..taken + length], server, outbox, now);
+                    taken += length;
+                }
+                io::Result::Ok(taken)
+            })?;
             buffer.drain(..taken);
             buffer.reserve(CHUNK);
         }

@@ -1,9 +1,6 @@
 //! A client and the rules, without sockets and without waiting.
 
-use std::{
-    net::{IpAddr, SocketAddr},
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
-};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use turn_types::{
     AddressFamily,
@@ -24,44 +21,15 @@ use turn_types::{
 use crate::{
     Limits, PeerPolicy, Secret,
     auth::Authenticator,
-    client::{Client, Common, Now, Output, Relays},
+    client::{Client, Common, Now, Output},
+    fuzzing::Sockets,
     limits::Quotas,
+    stats::{PerTransport, Transport},
+    strangers::Strangers,
 };
 
 const CLIENT: &str = "198.51.100.9:4000";
 const PEER: &str = "8.8.8.8:5000";
-
-/// Sockets that are none.
-#[derive(Default)]
-struct Sockets {
-    open: Vec<SocketAddr>,
-    opened: u16,
-}
-
-impl Relays for Sockets {
-    fn open(&mut self, family: AddressFamily, even: bool) -> Option<SocketAddr> {
-        let address = if family == AddressFamily::IPV4 { "9.9.9.9" } else { "2620:fe::fe" };
-        self.opened += if even { 2 - self.opened % 2 } else { 1 };
-        self.open.push(SocketAddr::new(address.parse().unwrap(), 50_000 + self.opened));
-        self.open.last().copied()
-    }
-
-    fn close(&mut self, relay: SocketAddr) {
-        self.open.retain(|open| *open != relay);
-    }
-
-    fn is_relay(&self, address: SocketAddr) -> bool {
-        self.open.contains(&address)
-    }
-
-    fn is_own(&self, address: IpAddr) -> bool {
-        address == IpAddr::from([9, 9, 9, 9])
-    }
-
-    fn is_of_machine(&self, address: IpAddr) -> bool {
-        self.is_own(address) || address == IpAddr::from([9, 9, 9, 10])
-    }
-}
 
 /// A client that knows how to ask, and the server it asks.
 struct Table {
@@ -86,13 +54,14 @@ impl Table {
         let common = Common {
             auth: Authenticator::new("rtc-cafe".into(), secret),
             policy: PeerPolicy::default(),
+            strangers: Strangers::new(limits.answers_per_address, Instant::now()),
             limits,
             quotas: Quotas::default(),
             counters: Default::default(),
         };
         let nonce = common.auth.nonce(CLIENT.parse().unwrap(), UNIX_EPOCH);
         Self {
-            client: Client::new(CLIENT.parse().unwrap()),
+            client: Client::new(CLIENT.parse().unwrap(), Transport::Udp),
             common,
             sockets: Sockets::default(),
             start: Instant::now(),
@@ -178,9 +147,11 @@ impl Table {
         self.handle(&message.finish()).map(|sent| String::from_utf8(sent).unwrap())
     }
 
-    fn hear(&mut self, peer: &str, data: &[u8], is_stream: bool) -> Option<Vec<u8>> {
+    fn hear(&mut self, peer: &str, data: &[u8]) -> Option<Vec<u8>> {
         let (relay, now) = (self.sockets.open[0], self.now());
-        self.client.handle_peer(relay, peer.parse().unwrap(), data, is_stream, &self.common, now)
+        let heard = self.client.handle_peer(relay, peer.parse().unwrap(), data, &self.common, now)?;
+        let length = heard.length();
+        Some(heard.into_bytes()).inspect(|bytes| assert_eq!(bytes.len(), length))
     }
 }
 
@@ -236,6 +207,7 @@ fn who_has_credentials_gets_an_allocation() {
     assert_eq!(code(&reply), ErrorCode::UNAUTHORIZED);
     table.nonce = challenge.attribute::<Nonce>().unwrap().nonce().to_owned();
     assert_eq!(challenge.attribute::<Realm>().unwrap().realm(), "rtc-cafe");
+    assert!(reply.len() <= 100, "{} bytes might be for somebody who did not ask", reply.len());
 
     let request = table.request(ALLOCATE, &[&RequestedTransport::new(RequestedTransport::UDP)]);
     let reply = table.handle(&request).unwrap();
@@ -262,7 +234,7 @@ fn forged_expired_and_replayed_credentials_are_refused() {
     assert_eq!(table.allocate(), ErrorCode::UNAUTHORIZED, "nobody minted these");
 
     // What is overheard is of no use from another address, whose nonce is another one.
-    let mut elsewhere = Client::new("198.51.100.66:4000".parse().unwrap());
+    let mut elsewhere = Client::new("198.51.100.66:4000".parse().unwrap(), Transport::Udp);
     let now = table.now();
     let Some(Output::Reply(reply)) = elsewhere.handle(&good, &table.common, &mut table.sockets, now) else { panic!() };
     assert_eq!(code(&reply), ErrorCode::STALE_NONCE);
@@ -298,7 +270,7 @@ fn it_ends_when_it_is_given_up_or_forgotten() {
     assert_eq!(table.allocate(), 0);
     table.wait(601);
     assert!(table.sockets.open.is_empty() && !table.client.is_allocated());
-    assert_eq!(table.common.quotas.total(), 0);
+    assert_eq!(table.common.quotas.total().sum(), 0);
 }
 
 #[test]
@@ -308,17 +280,17 @@ fn data_goes_to_whom_it_is_permitted_and_back() {
     assert_eq!(table.permit(PEER), ErrorCode::ALLOCATION_MISMATCH);
     assert_eq!(table.allocate(), 0);
     assert_eq!(table.send(PEER, b"not yet"), None);
-    assert_eq!(table.hear(PEER, b"not yet", false), None);
+    assert_eq!(table.hear(PEER, b"not yet"), None);
     assert_eq!(table.permit(PEER), 0);
     assert_eq!(table.send(PEER, b"hello").as_deref(), Some("8.8.8.8:5000 hello"));
     assert_eq!(table.send("8.8.8.8:6000", b"any port").as_deref(), Some("8.8.8.8:6000 any port"));
     assert_eq!(table.send("8.8.4.4:5000", b"another"), None);
-    let heard = table.hear(PEER, b"you", false).unwrap();
+    let heard = table.hear(PEER, b"you").unwrap();
     let heard = Message::from_bytes(&heard).unwrap();
     assert_eq!(heard.attribute::<Data<'_>>().unwrap().data(), b"you");
     assert_eq!(heard.attribute::<XorPeerAddress>().unwrap().addr(heard.transaction_id()), PEER.parse().unwrap());
     table.wait(301);
-    assert_eq!((table.send(PEER, b"late"), table.hear(PEER, b"late", false)), (None, None));
+    assert_eq!((table.send(PEER, b"late"), table.hear(PEER, b"late")), (None, None));
 }
 
 #[test]
@@ -327,8 +299,7 @@ fn channels_lead_to_one_peer_each() {
     assert_eq!(table.allocate(), 0);
     assert_eq!(table.bind(0x4001, PEER), 0);
     assert_eq!(table.handle(b"\x40\x01\x00\x05hello\0\0\0").unwrap(), b"8.8.8.8:5000 hello", "padding is no data");
-    assert_eq!(table.hear(PEER, b"you", false).unwrap(), b"\x40\x01\x00\x03you");
-    assert_eq!(table.hear(PEER, b"you", true).unwrap(), b"\x40\x01\x00\x03you\0");
+    assert_eq!(table.hear(PEER, b"you").unwrap(), b"\x40\x01\x00\x03you");
     assert_eq!(table.bind(0x4001, PEER), 0, "refreshed");
     assert_eq!(table.bind(0x4001, "8.8.4.4:1"), ErrorCode::BAD_REQUEST);
     assert_eq!(table.bind(0x4002, PEER), ErrorCode::BAD_REQUEST);
@@ -345,6 +316,36 @@ fn channels_lead_to_one_peer_each() {
     assert_eq!(table.handle(b"\x40\x01\x00\x01x").unwrap(), b"8.8.8.8:5000 x");
     table.wait(300);
     assert_eq!(table.bind(0x4002, PEER), 0, "the old channel is over");
+}
+
+/// RFC 8656 section 12.5: messages of a stream are multiples of four.
+#[test]
+fn channel_data_is_padded_on_a_stream() {
+    let mut table = Table::new();
+    table.client = Client::new(CLIENT.parse().unwrap(), Transport::Tls);
+    assert_eq!((table.allocate(), table.bind(0x4001, PEER)), (0, 0));
+    assert_eq!(table.hear(PEER, b"you").unwrap(), b"\x40\x01\x00\x03you\0");
+    assert_eq!(table.hear(PEER, b"four").unwrap(), b"\x40\x01\x00\x04four");
+    assert_eq!(table.common.quotas.total().tls, 1);
+}
+
+#[test]
+fn nobody_is_flooded_with_answers_he_did_not_ask_for() {
+    let mut table = Table::with(Limits { answers_per_address: 5, ..Limits::default() });
+    let binding = Message::builder_request(BINDING, MessageWriteVec::new()).finish();
+    let anonymous = Message::builder_request(ALLOCATE, MessageWriteVec::new()).finish();
+    let answers = |table: &mut Table| {
+        (0..10).filter(|number| table.handle(if number % 2 == 0 { &binding } else { &anonymous }).is_some()).count()
+    };
+    assert_eq!(answers(&mut table), 5);
+    assert_eq!(table.allocate(), 0, "whoever has credentials is answered");
+    assert_eq!(answers(&mut table), 0);
+    let stats = table.common.counters.stats(PerTransport::default(), PerTransport::default());
+    assert_eq!(stats.unanswered_total, 15);
+    table.wait(1);
+    assert_eq!(answers(&mut table), 5);
+    table.client = Client::new(CLIENT.parse().unwrap(), Transport::Tcp);
+    assert_eq!(answers(&mut table), 10, "whoever has connected is who he says");
 }
 
 #[test]
@@ -377,7 +378,7 @@ fn what_clients_take_is_bounded() {
     let limits = Limits { allocations_per_id: 1, permissions: 2, bandwidth: 1000, ..Limits::default() };
     let mut table = Table::with(limits);
     assert_eq!(table.allocate(), 0);
-    let first = std::mem::replace(&mut table.client, Client::new(CLIENT.parse().unwrap()));
+    let first = std::mem::replace(&mut table.client, Client::new(CLIENT.parse().unwrap(), Transport::Udp));
     assert_eq!(table.allocate(), ErrorCode::ALLOCATION_QUOTA_REACHED);
     table.client = first;
     assert_eq!((table.permit("8.8.8.1:1"), table.permit("8.8.8.2:1")), (0, 0));
@@ -388,7 +389,7 @@ fn what_clients_take_is_bounded() {
     assert!(table.send("8.8.8.1:1", &[b'x'; 900]).is_none(), "the second's worth is used up");
     table.wait(1);
     assert!(table.send("8.8.8.1:1", &[b'x'; 900]).is_some());
-    let stats = table.common.counters.stats(1, 0);
+    let stats = table.common.counters.stats(PerTransport::default(), PerTransport::default());
     assert_eq!((stats.packets_dropped, stats.refused[&ErrorCode::ALLOCATION_QUOTA_REACHED]), (1, 1));
 }
 
@@ -434,7 +435,7 @@ fn what_is_not_offered_is_refused() {
 
 #[test]
 fn nothing_comes_of_rubbish() {
-    let mut table = Table::new();
+    let mut table = Table::with(Limits { answers_per_address: 1_000_000, ..Limits::default() });
     assert_eq!(table.allocate(), 0);
     assert_eq!(table.permit(PEER), 0);
     assert_eq!(table.bind(0x4000, PEER), 0);
@@ -465,7 +466,7 @@ fn nothing_comes_of_rubbish() {
         }
         let before = table.sockets.open.clone();
         let _ = table.handle(&data);
-        let _ = table.hear(PEER, &data, true);
+        let _ = table.hear(PEER, &data);
         assert_eq!(table.sockets.open, before, "nothing was given or taken");
     }
 }

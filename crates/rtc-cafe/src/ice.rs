@@ -10,12 +10,18 @@ const FORMS: &str = "an ICE server is `stun:HOST[:PORT]` or `turn:USER:PASSWORD@
 const WITHOUT: &str = "a TURN server needs credentials: `turn:USER:PASSWORD@HOST`";
 
 /// One server, for whoever needs it in a form of its own.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Server {
     /// Its address, without credentials.
     pub(crate) url: String,
     /// User and password.
     pub(crate) credentials: Option<(String, String)>,
+}
+
+impl std::fmt::Debug for Server {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Server").field("url", &self.url).finish_non_exhaustive()
+    }
 }
 
 impl From<Server> for IceServer {

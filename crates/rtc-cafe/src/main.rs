@@ -9,6 +9,7 @@ mod app;
 mod doctor;
 mod duration;
 mod files;
+mod hidden;
 mod ice;
 mod join;
 mod listed;

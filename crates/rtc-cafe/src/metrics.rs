@@ -3,6 +3,7 @@
 use std::fmt::{Display, Write};
 
 use rtc_cafe_signaller::{BrokerStats, ErrorCode, Stats};
+use rtc_cafe_turn::PerTransport;
 
 use crate::process::Process;
 
@@ -84,29 +85,31 @@ fn write_broker(out: &mut Text, broker: &BrokerStats) {
 
 /// What there is only where STUN and TURN are served.
 fn write_turn(out: &mut Text, turn: &rtc_cafe_turn::Stats) {
-    out.single(
-        "rtc_cafe_turn_allocations",
-        "gauge",
-        "Relayed addresses of clients, of one or two families.",
-        turn.allocations,
-    );
-    out.single("rtc_cafe_turn_connections", "gauge", "TCP and TLS connections to the relay.", turn.connections);
-    let made = "Relayed addresses that were given out.";
-    out.single("rtc_cafe_turn_allocations_total", "counter", made, turn.allocations_total);
-    let bindings = "STUN requests for an address that were answered.";
-    out.single("rtc_cafe_stun_bindings_total", "counter", bindings, turn.bindings_total);
-    let mut by = |name: &str, help: &str, label: &str, values: [(&str, u64); 2]| {
-        out.family(name, "counter", help);
+    let mut by = |name: &str, kind: &str, help: &str, label: &str, values: &[(&str, u64)]| {
+        out.family(name, kind, help);
         for (value, count) in values {
             out.line(&format!("{name}{{{label}=\"{value}\"}}"), count);
         }
     };
+    let PerTransport { udp, tcp, tls, .. } = turn.allocations;
+    let now = [("udp", udp as u64), ("tcp", tcp as u64), ("tls", tls as u64)];
+    let addresses = "Relayed addresses of clients, of one or two families, by how clients reach the relay.";
+    by("rtc_cafe_turn_allocations", "gauge", addresses, "transport", &now);
+    let PerTransport { udp, tcp, tls, .. } = turn.allocations_total;
+    let made = "Relayed addresses that were given out.";
+    by("rtc_cafe_turn_allocations_total", "counter", made, "transport", &[("udp", udp), ("tcp", tcp), ("tls", tls)]);
+    let connections = [("tcp", turn.connections.tcp as u64), ("tls", turn.connections.tls as u64)];
+    by("rtc_cafe_turn_connections", "gauge", "Connections to the relay.", "transport", &connections);
     let packets = [("to_peer", turn.packets_to_peers), ("from_peer", turn.packets_from_peers)];
-    by("rtc_cafe_turn_relayed_packets_total", "Packets that were relayed.", "direction", packets);
+    by("rtc_cafe_turn_relayed_packets_total", "counter", "Packets that were relayed.", "direction", &packets);
     let bytes = [("to_peer", turn.bytes_to_peers), ("from_peer", turn.bytes_from_peers)];
-    by("rtc_cafe_turn_relayed_bytes_total", "Bytes in them.", "direction", bytes);
+    by("rtc_cafe_turn_relayed_bytes_total", "counter", "Bytes in them.", "direction", &bytes);
     let lost = [("not_permitted", turn.packets_refused), ("too_many", turn.packets_dropped)];
-    by("rtc_cafe_turn_dropped_packets_total", "Packets that were not relayed.", "reason", lost);
+    by("rtc_cafe_turn_dropped_packets_total", "counter", "Packets that were not relayed.", "reason", &lost);
+    let bindings = "STUN requests for an address that were answered.";
+    out.single("rtc_cafe_stun_bindings_total", "counter", bindings, turn.bindings_total);
+    let unanswered = "Requests without credentials beyond what one address is answered.";
+    out.single("rtc_cafe_turn_requests_unanswered_total", "counter", unanswered, turn.unanswered_total);
     let refused = "rtc_cafe_turn_requests_refused_total";
     out.family(refused, "counter", "Requests that were refused, by the code of STUN.");
     for (code, count) in &turn.refused {

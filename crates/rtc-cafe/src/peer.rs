@@ -4,6 +4,7 @@ use anyhow::Context;
 use rtc_cafe_client::{Client, Events, IceServer, RoomId, RtcConfig};
 
 use crate::{
+    hidden::Hidden,
     ice,
     listed::Listed,
     text::{MAX_NAME, clean_line},
@@ -37,7 +38,7 @@ pub(crate) struct ServerOptions {
     ///
     /// It can be read in the list of processes; the variable cannot.
     #[arg(long, env = "RTC_CAFE_TOKEN", hide_env_values = true, value_name = "TOKEN")]
-    token: Option<String>,
+    token: Option<Hidden>,
 }
 
 /// Where the others are, and the way to them.

@@ -14,7 +14,9 @@ use tokio::{net::TcpListener, time::timeout};
 use crate::{
     admin::Token,
     app::{self, Extras},
-    duration, ice,
+    duration,
+    hidden::Hidden,
+    ice,
     listed::{Listed, listed},
     listener,
     stop::{Stop, StopSignals},
@@ -88,7 +90,7 @@ pub(crate) struct Options {
 
     /// Secret that the TURN servers of `--ice-server` share, coturn's `static-auth-secret`
     #[arg(long, env = "RTC_CAFE_ICE_SECRET", hide_env_values = true, value_name = "SECRET")]
-    ice_secret: Option<String>,
+    ice_secret: Option<Hidden>,
 
     /// Redis that connects several servers to one, `redis://[USER:PASSWORD@]HOST[:PORT]`, or `rediss://` for TLS;
     /// repeat it, or separate several by commas, to name nodes of a cluster
@@ -96,7 +98,7 @@ pub(crate) struct Options {
     /// Redis 6 or newer, or Valkey. While it is away, rooms end at each server; when it is back everybody meets again.
     /// Its database number does not keep different sites apart. In passwords, commas are written as `%2C`.
     #[arg(long, env = "RTC_CAFE_REDIS", hide_env_values = true, value_name = "URL", value_delimiter = ',')]
-    redis: Vec<String>,
+    redis: Vec<Hidden>,
 
     #[command(flatten)]
     admission: admission::AdmissionOptions,
@@ -127,7 +129,7 @@ pub(crate) struct Options {
         hide_env_values = true,
         value_name = "TOKEN"
     )]
-    admin_token: Option<String>,
+    admin_token: Option<Hidden>,
 
     /// Over how long clients are sent away on SIGTERM, such as `30s`; `0` for all at once
     ///

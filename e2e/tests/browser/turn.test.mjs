@@ -83,6 +83,6 @@ describe('the server\'s own TURN', () => {
     const metrics = await pages[0].evaluate(async () => (await fetch('/metrics')).text());
     const [, bytes] = /rtc_cafe_turn_relayed_bytes_total\{direction="to_peer"\} (\d+)/.exec(metrics);
     assert.ok(Number(bytes) > 0);
-    assert.match(metrics, /rtc_cafe_turn_allocations [1-9]/);
+    assert.match(metrics, /rtc_cafe_turn_allocations\{transport="\w+"\} [1-9]/);
   });
 });

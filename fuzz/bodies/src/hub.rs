@@ -31,8 +31,7 @@ pub fn hub(data: &[u8]) {
 struct World {
     hub: Hub,
     now: Duration,
-    /// All that ever connected, by number, with the sids they had.
-    sockets: Vec<(SocketId, String)>,
+    sockets: script::Sockets,
     /// The rooms of those who are connected, kept apart from the hub's own books.
     rooms: BTreeMap<SocketId, BTreeSet<RoomId>>,
     emitted: u64,
@@ -49,7 +48,7 @@ impl World {
         Self {
             hub: Hub::new(config, [7; 32]),
             now: Duration::from_secs(1),
-            sockets: Vec::new(),
+            sockets: script::Sockets::default(),
             rooms: BTreeMap::new(),
             emitted: 0,
         }
@@ -58,7 +57,7 @@ impl World {
     fn step(&mut self, step: &str) {
         let (kind, rest) = script::first(step);
         match kind {
-            '+' if self.sockets.len() < MAX_SOCKETS => self.connect(script::number(rest).0 as usize),
+            '+' if self.sockets.count() < MAX_SOCKETS => self.connect(script::number(rest).0 as usize),
             '-' => self.disconnect(script::number(rest).0 as usize),
             '~' => self.now += Duration::from_secs(u64::from(script::number(rest).0 % 1000)),
             '0'..='9' => self.say(step),
@@ -68,19 +67,16 @@ impl World {
     }
 
     fn connect(&mut self, version: usize) {
-        let version = ApiVersion::ALL[version % ApiVersion::ALL.len()];
-        let socket = self.hub.connect(version);
-        let sid = self.hub.sid(socket).expect("it has just connected").to_owned();
+        let (socket, version) = self.sockets.connect(&mut self.hub, version);
         assert!(self.rooms.insert(socket, BTreeSet::new()).is_none(), "{socket:?} is somebody else already");
-        assert!(self.sockets.iter().all(|(_, other)| *other != sid), "{sid} was given twice");
-        self.sockets.push((socket, sid));
         for (to, event, _) in self.outputs() {
             assert_eq!((to, event, version), (socket, name::SID, ApiVersion::V0_0));
         }
     }
 
     fn disconnect(&mut self, number: usize) {
-        let Some((socket, sid)) = self.sockets.get(number).cloned() else { return };
+        let Some((socket, sid)) = self.sockets.get(number) else { return };
+        let sid = sid.to_owned();
         self.hub.disconnect(self.now, socket);
         let left = self.rooms.remove(&socket).unwrap_or_default();
         let mut due: BTreeMap<SocketId, usize> = BTreeMap::new();
@@ -97,10 +93,7 @@ impl World {
     }
 
     fn say(&mut self, step: &str) {
-        let (number, rest) = script::number(step);
-        let Some((socket, _)) = self.sockets.get(number as usize).cloned() else { return };
-        let (event, payload) = script::word(rest.trim_start_matches(' '));
-        let payload = script::fill(payload, |number| Some(self.sockets.get(number)?.1.as_str()));
+        let Some((socket, event, payload)) = self.sockets.said(step) else { return };
         self.hub.handle_event(self.now, socket, event, &payload);
         if !self.rooms.contains_key(&socket) {
             assert!(self.outputs().is_empty(), "a socket that has gone was heard");
@@ -129,7 +122,7 @@ impl World {
     ) {
         assert!(before.contains_key(&to), "{event} went to a socket that has gone");
         let sid = field(payload, "sid");
-        let own = self.sockets.iter().find(|(socket, _)| *socket == sender).map(|(_, sid)| sid.as_str());
+        let own = self.sockets.sid(sender);
         match event {
             name::ERROR | name::SID => assert_eq!(to, sender, "{payload} is nobody else's business"),
             // A half-dead socket that this one has replaced.
@@ -178,7 +171,7 @@ impl World {
     }
 
     fn end(mut self) {
-        for number in 0..self.sockets.len() {
+        for number in 0..self.sockets.count() {
             self.disconnect(number);
         }
         let stats = self.hub.stats();

@@ -9,12 +9,14 @@ mod engine;
 mod hub;
 mod nodes;
 mod script;
+mod turn;
 mod wire;
 
 pub use client::client;
 pub use engine::engine;
 pub use hub::hub;
 pub use nodes::nodes;
+pub use turn::turn;
 pub use wire::{frame, json, room, signal};
 
 use rtc_cafe_fuzz_seeds as seeds;
@@ -41,4 +43,5 @@ pub const TARGETS: &[Target] = &[
     Target { name: "hub", body: hub, seeds: seeds::HUB },
     Target { name: "nodes", body: nodes, seeds: seeds::NODES },
     Target { name: "engine", body: engine, seeds: seeds::ENGINE },
+    Target { name: "turn", body: turn, seeds: seeds::TURN },
 ];

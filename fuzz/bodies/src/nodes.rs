@@ -8,7 +8,7 @@ use std::{
 
 use rtc_cafe_signaller::hub::{Hub, HubConfig, Output, Part, SocketId, Topic};
 use rtc_cafe_wire::{
-    ApiVersion, RoomId,
+    RoomId,
     json::{Object, Value},
     signal::name,
 };
@@ -34,8 +34,7 @@ pub fn nodes(data: &[u8]) {
 struct World {
     hub: Hub,
     now: Duration,
-    /// All that ever connected, by number, with the sids they had.
-    sockets: Vec<(SocketId, String)>,
+    sockets: script::Sockets,
     connected: BTreeSet<SocketId>,
     topics: BTreeMap<Topic, bool>,
     up: bool,
@@ -50,7 +49,8 @@ impl World {
         let mut hub = Hub::new(config, [7; 32]);
         hub.connect_nodes(Duration::from_secs(1_700_000_000));
         let (now, topics) = (Duration::from_secs(1), BTreeMap::new());
-        let mut world = Self { hub, now, sockets: Vec::new(), connected: BTreeSet::new(), topics, up: false };
+        let sockets = script::Sockets::default();
+        let mut world = Self { hub, now, sockets, connected: BTreeSet::new(), topics, up: false };
         world.broker(true);
         world
     }
@@ -58,19 +58,16 @@ impl World {
     fn step(&mut self, step: &str) {
         let (kind, rest) = script::first(step);
         match kind {
-            '+' if self.sockets.len() < MAX_SOCKETS => self.connect(script::number(rest).0 as usize),
+            '+' if self.sockets.count() < MAX_SOCKETS => self.connect(script::number(rest).0 as usize),
             '-' => self.disconnect(script::number(rest).0 as usize),
             '~' => (0..script::number(rest).0 % 40).for_each(|_| self.tick()),
             '^' => self.broker(script::number(rest).0 > 0),
             '<' => {
-                let frame = self.fill(&rest.replace('\t', "\n"));
+                let frame = self.sockets.fill(&rest.replace('\t', "\n"));
                 self.hub.handle_frame(self.now, &frame);
             }
             '0'..='9' => {
-                let (number, rest) = script::number(step);
-                let (event, payload) = script::word(rest.trim_start_matches(' '));
-                let payload = self.fill(payload);
-                if let Some(&(socket, _)) = self.sockets.get(number as usize) {
+                if let Some((socket, event, payload)) = self.sockets.said(step) {
                     self.hub.handle_event(self.now, socket, event, &payload);
                 }
             }
@@ -79,19 +76,13 @@ impl World {
         self.settle();
     }
 
-    fn fill(&self, text: &str) -> String {
-        script::fill(text, |number| Some(self.sockets.get(number)?.1.as_str()))
-    }
-
     fn connect(&mut self, version: usize) {
-        let socket = self.hub.connect(ApiVersion::ALL[version % ApiVersion::ALL.len()]);
-        let sid = self.hub.sid(socket).expect("it has just connected").to_owned();
+        let (socket, _) = self.sockets.connect(&mut self.hub, version);
         self.connected.insert(socket);
-        self.sockets.push((socket, sid));
     }
 
     fn disconnect(&mut self, number: usize) {
-        let Some(&(socket, _)) = self.sockets.get(number) else { return };
+        let Some((socket, _)) = self.sockets.get(number) else { return };
         self.hub.disconnect(self.now, socket);
         self.connected.remove(&socket);
     }
@@ -157,7 +148,7 @@ impl World {
 
     fn end(mut self) {
         self.broker(true);
-        for number in 0..self.sockets.len() {
+        for number in 0..self.sockets.count() {
             self.disconnect(number);
             self.settle();
         }

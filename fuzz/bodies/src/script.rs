@@ -1,5 +1,8 @@
 //! Inputs that are scripts: one step in a line, so that seeds can be read and mutations stay meaningful.
 
+use rtc_cafe_signaller::hub::{Hub, SocketId};
+use rtc_cafe_wire::ApiVersion;
+
 /// Most steps that are taken of one input.
 const MAX_STEPS: usize = 200;
 
@@ -44,4 +47,45 @@ pub(crate) fn fill<'a>(text: &str, known: impl Fn(usize) -> Option<&'a str>) -> 
     }
     out.push_str(rest);
     out
+}
+
+/// All that ever connected to a hub, by number, with the sids they had.
+#[derive(Default)]
+pub(crate) struct Sockets(Vec<(SocketId, String)>);
+
+impl Sockets {
+    pub(crate) fn count(&self) -> usize {
+        self.0.len()
+    }
+
+    pub(crate) fn get(&self, number: usize) -> Option<(SocketId, &str)> {
+        self.0.get(number).map(|(socket, sid)| (*socket, sid.as_str()))
+    }
+
+    pub(crate) fn sid(&self, socket: SocketId) -> Option<&str> {
+        self.0.iter().find(|(other, _)| *other == socket).map(|(_, sid)| sid.as_str())
+    }
+
+    /// Connects another, with one of the versions.
+    pub(crate) fn connect(&mut self, hub: &mut Hub, version: usize) -> (SocketId, ApiVersion) {
+        let version = ApiVersion::ALL[version % ApiVersion::ALL.len()];
+        let socket = hub.connect(version);
+        let sid = hub.sid(socket).expect("it has just connected").to_owned();
+        assert!(self.0.iter().all(|(_, other)| *other != sid), "{sid} was given twice");
+        self.0.push((socket, sid));
+        (socket, version)
+    }
+
+    /// `$1` is the sid of the second socket.
+    pub(crate) fn fill(&self, text: &str) -> String {
+        fill(text, |number| Some(self.0.get(number)?.1.as_str()))
+    }
+
+    /// `1 join {"room":5}`: who speaks, the event, and its payload.
+    pub(crate) fn said<'a>(&self, step: &'a str) -> Option<(SocketId, &'a str, String)> {
+        let (number, rest) = number(step);
+        let (socket, _) = self.get(number as usize)?;
+        let (event, payload) = word(rest.trim_start_matches(' '));
+        Some((socket, event, self.fill(payload)))
+    }
 }

@@ -88,6 +88,11 @@ fn engine() {
     bounded("engine", 20_000);
 }
 
+#[test]
+fn turn() {
+    bounded("turn", 4_000);
+}
+
 /// `regressions/TARGET/` keeps the inputs that broke a body once.
 #[test]
 fn what_was_broken_stays_mended() {

@@ -5,4 +5,4 @@ mod mutate;
 mod seeds;
 
 pub use mutate::{Rng, mutate};
-pub use seeds::{CLIENT, ENGINE, FRAMES, HUB, JSON, NODES, ROOMS, SIGNALS, TOKENS};
+pub use seeds::{CLIENT, ENGINE, FRAMES, HUB, JSON, NODES, ROOMS, SIGNALS, TOKENS, TURN};

@@ -8,7 +8,10 @@ use rtc_cafe_signaller::{
     admission::{Tokens, Webhook},
 };
 
-use crate::listed::{Listed, listed};
+use crate::{
+    hidden::Hidden,
+    listed::{Listed, listed},
+};
 
 /// Longest time for an answer: the server decides within ten seconds, or not at all.
 const MOST_SECONDS: u64 = 10;
@@ -57,7 +60,7 @@ pub(crate) struct AdmissionOptions {
     /// `connect`, and `data` its `auth`. A status of 2xx lets it through, unless the body is `{"error": ...}`; that, or a
     /// status of 4xx, refuses it with that error or the text of the body. No answer, or another one, refuses it too.
     #[arg(long, env = "RTC_CAFE_VALIDATE_URL", hide_env_values = true, value_name = "URL")]
-    validate_url: Option<String>,
+    validate_url: Option<Hidden>,
 
     /// Seconds that an answer of `--validate-url` may take, 1 to 10 [default: 5]
     #[arg(long, env = "RTC_CAFE_VALIDATE_TIMEOUT", value_name = "SECONDS", value_parser = seconds)]

@@ -12,7 +12,9 @@ use rtc_cafe_signaller::{IceServer, IpNet};
 use rtc_cafe_turn::{BindError, Limits, Secret, TlsAcceptor, TurnServer};
 
 use crate::{
-    duration, ice,
+    duration,
+    hidden::Hidden,
+    ice,
     listed::{Listed, listed, number},
 };
 
@@ -59,7 +61,7 @@ pub(crate) struct TurnOptions {
     /// Secret with which credentials are made; several servers, or coturn's `static-auth-secret`, may share it [default:
     /// one that nobody knows]
     #[arg(long, env = "RTC_CAFE_TURN_SECRET", hide_env_values = true, value_name = "SECRET")]
-    turn_secret: Option<String>,
+    turn_secret: Option<Hidden>,
 
     /// How long the credentials are good that a client gets; it gets others before they end
     #[arg(
@@ -87,6 +89,11 @@ pub(crate) struct TurnOptions {
     /// address may have; more is dropped [default: 12500000]
     #[arg(long, env = "RTC_CAFE_MAX_RELAYED_BYTES_PER_SECOND", value_name = "BYTES", value_parser = number::<usize>)]
     max_relayed_bytes_per_second: Option<Listed<usize>>,
+
+    /// Answers per second over UDP for one address (of IPv6: one /64) that has shown no credentials, so that nobody is
+    /// flooded with what others ask for in his name [default: 250]
+    #[arg(long, env = "RTC_CAFE_MAX_STUN_ANSWERS_PER_SECOND", value_name = "NUMBER", value_parser = number::<usize>)]
+    max_stun_answers_per_second: Option<Listed<usize>>,
 
     /// Network whose addresses the relay may reach, though it is not of the internet, such as `10.0.0.0/8`; repeat it, or
     /// separate several by commas
@@ -253,6 +260,7 @@ impl TurnOptions {
         set(&mut limits.allocations_per_id, self.max_relays_per_client);
         set(&mut limits.allocations, self.max_relays);
         set(&mut limits.bandwidth, self.max_relayed_bytes_per_second);
+        set(&mut limits.answers_per_address, self.max_stun_answers_per_second);
         limits.bandwidth_per_address = limits.bandwidth.saturating_mul(5);
         limits
     }
