@@ -10,8 +10,9 @@ use crate::{connection::Connection, mailbox::Mailbox, map::Map, peer::Peer, trac
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct PeerKey(NonZeroU64);
 
-/// Peers who are gone and remembered, at most.
-const MAX_ABSENT: usize = 1000;
+/// Peers who are gone and remembered, at most. Each took a connection, so they cannot be made up quickly; of one that is
+/// forgotten messages may come twice.
+const MAX_ABSENT: usize = 10_000;
 
 #[derive(Debug, Default)]
 pub(crate) struct Roster {

@@ -384,7 +384,7 @@ fn a_track_of_a_peer_that_is_away_can_be_given_up() {
 #[test]
 fn of_wishes_the_newest_are_kept() {
     let mut client = joined(|_| ());
-    for number in 0..=1000 {
+    for number in 0..=10_000 {
         let (sid, id) = (format!("B{number}"), format!("b{number}"));
         let connection = connect(&mut client, &sid, &id);
         request(&mut client, &sid, connection);
@@ -392,7 +392,7 @@ fn of_wishes_the_newest_are_kept() {
         tell(&mut client, connection, ConnectionEvent::ChannelClosed);
         outputs(&mut client);
     }
-    assert!(come_back(&mut client, "C1000", "b1000").1);
+    assert!(come_back(&mut client, "C10000", "b10000").1);
     assert!(!come_back(&mut client, "C0", "b0").1);
 }
 

@@ -464,6 +464,21 @@ fn a_peer_outlives_the_server() {
     assert!(commands(&back).contains(&(ConnectionId(2), Command::CreateOffer)));
 }
 
+/// Servers before 0.2 do not say who announces itself; its handshake does.
+#[test]
+fn who_comes_back_unnamed_is_the_same_peer() {
+    let mut client = joined(|_| ());
+    let b = connect(&mut client, "B", "b");
+    state(&mut client, NOW, b, ConnectionState::Failed);
+    outputs(&mut client);
+    signal(&mut client, "acquire-peers-response", r#"{"sid":"B2"}"#);
+    assert_eq!(told(&outputs(&mut client)), []);
+    let offer = r#"{"id":"b","sid":"B2","offer":{"type":"offer","sdp":"o"},"connection":9,"negotiation":1}"#;
+    signal(&mut client, "offer", offer);
+    assert_eq!(told(&outputs(&mut client)), [Event::ReassignPeerSid { old_sid: sid("B"), sid: sid("B2") }]);
+    assert_eq!(sids(client.discovered_peers()), ["B2"]);
+}
+
 #[test]
 fn a_report_says_how_far_it_got() {
     let mut client = joined(|_| ());

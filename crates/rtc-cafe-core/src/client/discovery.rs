@@ -268,12 +268,19 @@ impl Client {
             self.name(now, key, id);
             return Some(key);
         };
-        let sid = self.roster.get(key)?.sid.clone();
-        if self.roster.get(other)?.is_well() {
+        let (fresh, held) = (self.roster.get(key)?, self.roster.get(other)?);
+        let (sid, rooms) = (fresh.sid.clone(), fresh.rooms.keys().cloned().collect::<Vec<_>>());
+        if held.is_well() {
             self.part(now, key);
             self.roster.get_mut(other)?.claim = Some(sid);
             self.ping(now, other);
             return None;
+        }
+        if held.connected && !fresh.connected {
+            self.part(now, key);
+            self.believe(other, sid);
+            rooms.into_iter().for_each(|room| self.note_room(other, room));
+            return Some(other);
         }
         self.part(now, other);
         self.name(now, key, id);
