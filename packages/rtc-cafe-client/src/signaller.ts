@@ -226,15 +226,20 @@ export class RTCCafeSignallingClient extends EventEmitter<RTCCafeSignallingClien
    * @internal
    */
   check(): void {
-    if (!this.#socket.connected || this.#doubt !== undefined || this.apiVersion === '0.0') return;
-    const engine = this.#socket.io.engine;
+    const { apiVersion } = this;
+    if (!this.#socket.connected || this.#doubt !== undefined || apiVersion === '0.0') return;
+    // It is answered.
+    this.#send('request-sid', { apiVersion }, this.#socket.id, undefined, () => this.#distrust());
+  }
+
+  #distrust(): void {
+    if (this.#doubt !== undefined) return;
+    const { engine } = this.#socket.io;
     this.#doubt = setTimeout(() => {
       this.#doubt = undefined;
       engine.close();
     }, DOUBT_MS);
     engine.once('packet', this.#trust).once('close', this.#trust);
-    // It is answered.
-    this.#socket.emit('request-sid', { apiVersion: this.apiVersion });
   }
 
   readonly #trust = () => {
@@ -242,7 +247,6 @@ export class RTCCafeSignallingClient extends EventEmitter<RTCCafeSignallingClien
     this.#doubt = undefined;
     this.#socket.io.engine?.off('packet', this.#trust).off('close', this.#trust);
   };
-
 
   /**
    * Lets a client follow what happens here; what has happened is told at once. Returns what ends it.
@@ -374,12 +378,13 @@ export class RTCCafeSignallingClient extends EventEmitter<RTCCafeSignallingClien
   }
 
   /** Sends a signal behind those that wait for their modifier; one of a connection that is over is dropped. */
-  #send(name: string, data: unknown, connection?: string, modified?: Promise<unknown>): void {
+  #send(name: string, data: unknown, connection?: string, modified?: Promise<unknown>, sent?: () => void): void {
     const emit = (payload: unknown) => {
       if (this.state === 'closed' || (connection && connection !== this.#socket.id)) return;
       // Socket.IO would throw later, when it has a connection, and lose everything that waits.
       assertSerializable(payload);
       this.#socket.emit(name, payload);
+      sent?.();
     };
     const modify = () => modified ?? (this.signalModifier ? this.signalModifier(name, data) : data);
     const refuse = (error: unknown) => this.#refuse(name, error);

@@ -101,6 +101,23 @@ test('a modifier that throws costs one signal and is reported', async () => {
   assert.ok(!server.signals.some(([name]) => name === 'bad'));
 });
 
+test('asks whether the server is there through the modifier, and takes its failure for no sign of death', async () => {
+  connect({ signalModifier: (name, payload) => ({ ...payload, token: 'secret' }) });
+  await next(signaller, 'message.sid');
+  signaller.check();
+  await next(signaller, 'message.sid');
+  assert.deepEqual(server.signals, ['1.0', '0.2'].map((apiVersion) => ['request-sid', { apiVersion, token: 'secret' }]));
+  signaller.signalModifier = () => { throw new Error('no token'); };
+  const states = [];
+  signaller.on('stateChanged', (state) => states.push(state));
+  const error = next(signaller, 'error');
+  signaller.check();
+  assert.equal((await error)[0].code, 'SIGNAL_MODIFIER');
+  // Longer than the server may take.
+  await new Promise((resolve) => setTimeout(resolve, 3500));
+  assert.deepEqual(states, []);
+});
+
 test('what cannot be sent is refused at once, and costs nothing else', async () => {
   connect();
   assert.throws(() => signaller.sendSignal('offer', { x: 1n }), { code: 'NOT_SERIALIZABLE' });
