@@ -128,7 +128,11 @@ export class RTCCafeClient<Message = unknown> extends EventEmitter<RTCCafeClient
     });
     // A page that is left leaves its rooms, so that peers hear of it at once.
     followPage({
-      left: () => this.#leaveRooms(),
+      left: () => {
+        this.#leaveRooms();
+        // Nobody could do it later.
+        for (const connection of this.#ended.values()) connection.end();
+      },
       back: () => this.#rejoinRooms(),
       woken: () => this.#wake(),
       networkChanged: () => this.networkChanged(),
