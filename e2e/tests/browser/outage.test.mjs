@@ -159,6 +159,17 @@ it('a page opened while there is no server finds it later', async () => {
   await everybodySees([a, b]);
 });
 
+it('a page that is online again comes back at once, however long it would have waited', async () => {
+  const ioOptions = { reconnectionDelay: 120_000, reconnectionDelayMax: 120_000 };
+  const peer = await Peer.open(browser, server.url, { signaller: { ioOptions } });
+  await peer.sid();
+  await server.kill();
+  await becomes('reconnecting', peer);
+  await server.restart();
+  await peer.run(() => { dispatchEvent(new Event('online')); });
+  await becomes('connected', peer);
+});
+
 it('a server that is asked to end ends at once, and clients come back to the next one', async () => {
   const peers = await table(browser, server.url, 2);
   const before = await Promise.all(peers.map((peer) => peer.sid()));

@@ -1,6 +1,8 @@
 // The signalling client against a real Socket.IO server.
 
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { createServer } from 'node:net';
 import { afterEach, beforeEach, test } from 'node:test';
 import { next, startServer, until } from './server.mjs';
 import { LATEST_API_VERSION, RTCCafeSignallingClient } from '../dist/rtc-cafe-client.js';
@@ -159,6 +161,36 @@ test('connects again when the server comes back, and when the server throws it o
   server.namespace.disconnectSockets();
   assert.deepEqual(await next(signaller, 'stateChanged'), ['reconnecting']);
   await next(signaller, 'message.sid');
+});
+
+test('a check during an outage connects at once, and again where an attempt hangs', async (t) => {
+  connect({ ioOptions: { transports: ['websocket'], reconnectionDelay: 60_000, reconnectionDelayMax: 60_000 } });
+  await next(signaller, 'message.sid');
+  const { port } = server;
+  server.close();
+  await next(signaller, 'stateChanged');
+  // It takes connections, and says nothing.
+  const dialled = [];
+  const silent = createServer((socket) => dialled.push(socket.on('error', () => {}).resume())).listen(port, '127.0.0.1');
+  t.after(() => silent.close());
+  await once(silent, 'listening');
+  signaller.check();
+  await until(() => dialled.length === 1);
+  // It may be on its way.
+  signaller.check();
+  await new Promise((resolve) => setTimeout(resolve, 1100));
+  assert.equal(dialled.length, 1);
+  signaller.check();
+  await until(() => dialled.length === 2 && dialled[0].destroyed);
+  silent.close();
+  dialled[1].destroy();
+  await next(signaller, 'error');
+  server = await startServer({ port });
+  signaller.check();
+  await next(signaller, 'message.sid');
+  signaller.disconnect();
+  signaller.check();
+  assert.equal(signaller.state, 'closed');
 });
 
 test('takes options of Socket.IO and a host without scheme', async () => {
