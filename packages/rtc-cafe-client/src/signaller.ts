@@ -243,9 +243,9 @@ export class RTCCafeSignallingClient extends EventEmitter<RTCCafeSignallingClien
   /** Connects now, also in the place of an attempt that takes long. */
   #hurry(): void {
     const now = performance.now();
-    const dialling = /^open/.test(this.#socket.io.engine.readyState);
+    const { active, io } = this.#socket;
     // Whom the server does not want now, and a page that is left, do not hurry.
-    if (!this.#socket.active || (dialling && now - this.#dialled < YOUNG_MS)) return;
+    if (!active || (/^open/.test(io.engine?.readyState) && now - this.#dialled < YOUNG_MS)) return;
     this.#dialled = now;
     this.#socket.disconnect().connect();
   }
