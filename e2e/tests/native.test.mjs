@@ -104,8 +104,14 @@ for (const kind of BROWSERS) {
       const late = native();
       await everybodySees([peers[1], late]);
       const gone = await peers[1].sid();
+      const last = 'x'.repeat(240_000);
+      await peers[1].run((client, last) => { client.sendMessage(last); client.leaveRoom('table'); }, last);
+      await late.expect('message', [[gone, last]]);
+      await late.expect('disconnectFromPeer', [[gone]], { within: 2500 });
+      await peers[1].join('table');
+      await everybodySees([peers[1], late]);
       await peers[1].leave();
-      await late.expect('disconnectFromPeer', [[gone]], { within: 10_000 });
+      await late.expect('disconnectFromPeer', [[gone], [gone]], { within: 10_000 });
     });
 
     it('agree when both offer at once', async () => {

@@ -109,6 +109,25 @@ it('who comes during an outage is found after it, and who leaves during it is mi
   await delivers(d, 'hello', a, b);
 });
 
+it('who leaves during it says so behind all that was said before', async () => {
+  const peers = await table(browser, server.url, 3);
+  const [a, b, c] = peers;
+  const sids = await Promise.all(peers.map((peer) => peer.sid()));
+  await server.kill();
+  await becomes('reconnecting', ...peers);
+  const leaves = [[b, "leaveRoom('table')", a, c], [c, 'close()', a]];
+  for (const [peer, leave, ...others] of leaves) {
+    await peer.page.evaluate(`{ const { client } = kit.clients; client.sendMessage('x'.repeat(240_000)); client.${leave}; }`);
+    const sid = sids[peers.indexOf(peer)];
+    for (const other of others) {
+      // Who is only lost is waited for.
+      await eventually(async () => assert.ok((await other.told('disconnectFromPeer')).flat().includes(sid)), { within: 2500 });
+      assert.deepEqual((await other.told('message')).filter(([sender]) => sender === sid).map(([, { length }]) => length), [240_000]);
+    }
+  }
+  for (const peer of peers) await eventually(async () => assert.equal(await peer.connections(), 0));
+});
+
 it('a whole browser that dies during an outage is missed, though nobody can say so', async () => {
   const doomed = await Browser.launch();
   try {
@@ -138,6 +157,17 @@ it('a page opened while there is no server finds it later', async () => {
   await becomes('connected', a);
   const b = await Peer.start(other, { rooms: ['late'] });
   await everybodySees([a, b]);
+});
+
+it('a page that is online again comes back at once, however long it would have waited', async () => {
+  const ioOptions = { reconnectionDelay: 120_000, reconnectionDelayMax: 120_000 };
+  const peer = await Peer.open(browser, server.url, { signaller: { ioOptions } });
+  await peer.sid();
+  await server.kill();
+  await becomes('reconnecting', peer);
+  await server.restart();
+  await peer.run(() => { dispatchEvent(new Event('online')); });
+  await becomes('connected', peer);
 });
 
 it('a server that is asked to end ends at once, and clients come back to the next one', async () => {

@@ -6,7 +6,7 @@ import { gzipSync } from 'node:zlib';
 import { bundle } from './bundle.mjs';
 
 // 60 by design; what the rest is for is in docs/decisions/004-browser-backend.md.
-const BUDGET = 69.5 * 1024;
+const BUDGET = 70 * 1024;
 const root = new URL('..', import.meta.url);
 const read = (name) => readFile(new URL(name, root));
 const gzip = (content) => gzipSync(content, { level: 9 }).length;

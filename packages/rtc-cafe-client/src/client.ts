@@ -91,14 +91,16 @@ export class RTCCafeClient<Message = unknown> extends EventEmitter<RTCCafeClient
   readonly #detach: () => void;
   readonly #ownsSignaller: boolean;
   /** Ends all listening to the page. */
-  readonly #end = new AbortController();
+  readonly #ending = new AbortController();
   #rtcConfig: RTCConfiguration | null;
   #iceServers: RTCIceServer[] | undefined;
   /** Rings when the core asked to be woken up. */
-  readonly #alarm = new Alarm(() => this.#input(['timeout']));
+  readonly #alarm = new Alarm(() => this.#hear(['timeout']));
   /** Set while outputs are carried out, so that they are carried out in their order. */
   #flushing = true;
   #closed = false;
+  /** What all calls throw from now on. */
+  #broken: RTCCafeError | undefined;
 
   /**
    * @param rtcConfig - Configures connections to peers. The `iceServers` that it lacks are those of the server.
@@ -117,9 +119,9 @@ export class RTCCafeClient<Message = unknown> extends EventEmitter<RTCCafeClient
     this.#ownsSignaller = !signaller;
     this.signaller = signaller ?? new RTCCafeSignallingClient(apiVersion === undefined ? {} : { apiVersion });
     this.#detach = this.signaller.attach({
-      opened: () => this.#input(['signallerOpened']),
-      state: (state) => this.#input(['signallerState', state]),
-      signal: (name, payload) => this.#handleSignal(name, payload),
+      opened: () => this.#hear(['signallerOpened']),
+      state: (state) => this.#hear(['signallerState', state]),
+      signal: (name, payload) => this.#hear(['signal', name], payload),
       error: (error) => {
         this.emitEvent('error', error);
         // Whoever is thrown out of the rooms leaves its peers as well.
@@ -128,11 +130,15 @@ export class RTCCafeClient<Message = unknown> extends EventEmitter<RTCCafeClient
     });
     // A page that is left leaves its rooms, so that peers hear of it at once.
     followPage({
-      left: () => this.#leaveRooms(),
+      left: () => {
+        this.#leaveRooms();
+        // Nobody could do it later.
+        for (const connection of this.#ended.values()) connection.end();
+      },
       back: () => this.#rejoinRooms(),
       woken: () => this.#wake(),
       networkChanged: () => this.networkChanged(),
-    }, this.#end.signal);
+    }, this.#ending.signal);
     // What a signaller that is connected already has to tell waits for the handlers to be registered.
     queueMicrotask(() => {
       this.#flushing = false;
@@ -158,22 +164,22 @@ export class RTCCafeClient<Message = unknown> extends EventEmitter<RTCCafeClient
 
   /** The session id, by which peers know this client; `"unassigned"` until the server gave one. */
   get sid(): string {
-    return this.#core.call(['sid']) ?? 'unassigned';
+    return this.#ask(['sid']) ?? 'unassigned';
   }
 
   /** The id by which peers know this client all its life. */
   get permanentId(): string {
-    return this.#core.call(['permanentId']);
+    return this.#ask(['permanentId']);
   }
 
   /** The sids of the peers that are connected. */
   get connectedPeers(): string[] {
-    return this.#core.call(['connectedPeers']);
+    return this.#ask(['connectedPeers']);
   }
 
   /** The sids of the peers that are there, connected or not. */
   get discoveredPeers(): string[] {
-    return this.#core.call(['discoveredPeers']);
+    return this.#ask(['discoveredPeers']);
   }
 
   /** The state of the connection to the signalling server. */
@@ -251,7 +257,7 @@ export class RTCCafeClient<Message = unknown> extends EventEmitter<RTCCafeClient
     const id = this.#tracks.idOf(track);
     const source = trackSource(track, options ?? {});
     const text = serialize(description, 'INVALID_DESCRIPTION');
-    this.#core.call(['addTrack', id, track.kind], text);
+    this.#ask(['addTrack', id, track.kind], text);
     this.#tracks.add(id, source, text);
     this.#flush();
     return id;
@@ -328,7 +334,7 @@ export class RTCCafeClient<Message = unknown> extends EventEmitter<RTCCafeClient
    */
   async getStats(sid: string): Promise<ConnectionStats | null> {
     checkTexts(sid);
-    const id = this.#core.call(['connectionOf', sid]);
+    const id = this.#ask(['connectionOf', sid]);
     const stats = id === null ? undefined : await this.#connections.get(id)?.stats();
     if (stats === undefined) throw new RTCCafeError('NOT_CONNECTED', `not connected to a peer with the sid ${sid}`);
     return stats;
@@ -342,8 +348,8 @@ export class RTCCafeClient<Message = unknown> extends EventEmitter<RTCCafeClient
    */
   async getConnectionReport(sid: string): Promise<ConnectionReport> {
     checkTexts(sid);
-    const known = () => this.#core.call(['connectionReport', sid]);
-    const id = known() && this.#core.call(['connectionOf', sid]);
+    const known = () => this.#ask(['connectionReport', sid]);
+    const id = known() && this.#ask(['connectionOf', sid]);
     const stats = id === null ? undefined : await (this.#connections.get(id) ?? this.#ended.get(id))?.rawStats();
     const report = known();
     if (!report) throw new RTCCafeError('UNKNOWN_PEER', `there is no peer with the sid ${sid}`, sid);
@@ -358,31 +364,73 @@ export class RTCCafeClient<Message = unknown> extends EventEmitter<RTCCafeClient
     if (this.#closed) return null;
     this.#leaveRooms();
     this.#input(['close']);
-    if (this.#ownsSignaller) this.signaller.disconnect();
-    this.#closed = true;
     this.#rooms.clear();
     for (const id of this.#tracks.ids) this.removeTrack(id);
-    this.#detach();
-    this.#alarm.set(null);
-    this.#end.abort();
+    this.#end();
     return null;
   }
 
   /** Tells the core something, and then does what it says. */
   #input<Name extends keyof ClientCalls>(told: Call<ClientCalls, Name>, body?: string): Answer<ClientCalls, Name> {
     try {
-      return this.#core.call(told, body);
+      return this.#ask(told, body);
     } finally {
       this.#flush();
+    }
+  }
+
+  /** Tells the core what happened; nobody else is there to be told what is wrong with it. */
+  #hear<Name extends keyof ClientCalls>(told: Call<ClientCalls, Name>, body?: string): void {
+    try {
+      this.#input(told, body);
+    } catch (error) {
+      if (error !== this.#broken) this.emitEvent('error', error as RTCCafeError);
+    }
+  }
+
+  /** Tells or asks the core, and leaves what it says for later. */
+  #ask<Name extends keyof ClientCalls>(told: Call<ClientCalls, Name>, body?: string): Answer<ClientCalls, Name> {
+    if (this.#broken) throw this.#broken;
+    try {
+      return this.#core.call(told, body);
+    } catch (error) {
+      // What the core refuses has a code. Everything else it cannot come back from.
+      throw error instanceof RTCCafeError ? error : this.#break(error);
     }
   }
 
   #flush(): void {
     if (this.#flushing) return;
     this.#flushing = true;
-    for (let output; (output = this.#core.poll()); ) this.#perform(output);
+    try {
+      for (let output; !this.#broken && (output = this.#core.poll()); ) this.#perform(output);
+    } catch (error) {
+      this.#break(error);
+    }
     this.#flushing = false;
-    if (!this.#closed) this.#alarm.set(this.#core.call(['deadline']));
+    if (!this.#closed) this.#alarm.set(this.#ask(['deadline']));
+  }
+
+  /** Ends the client because of an error that should not be; peers go on without it. */
+  #break(cause: unknown): RTCCafeError {
+    if (this.#broken) return this.#broken;
+    const error = new RTCCafeError('INTERNAL', `the client has failed: ${cause}`, undefined, cause);
+    this.#broken = error;
+    this.#detach();
+    for (const connection of this.#connections.values()) connection.close();
+    this.#closed = true;
+    this.emitEvent('error', error);
+    this.#end();
+    return error;
+  }
+
+  /** Ends what goes on without being called. */
+  #end(): void {
+    this.#closed = true;
+    this.#alarm.set(null);
+    this.#ending.abort();
+    if (this.#ownsSignaller) this.signaller.disconnect();
+    this.#detach();
   }
 
   #perform(output: CoreOutput): void {
@@ -409,8 +457,8 @@ export class RTCCafeClient<Message = unknown> extends EventEmitter<RTCCafeClient
     if (command[0] === 'open') {
       // One transport for everything, from the start: tracks that are added later need no candidates.
       const config: RTCConfiguration = { bundlePolicy: 'max-bundle', ...this.rtcConfig };
-      const connection = new Connection(config, this.#core.call(['lowWater']), {
-        event: (event, body) => this.#input(['connection', id, ...event], body),
+      const connection = new Connection(config, this.#ask(['lowWater']), {
+        event: (event, body) => this.#hear(['connection', id, ...event], body),
         iceServerFailed: (failure) => this.#iceFailures.failed(failure),
         iceServerAnswered: (url) => this.#iceFailures.answered(url),
         source: (track) => this.#tracks.get(track),
@@ -487,14 +535,6 @@ export class RTCCafeClient<Message = unknown> extends EventEmitter<RTCCafeClient
     this.emitEvent('message', sender, message);
   }
 
-  #handleSignal(name: string, payload: string): void {
-    try {
-      this.#input(['signal', name], payload);
-    } catch (error) {
-      this.emitEvent('error', error as RTCCafeError);
-    }
-  }
-
   #leaveRooms(): void {
     for (const room of this.#rooms) this.#input(['leaveRoom'], room);
   }
@@ -504,7 +544,7 @@ export class RTCCafeClient<Message = unknown> extends EventEmitter<RTCCafeClient
   }
 
   #wake(): void {
-    this.#input(['wake']);
+    this.#hear(['wake']);
   }
 }
 

@@ -11,6 +11,9 @@ const GATHERING_MS = 1000;
 /** After so long a connection has tried all paths. */
 const TRYING_MS = 3000;
 
+/** How long the last words may take to a peer that is still there. */
+const LAST_WORDS_MS = 1500;
+
 /** Where a connection reports to. */
 export interface ConnectionReports {
   /** Something happened. */
@@ -71,9 +74,20 @@ export class Connection implements TrackSender {
     }
   }
 
-  /** Closes the connection, which tells the peer. Nothing is reported from then on. */
+  /** Closes the connection behind what waits to be sent. Nothing is reported from now on, and no track flows. */
   close(): void {
     this.#closed = true;
+    const channel = this.#channel;
+    if (this.#pc?.connectionState !== 'connected' || channel?.readyState !== 'open') return this.end();
+    for (const { sender } of this.#sending.values()) sender.replaceTrack(null).catch(() => {});
+    // It is closed when the peer has got everything (RFC 8831 section 6.7); without that the browser drops what it has.
+    channel.onclose = () => this.end();
+    channel.close();
+    setTimeout(channel.onclose, LAST_WORDS_MS);
+  }
+
+  /** Ends at once what was closed, which tells the peer. */
+  end(): void {
     this.#pc?.close();
   }
 

@@ -45,7 +45,9 @@ export type RTCCafeErrorCode =
   /** Event: a peer or the server said something that the protocol does not allow. */
   | 'PROTOCOL'
   /** Event: a connection to a peer could not be made; it is tried again while the peer is there. */
-  | 'CONNECT_FAILED';
+  | 'CONNECT_FAILED'
+  /** Event, and thrown by all that is called later: the client has failed by a fault of its own, and is closed. */
+  | 'INTERNAL';
 
 /** Every error that this library throws or tells in an `error` event. */
 export class RTCCafeError extends Error {

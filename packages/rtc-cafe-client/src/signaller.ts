@@ -108,6 +108,9 @@ type Said = [name: string, payload: unknown, modified?: Promise<unknown>];
 /** How long the server may take to show that it is there. */
 const DOUBT_MS = 3000;
 
+/** An attempt that is no older than this goes on. */
+const YOUNG_MS = 1000;
+
 /** On average, so that not everybody comes at once. */
 const RETRY_MS = 2000;
 
@@ -134,6 +137,8 @@ export class RTCCafeSignallingClient extends EventEmitter<RTCCafeSignallingClien
   #taken = 0;
   #retry: ReturnType<typeof setTimeout> | undefined;
   #troubled = false;
+  /** When the last attempt began. */
+  #dialled = performance.now();
   #doubt: ReturnType<typeof setTimeout> | undefined;
 
   /**
@@ -157,6 +162,7 @@ export class RTCCafeSignallingClient extends EventEmitter<RTCCafeSignallingClien
     manager.on('packet', ({ type, data }) => {
       if (type === CONNECT) this.#taken = data?.signals ?? 0;
     });
+    manager.on('reconnect_attempt', () => { this.#dialled = performance.now(); });
     const auth = (send: (content: object) => void) => {
       this.#greet(ioOptions?.auth, send).catch((error) => {
         this.#fail('SIGNALLER_UNREACHABLE', `the function "auth" failed: ${error}`, error);
@@ -221,20 +227,38 @@ export class RTCCafeSignallingClient extends EventEmitter<RTCCafeSignallingClien
   }
 
   /**
-   * Finds out whether the server is there, because there is a doubt; a dead connection is replaced.
+   * Finds out whether the server is there, because there is a doubt; a dead connection is replaced. During an outage it
+   * is tried at once.
    *
    * @internal
    */
   check(): void {
-    if (!this.#socket.connected || this.#doubt !== undefined || this.apiVersion === '0.0') return;
-    const engine = this.#socket.io.engine;
+    const { apiVersion } = this;
+    if (!this.#socket.connected) return this.#hurry();
+    if (this.#doubt !== undefined || apiVersion === '0.0') return;
+    // It is answered.
+    this.#send('request-sid', { apiVersion }, this.#socket.id, undefined, () => this.#distrust());
+  }
+
+  /** Connects now, also in the place of an attempt that takes long. */
+  #hurry(): void {
+    const now = performance.now();
+    const { active, io } = this.#socket;
+    // Whom the server does not want now, and a page that is left, do not hurry.
+    if (!active || (/^open/.test(io.engine?.readyState) && now - this.#dialled < YOUNG_MS)) return;
+    this.#dialled = now;
+    this.#socket.disconnect().connect();
+  }
+
+  /** Has the server show that it is there. */
+  #distrust(): void {
+    if (this.#doubt !== undefined) return;
+    const { engine } = this.#socket.io;
     this.#doubt = setTimeout(() => {
       this.#doubt = undefined;
       engine.close();
     }, DOUBT_MS);
     engine.once('packet', this.#trust).once('close', this.#trust);
-    // It is answered.
-    this.#socket.emit('request-sid', { apiVersion: this.apiVersion });
   }
 
   readonly #trust = () => {
@@ -242,7 +266,6 @@ export class RTCCafeSignallingClient extends EventEmitter<RTCCafeSignallingClien
     this.#doubt = undefined;
     this.#socket.io.engine?.off('packet', this.#trust).off('close', this.#trust);
   };
-
 
   /**
    * Lets a client follow what happens here; what has happened is told at once. Returns what ends it.
@@ -374,12 +397,13 @@ export class RTCCafeSignallingClient extends EventEmitter<RTCCafeSignallingClien
   }
 
   /** Sends a signal behind those that wait for their modifier; one of a connection that is over is dropped. */
-  #send(name: string, data: unknown, connection?: string, modified?: Promise<unknown>): void {
+  #send(name: string, data: unknown, connection?: string, modified?: Promise<unknown>, sent?: () => void): void {
     const emit = (payload: unknown) => {
       if (this.state === 'closed' || (connection && connection !== this.#socket.id)) return;
       // Socket.IO would throw later, when it has a connection, and lose everything that waits.
       assertSerializable(payload);
       this.#socket.emit(name, payload);
+      sent?.();
     };
     const modify = () => modified ?? (this.signalModifier ? this.signalModifier(name, data) : data);
     const refuse = (error: unknown) => this.#refuse(name, error);

@@ -1,6 +1,8 @@
 // The signalling client against a real Socket.IO server.
 
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { createServer } from 'node:net';
 import { afterEach, beforeEach, test } from 'node:test';
 import { next, startServer, until } from './server.mjs';
 import { LATEST_API_VERSION, RTCCafeSignallingClient } from '../dist/rtc-cafe-client.js';
@@ -101,6 +103,23 @@ test('a modifier that throws costs one signal and is reported', async () => {
   assert.ok(!server.signals.some(([name]) => name === 'bad'));
 });
 
+test('asks whether the server is there through the modifier, and takes its failure for no sign of death', async () => {
+  connect({ signalModifier: (name, payload) => ({ ...payload, token: 'secret' }) });
+  await next(signaller, 'message.sid');
+  signaller.check();
+  await next(signaller, 'message.sid');
+  assert.deepEqual(server.signals, ['1.0', '0.2'].map((apiVersion) => ['request-sid', { apiVersion, token: 'secret' }]));
+  signaller.signalModifier = () => { throw new Error('no token'); };
+  const states = [];
+  signaller.on('stateChanged', (state) => states.push(state));
+  const error = next(signaller, 'error');
+  signaller.check();
+  assert.equal((await error)[0].code, 'SIGNAL_MODIFIER');
+  // Longer than the server may take.
+  await new Promise((resolve) => setTimeout(resolve, 3500));
+  assert.deepEqual(states, []);
+});
+
 test('what cannot be sent is refused at once, and costs nothing else', async () => {
   connect();
   assert.throws(() => signaller.sendSignal('offer', { x: 1n }), { code: 'NOT_SERIALIZABLE' });
@@ -142,6 +161,36 @@ test('connects again when the server comes back, and when the server throws it o
   server.namespace.disconnectSockets();
   assert.deepEqual(await next(signaller, 'stateChanged'), ['reconnecting']);
   await next(signaller, 'message.sid');
+});
+
+test('a check during an outage connects at once, and again where an attempt hangs', async (t) => {
+  connect({ ioOptions: { transports: ['websocket'], reconnectionDelay: 60_000, reconnectionDelayMax: 60_000 } });
+  await next(signaller, 'message.sid');
+  const { port } = server;
+  server.close();
+  await next(signaller, 'stateChanged');
+  // It takes connections, and says nothing.
+  const dialled = [];
+  const silent = createServer((socket) => dialled.push(socket.on('error', () => {}).resume())).listen(port, '127.0.0.1');
+  t.after(() => silent.close());
+  await once(silent, 'listening');
+  signaller.check();
+  await until(() => dialled.length === 1);
+  // It may be on its way.
+  signaller.check();
+  await new Promise((resolve) => setTimeout(resolve, 1100));
+  assert.equal(dialled.length, 1);
+  signaller.check();
+  await until(() => dialled.length === 2 && dialled[0].destroyed);
+  silent.close();
+  dialled[1].destroy();
+  await next(signaller, 'error');
+  server = await startServer({ port });
+  signaller.check();
+  await next(signaller, 'message.sid');
+  signaller.disconnect();
+  signaller.check();
+  assert.equal(signaller.state, 'closed');
 });
 
 test('takes options of Socket.IO and a host without scheme', async () => {
