@@ -173,7 +173,7 @@ struct Seat {
 }
 
 impl Room {
-    /// Members on all nodes.
+    /// Members on all nodes, each client once.
     fn population(&self) -> usize {
         self.members.len() + self.away.iter().map(Away::len).sum::<usize>()
     }

@@ -8,6 +8,7 @@ mod cluster;
 use std::{env, ops::Range, time::Duration};
 
 use cluster::{Faults, World};
+use rtc_cafe_signaller::hub::HubConfig;
 
 fn seeds() -> Range<u64> {
     let number = |name| env::var(name).ok().and_then(|text| text.parse().ok());
@@ -169,6 +170,47 @@ fn a_session_moves_to_another_node_and_is_not_reported_gone() {
         }
         assert!(dies || world.was_closed(old), "the half-dead socket is closed on its own node");
     }
+}
+
+/// A room of so many members on nodes of one world.
+fn small_room(nodes: usize, members: usize) -> World {
+    let mut config = HubConfig::default();
+    config.members_per_room = members;
+    World::with(1, nodes, Faults::default(), config)
+}
+
+#[test]
+fn a_member_of_a_full_room_may_move_to_another_node() {
+    let mut world = small_room(2, 2);
+    let (a, old) = (world.client(0), world.client(1));
+    world.join(a, "1");
+    world.join(old, "1");
+    world.deliver();
+    world.forget_events();
+    let new = world.move_to(old, 0);
+    assert!(world.events(a)[0].contains(&format!("\"prevSid\":\"{}\"", world.sid(old))), "{:?}", world.events(new));
+    let late = world.client(0);
+    world.join(late, "1");
+    assert!(world.events(late)[0].contains("room-full"), "it has given up its seat: {:?}", world.events(late));
+    world.send(late, "join", &format!("{{\"room\":1,\"prevSid\":\"{}\"}}", world.sid(old)));
+    assert!(world.events(late)[1].contains("room-full"), "nobody else gets it: {:?}", world.events(late));
+}
+
+#[test]
+fn who_has_moved_between_other_nodes_counts_once() {
+    let mut world = small_room(3, 3);
+    let (a, old) = (world.client(0), world.client(1));
+    world.join(a, "1");
+    world.join(old, "1");
+    world.deliver();
+    world.kill(1);
+    world.move_to(old, 2);
+    world.deliver();
+    let (third, fourth) = (world.client(0), world.client(0));
+    world.join(third, "1");
+    world.join(fourth, "1");
+    assert!(world.events(third).iter().all(|event| !event.starts_with("error")), "{:?}", world.events(third));
+    assert!(world.events(fourth)[0].contains("room-full"), "{:?}", world.events(fourth));
 }
 
 #[test]

@@ -46,6 +46,8 @@ pub(super) struct Away {
     entry: u64,
     /// Indices of sessions.
     members: Vec<u32>,
+    /// How many of them are in the room under another sid, on another node.
+    replaced: usize,
     /// It has entered, and has not told its members yet.
     pending: bool,
     /// The part of its members that comes next.
@@ -57,9 +59,9 @@ pub(super) struct Away {
 }
 
 impl Away {
-    /// How many members it has.
+    /// How many members it has, without those who have gone on to another node.
     pub(super) const fn len(&self) -> usize {
-        self.members.len()
+        self.members.len() - self.replaced
     }
 }
 

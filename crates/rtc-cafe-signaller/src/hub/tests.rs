@@ -96,6 +96,29 @@ fn ended_sessions_are_forgotten_by_number_and_by_age() {
 }
 
 #[test]
+fn a_member_of_a_full_room_may_come_back_while_its_old_socket_hangs() {
+    let mut hub = Hub::new(HubConfig { members_per_room: 2, ..HubConfig::default() }, [7; 32]);
+    let [a, old, new, thief] = [0; 4].map(|_| hub.connect(ApiVersion::V0_2));
+    hub.handle_event(NOW, old, "request-sid", "{\"apiVersion\":\"1.0\"}");
+    let reply = outputs(&mut hub).remove(0).2;
+    let secret = Json::parse(&reply).unwrap().as_object().unwrap().string("session").unwrap().into_owned();
+    for member in [a, old] {
+        hub.handle_event(NOW, member, "join", "{\"room\":1}");
+    }
+    outputs(&mut hub);
+    let sid = hub.sid(old).unwrap().to_owned();
+    let join = |secret: &str| format!("{{\"room\":1,\"prevSid\":\"{sid}\",\"prevSession\":\"{secret}\"}}");
+    hub.handle_event(NOW, thief, "join", &join("guessed"));
+    assert!(outputs(&mut hub)[0].2.contains("room-full"));
+    hub.handle_event(NOW, new, "join", &join(&secret));
+    let heard = outputs(&mut hub);
+    assert!(heard[0].0 == a && heard[0].2.contains(&format!("\"prevSid\":\"{sid}\"")), "{heard:?}");
+    assert_eq!(hub.sid(old), None);
+    hub.handle_event(NOW, thief, "join", &join(&secret));
+    assert!(outputs(&mut hub)[0].2.contains("room-full"), "the seat is taken");
+}
+
+#[test]
 fn a_mesh_of_a_hundred_fits_the_rate() {
     let mut hub = hub();
     let sockets: Vec<_> = (0..100).map(|_| hub.connect(ApiVersion::V0_2)).collect();

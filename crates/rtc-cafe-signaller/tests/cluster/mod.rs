@@ -66,6 +66,7 @@ pub struct World {
     random: u64,
     now: Duration,
     faults: Faults,
+    config: HubConfig,
     calm_now: bool,
     trace: bool,
     nodes: Vec<Node>,
@@ -75,11 +76,19 @@ pub struct World {
 
 impl World {
     pub fn new(seed: u64, nodes: usize, faults: Faults) -> Self {
+        Self::with(seed, nodes, faults, HubConfig::default())
+    }
+
+    /// The same with other limits.
+    pub fn with(seed: u64, nodes: usize, faults: Faults, mut config: HubConfig) -> Self {
+        // So that what is told again comes in many pieces, with other things between.
+        config.piece = 200;
         let random = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
         let trace = std::env::var_os("SEED").is_some();
         let (clients, lanes) = (Vec::new(), BTreeMap::new());
         let now = Duration::from_secs(1);
-        let mut world = Self { seed, random, now, faults, calm_now: false, trace, nodes: Vec::new(), clients, lanes };
+        let none = Vec::new();
+        let mut world = Self { seed, random, now, faults, config, calm_now: false, trace, nodes: none, clients, lanes };
         for node in 0..nodes {
             world.start_node(node as u8);
         }
@@ -89,10 +98,7 @@ impl World {
     fn start_node(&mut self, number: u8) {
         let mut seed = [number; 32];
         seed[1..9].copy_from_slice(&self.seed.to_le_bytes());
-        // So that what is told again comes in many pieces, with other things between.
-        let mut config = HubConfig::default();
-        config.piece = 200;
-        let mut hub = Hub::new(config, seed);
+        let mut hub = Hub::new(self.config.clone(), seed);
         // Their clocks differ by some milliseconds.
         hub.connect_nodes(Duration::from_secs(1_700_000_000) + Duration::from_millis(self.random(5)));
         hub.handle_broker(self.now, true);

@@ -158,8 +158,8 @@ impl Hub {
         let at = match room.away.iter().position(|away| away.node == node) {
             Some(at) => at,
             None => {
-                let (members, part, stale, regained) = (Vec::new(), None, false, false);
-                room.away.push(Away { node, entry, members, pending: true, part, stale, regained });
+                let (members, replaced, part, stale, regained) = (Vec::new(), 0, None, false, false);
+                room.away.push(Away { node, entry, members, replaced, pending: true, part, stale, regained });
                 self.nodes.as_deref_mut()?.nodes.get_mut(node)?.rooms.insert(index);
                 room.away.len() - 1
             }
@@ -336,9 +336,13 @@ impl Hub {
     /// node says that it has ended. On the same node it is ended as sessions are.
     pub(in crate::hub) fn hand_over(&mut self, old: u32, index: u32, to: Option<u32>) {
         let remote = self.nodes.as_deref_mut().and_then(|nodes| nodes.remotes.get_mut(old));
-        let stay = remote.filter(|remote| Some(remote.node) != to).and_then(|remote| remote.stay_mut(index));
-        if let Some(stay) = stay {
-            stay.replaced = true;
+        let Some(remote) = remote.filter(|remote| Some(remote.node) != to) else { return };
+        let node = remote.node;
+        let was_replaced = remote.stay_mut(index).map(|stay| std::mem::replace(&mut stay.replaced, true));
+        if was_replaced == Some(false)
+            && let Some(away) = self.known_away(node, index)
+        {
+            away.replaced += 1;
         }
     }
 
@@ -368,6 +372,7 @@ impl Hub {
         }
         if let Some(away) = self.known_away(node, room) {
             away.members.retain(|&member| member != index);
+            away.replaced -= usize::from(replaced);
         }
         self.drop_empty(node, room);
     }
