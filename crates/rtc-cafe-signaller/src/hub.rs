@@ -386,7 +386,7 @@ impl Hub {
         HubStats {
             sockets: self.sockets.len(),
             rooms: self.rooms.len(),
-            remembered: self.ended.len(),
+            remembered: self.ended.len() + self.nodes.as_deref().map_or(0, |nodes| nodes.ended.len()),
             received: self.received,
             emitted: self.emitted,
             refused: self.refused.clone(),
@@ -401,7 +401,9 @@ impl Hub {
         }
         let Some(socket) = self.sockets.remove(id.index) else { return };
         self.sids.remove(&socket.sid);
-        self.tell_gone(&socket.rooms, &socket.sid);
+        let account = self.accounts.get_mut(socket.account).filter(|_| !socket.rooms.is_empty());
+        let remember = account.is_some_and(Account::remember);
+        self.tell_gone(&socket.rooms, &socket.sid, remember);
         let payload: Arc<str> = server::peer_disconnection(&socket.sid).into();
         let mut cost = 0_u32;
         for &index in &socket.rooms {
@@ -414,11 +416,9 @@ impl Hub {
             }
         }
         let default = self.rate();
-        let account = self.accounts.get_mut(socket.account);
-        let remember = account.is_some_and(|account| {
+        if let Some(account) = self.accounts.get_mut(socket.account) {
             account.owe(now, cost.max(1), default);
-            !socket.rooms.is_empty() && account.remember()
-        });
+        }
         if socket.sole {
             self.accounts.remove(socket.account);
         }

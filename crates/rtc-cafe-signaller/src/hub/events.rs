@@ -152,13 +152,7 @@ impl Hub {
     }
 
     /// Puts a socket into a room, where it may be already. It gets the seat of its predecessor, if that has one there.
-    fn enter(
-        &mut self,
-        now: Duration,
-        id: SocketId,
-        room: &RoomId,
-        predecessor: &Predecessor,
-    ) -> Result<(), Refusal> {
+    fn enter(&mut self, now: Duration, id: SocketId, room: &RoomId, predecessor: &Predecessor) -> Result<(), Refusal> {
         let index = self.room_names.get(room).copied();
         let members = index.and_then(|index| self.rooms.get(index)).map_or(0, Room::population);
         // Announcements to many cost more than one event.
