@@ -317,10 +317,12 @@ impl Hub {
         }
     }
 
-    /// The same for `request-sid`, with a JSON array of `RTCIceServer` that is for this client alone.
-    pub fn handle_session_request(&mut self, socket: SocketId, payload: &str, ice_servers: &str) {
+    /// The same for `request-sid`, with a JSON array of `RTCIceServer` that is for this client alone. One whose permit has
+    /// ended is told those for all.
+    pub fn handle_session_request(&mut self, now: Duration, socket: SocketId, payload: &str, ice_servers: &str) {
+        let for_all = self.has_expired(now, socket).then(|| self.config.ice_servers.clone());
         if self.socket(socket).is_some()
-            && let Err(refusal) = self.request_sid(socket, payload, ice_servers)
+            && let Err(refusal) = self.request_sid(socket, payload, for_all.as_deref().unwrap_or(ice_servers))
         {
             self.tell(socket, name::REQUEST_SID, &refusal);
         }
@@ -331,8 +333,11 @@ impl Hub {
         self.sockets.iter().map(|(index, socket)| SocketId { index, generation: socket.generation })
     }
 
-    /// Tells a client of version 1.0, which has a session, other ICE servers.
-    pub fn renew_ice_servers(&mut self, socket: SocketId, ice_servers: &str) {
+    /// Tells a client of version 1.0, which has a session, other ICE servers, unless its permit has ended.
+    pub fn renew_ice_servers(&mut self, now: Duration, socket: SocketId, ice_servers: &str) {
+        if self.has_expired(now, socket) {
+            return;
+        }
         let Some(known) = self.socket(socket) else { return };
         if let Some(secret) = &known.secret {
             let renewed = server::session(&known.sid, known.version, secret, ice_servers);

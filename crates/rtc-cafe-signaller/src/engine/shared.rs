@@ -368,13 +368,13 @@ impl Core {
     }
 
     /// Tells one part of the clients new ICE servers.
-    pub(super) fn renew_ice_servers(&mut self, part: usize, minted: &Minted) {
+    pub(super) fn renew_ice_servers(&mut self, now: Duration, part: usize, minted: &Minted) {
         let clients: Vec<_> = self.hub.socket_ids().filter(|socket| socket.index() % PARTS == part % PARTS).collect();
         for socket in clients {
             let route = self.routes.get(socket.index()).and_then(Option::as_ref);
             let Some((route, sid)) = route.zip(self.hub.sid(socket)) else { continue };
             let servers = minted.for_client(sid, route.link.host.as_deref());
-            self.hub.renew_ice_servers(socket, &servers);
+            self.hub.renew_ice_servers(now, socket, &servers);
         }
     }
 

@@ -8,7 +8,7 @@ use std::{
 use proptest::prelude::*;
 use rtc_cafe_wire::{ApiVersion, RoomId, json::Value as Json};
 
-use super::{Hub, HubConfig, Output, SocketId};
+use super::{Hub, HubConfig, Output, Permit, SocketId};
 
 const NOW: Duration = Duration::from_secs(1);
 
@@ -116,6 +116,19 @@ fn a_member_of_a_full_room_may_come_back_while_its_old_socket_hangs() {
     assert_eq!(hub.sid(old), None);
     hub.handle_event(NOW, thief, "join", &join(&secret));
     assert!(outputs(&mut hub)[0].2.contains("room-full"), "the seat is taken");
+}
+
+#[test]
+fn whose_permit_has_ended_gets_no_more_credentials() {
+    let mut hub = hub();
+    let socket = hub.connect(ApiVersion::V0_2);
+    hub.permit(socket, Permit { until: Some(NOW), ..Permit::default() });
+    for (now, given) in [(NOW - Duration::from_millis(1), true), (NOW, false)] {
+        hub.handle_session_request(now, socket, "{\"apiVersion\":\"1.0\"}", "[{\"urls\":\"turn:x\"}]");
+        assert_eq!(outputs(&mut hub).remove(0).2.contains("turn:x"), given);
+        hub.renew_ice_servers(now, socket, "[{\"urls\":\"turn:y\"}]");
+        assert_eq!(outputs(&mut hub).len(), usize::from(given));
+    }
 }
 
 #[test]
