@@ -99,7 +99,8 @@ impl Session {
             (Some(admission), Some(visitor)) => {
                 gate::judge(admission, visitor, &Request::event(&event.name, &event.payload), self.shared.config.timing)
             }
-            _ => Judged::Now(Ok(None)),
+            (Some(_), None) => Judged::nobody(),
+            (None, _) => Judged::Now(Ok(None)),
         }
     }
 
