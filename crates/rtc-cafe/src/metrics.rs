@@ -66,11 +66,11 @@ fn write_broker(out: &mut Text, broker: &BrokerStats) {
     out.single("rtc_cafe_broker_nodes", "gauge", nodes, broker.nodes);
     let remote = "Sockets on other nodes that are in rooms of this one.";
     out.single("rtc_cafe_broker_remote_sockets", "gauge", remote, broker.remote_sockets);
-    let published = "Frames that went to the broker.";
+    let published = "Frames that the broker took.";
     out.single("rtc_cafe_broker_frames_published_total", "counter", published, broker.frames_published);
     let received = "Frames that came from the broker.";
     out.single("rtc_cafe_broker_frames_received_total", "counter", received, broker.frames_received);
-    let dropped = "Frames that were dropped because the broker was too slow.";
+    let dropped = "Frames that were dropped because the broker was too slow, or lost while they waited for it.";
     out.single("rtc_cafe_broker_frames_dropped_total", "counter", dropped, broker.frames_dropped);
     let outgoing = "Bytes that wait for the broker; beyond 32 MiB they are dropped.";
     out.single("rtc_cafe_broker_outgoing_bytes", "gauge", outgoing, broker.bytes_outgoing);
