@@ -41,6 +41,8 @@ mod engine;
 #[cfg(feature = "server")]
 mod overview;
 #[cfg(feature = "server")]
+mod quiet;
+#[cfg(feature = "server")]
 mod signaller;
 
 pub use code::ErrorCode;

@@ -37,6 +37,7 @@ use crate::{
     admission::{Arrival, chain::Chain},
     broker::Broker,
     hub::{Hub, Mint, Output, SocketId},
+    quiet::Quiet,
 };
 
 /// How often it is looked who has come back elsewhere.
@@ -141,8 +142,8 @@ pub(crate) struct Shared {
     broker: Mutex<Option<Arc<dyn Broker>>>,
     links: Mutex<Links>,
     draining: AtomicBool,
-    /// It was logged that an address has too many connections.
-    crowded: AtomicBool,
+    /// Until it is logged again that an address has too many connections.
+    crowded: Quiet,
     /// Clients are told new ICE servers.
     renewing: AtomicBool,
     left: Notify,
@@ -164,7 +165,7 @@ impl Shared {
             broker: Mutex::new(broker),
             links: Mutex::new(Links { mint, by_sid: HashMap::new(), by_address: HashMap::new() }),
             draining: AtomicBool::new(false),
-            crowded: AtomicBool::new(false),
+            crowded: Quiet::default(),
             renewing: AtomicBool::new(false),
             left: Notify::new(),
         }
@@ -214,7 +215,7 @@ impl Shared {
             if count >= self.config.per_address {
                 drop(links);
                 self.counters.refused.count(ErrorCode::TooManyConnections);
-                if !self.crowded.swap(true, Ordering::Relaxed) {
+                if self.crowded.is_over() {
                     tracing::warn!(%address, "refused connections of an address that has too many; is it a proxy to be trusted?");
                 }
                 return Err(Refused::TooMany(self.config.per_address));
