@@ -46,6 +46,8 @@ mod quiet;
 mod signaller;
 
 pub use code::ErrorCode;
+#[cfg(feature = "server")]
+pub use engine::counted_address;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub use engine::fuzzing;

@@ -16,6 +16,8 @@ pub(crate) struct Surroundings {
     pub(crate) admin_refusals: Option<u64>,
     /// What the relay does, where there is one.
     pub(crate) turn: Option<rtc_cafe_turn::Stats>,
+    /// TCP connections that were closed at once.
+    pub(crate) door_refusals: Option<u64>,
 }
 
 /// Writes every metric.
@@ -31,6 +33,8 @@ pub(crate) fn text(stats: &Stats, around: &Surroundings) -> String {
     out.known("rtc_cafe_tls_certificate_expiry_timestamp_seconds", "gauge", expiry, around.certificate_expiry);
     let refusals = "Requests for the admin view that came without its token.";
     out.known("rtc_cafe_admin_requests_refused_total", "counter", refusals, around.admin_refusals);
+    let closed = "TCP connections that were closed at once, because their address has too many.";
+    out.known("rtc_cafe_tcp_connections_refused_total", "counter", closed, around.door_refusals);
     if let Some(turn) = &around.turn {
         write_turn(&mut out, turn);
     }

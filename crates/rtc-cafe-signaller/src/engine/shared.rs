@@ -209,7 +209,7 @@ impl Shared {
         if self.draining.load(Ordering::Relaxed) {
             return Err(Refused::ShuttingDown);
         }
-        let counted = arrival.address.and_then(address::counted);
+        let counted = arrival.address.and_then(address::counted_address);
         if let Some(address) = counted {
             let count = links.by_address.get(&address).copied().unwrap_or_default();
             if count >= self.config.per_address {
