@@ -35,6 +35,8 @@ pub(crate) enum Attack {
     Polling,
     /// Members of a busy room who never read
     SlowReaders,
+    /// Who asks for pages, one after the other, and never reads one
+    Pages,
     /// Requests, handshakes, frames and bodies that come a byte a second
     Slowloris,
     /// Connections that are opened and closed as fast as possible
@@ -73,9 +75,10 @@ impl Attacker {
 }
 
 impl Attack {
-    pub(super) const ALL: [Self; 8] = [
+    pub(super) const ALL: [Self; 9] = [
         Self::Polling,
         Self::SlowReaders,
+        Self::Pages,
         Self::Slowloris,
         Self::Flood,
         Self::Silent,
@@ -92,6 +95,7 @@ impl Attack {
         match self {
             Self::Polling => repeat(16, until, attacker, flood::poll).await,
             Self::SlowReaders => repeat(16, until, attacker, slow::never_read).await,
+            Self::Pages => repeat(200, until, attacker, slow::never_read_pages).await,
             Self::Slowloris => repeat(500, until, attacker, slow::trickle).await,
             Self::Flood => repeat(64, until, attacker, flood::open_and_close).await,
             Self::Silent => repeat(1000, until, attacker, flood::say_nothing).await,
@@ -115,6 +119,7 @@ impl Attack {
         match self {
             Self::Polling => "polling",
             Self::SlowReaders => "slow_readers",
+            Self::Pages => "slow_page_readers",
             Self::Slowloris => "slowloris",
             Self::Flood => "flood",
             Self::Silent => "silent",
@@ -128,6 +133,7 @@ impl Attack {
         match self {
             Self::Polling => "polling sessions without end",
             Self::SlowReaders => "slow readers in a busy room",
+            Self::Pages => "slow readers of pages",
             Self::Slowloris => "slowloris",
             Self::Flood => "flood of connections",
             Self::Silent => "websockets that say nothing",
@@ -142,6 +148,7 @@ impl Attack {
         match self {
             Self::Polling => "sessions opened",
             Self::SlowReaders => "signals to who does not read",
+            Self::Pages => "pages asked for",
             Self::Slowloris => "bytes that came alone",
             Self::Flood | Self::Silent => "connections opened",
             Self::Huge | Self::InvalidUtf8 => "attempts",

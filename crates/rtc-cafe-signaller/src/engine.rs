@@ -11,6 +11,8 @@ pub(crate) mod nodes;
 pub(crate) mod origin;
 pub(crate) mod shared;
 
+pub use address::counted_address;
+
 mod envelope;
 mod gate;
 mod keepalive;

@@ -173,7 +173,7 @@ struct Seat {
 }
 
 impl Room {
-    /// Members on all nodes.
+    /// Members on all nodes, each client once.
     fn population(&self) -> usize {
         self.members.len() + self.away.iter().map(Away::len).sum::<usize>()
     }
@@ -317,10 +317,12 @@ impl Hub {
         }
     }
 
-    /// The same for `request-sid`, with a JSON array of `RTCIceServer` that is for this client alone.
-    pub fn handle_session_request(&mut self, socket: SocketId, payload: &str, ice_servers: &str) {
+    /// The same for `request-sid`, with a JSON array of `RTCIceServer` that is for this client alone. One whose permit has
+    /// ended is told those for all.
+    pub fn handle_session_request(&mut self, now: Duration, socket: SocketId, payload: &str, ice_servers: &str) {
+        let for_all = self.has_expired(now, socket).then(|| self.config.ice_servers.clone());
         if self.socket(socket).is_some()
-            && let Err(refusal) = self.request_sid(socket, payload, ice_servers)
+            && let Err(refusal) = self.request_sid(socket, payload, for_all.as_deref().unwrap_or(ice_servers))
         {
             self.tell(socket, name::REQUEST_SID, &refusal);
         }
@@ -331,8 +333,11 @@ impl Hub {
         self.sockets.iter().map(|(index, socket)| SocketId { index, generation: socket.generation })
     }
 
-    /// Tells a client of version 1.0, which has a session, other ICE servers.
-    pub fn renew_ice_servers(&mut self, socket: SocketId, ice_servers: &str) {
+    /// Tells a client of version 1.0, which has a session, other ICE servers, unless its permit has ended.
+    pub fn renew_ice_servers(&mut self, now: Duration, socket: SocketId, ice_servers: &str) {
+        if self.has_expired(now, socket) {
+            return;
+        }
         let Some(known) = self.socket(socket) else { return };
         if let Some(secret) = &known.secret {
             let renewed = server::session(&known.sid, known.version, secret, ice_servers);
@@ -386,7 +391,7 @@ impl Hub {
         HubStats {
             sockets: self.sockets.len(),
             rooms: self.rooms.len(),
-            remembered: self.ended.len(),
+            remembered: self.ended.len() + self.nodes.as_deref().map_or(0, |nodes| nodes.ended.len()),
             received: self.received,
             emitted: self.emitted,
             refused: self.refused.clone(),
@@ -401,7 +406,9 @@ impl Hub {
         }
         let Some(socket) = self.sockets.remove(id.index) else { return };
         self.sids.remove(&socket.sid);
-        self.tell_gone(&socket.rooms, &socket.sid);
+        let account = self.accounts.get_mut(socket.account).filter(|_| !socket.rooms.is_empty());
+        let remember = account.is_some_and(Account::remember);
+        self.tell_gone(&socket.rooms, &socket.sid, remember);
         let payload: Arc<str> = server::peer_disconnection(&socket.sid).into();
         let mut cost = 0_u32;
         for &index in &socket.rooms {
@@ -414,11 +421,9 @@ impl Hub {
             }
         }
         let default = self.rate();
-        let account = self.accounts.get_mut(socket.account);
-        let remember = account.is_some_and(|account| {
+        if let Some(account) = self.accounts.get_mut(socket.account) {
             account.owe(now, cost.max(1), default);
-            !socket.rooms.is_empty() && account.remember()
-        });
+        }
         if socket.sole {
             self.accounts.remove(socket.account);
         }

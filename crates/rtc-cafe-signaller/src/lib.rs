@@ -41,9 +41,13 @@ mod engine;
 #[cfg(feature = "server")]
 mod overview;
 #[cfg(feature = "server")]
+mod quiet;
+#[cfg(feature = "server")]
 mod signaller;
 
 pub use code::ErrorCode;
+#[cfg(feature = "server")]
+pub use engine::counted_address;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub use engine::fuzzing;

@@ -6,14 +6,18 @@ mod common;
 use std::time::{Duration, Instant};
 
 use common::{Client, Poller, Server};
-use rtc_cafe_signaller::{Signaller, broker::MemoryBroker};
+use rtc_cafe_signaller::{Limits, Signaller, broker::MemoryBroker};
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
 async fn node(broker: &MemoryBroker) -> Server {
-    let signaller = Signaller::builder().broker(broker.clone()).build();
+    limited_node(broker, Limits::default()).await
+}
+
+async fn limited_node(broker: &MemoryBroker, limits: Limits) -> Server {
+    let signaller = Signaller::builder().broker(broker.clone()).limits(limits).build();
     let server = Server::with(signaller.clone()).await;
     timeout(PATIENCE, signaller.broker_connected()).await.expect("the broker is there");
     server
@@ -67,7 +71,10 @@ async fn clients_are_sent_away_one_after_the_other_and_nobody_is_missed() {
 #[tokio::test]
 async fn who_comes_back_elsewhere_is_not_reported_gone() {
     let broker = MemoryBroker::new();
-    let (a, b) = (node(&broker).await, node(&broker).await);
+    // The room is full: whoever comes back has the seat that it had.
+    let mut limits = Limits::default();
+    limits.members_per_room = 2;
+    let (a, b) = (limited_node(&broker, limits.clone()).await, limited_node(&broker, limits).await);
     let (mut stays, _) = member(&b, "stays").await;
     let (mut goes, secret) = member(&a, "goes").await;
     assert_eq!(stays.event("acquire-peers").await["id"], "goes");

@@ -112,3 +112,15 @@ async fn every_limit_is_the_operators() {
     a.emit("candidate", json!({"recipient": b.sid, "x": "x".repeat(1000)})).await;
     a.error("too-large", "candidate").await;
 }
+
+#[tokio::test]
+async fn whoever_does_not_read_even_pongs_is_cut_and_counted() {
+    let mut limits = Limits::default();
+    limits.queue = 10_000;
+    let server = Server::with(Signaller::builder().limits(limits).build()).await;
+    let mut client = Client::connect(&server).await;
+    client.send(&format!("2{}", "x".repeat(20_000))).await;
+    while client.message().await.is_some() {}
+    let cut = server.signaller.stats().connections_cut;
+    assert!(cut.contains(&(ErrorCode::TooSlow, 1)), "{cut:?}");
+}

@@ -8,6 +8,8 @@ mod cluster;
 use std::{env, ops::Range, time::Duration};
 
 use cluster::{Faults, World};
+use rtc_cafe_signaller::hub::{HubConfig, Permit};
+use rtc_cafe_wire::ApiVersion;
 
 fn seeds() -> Range<u64> {
     let number = |name| env::var(name).ok().and_then(|text| text.parse().ok());
@@ -171,6 +173,47 @@ fn a_session_moves_to_another_node_and_is_not_reported_gone() {
     }
 }
 
+/// A room of so many members on nodes of one world.
+fn small_room(nodes: usize, members: usize) -> World {
+    let mut config = HubConfig::default();
+    config.members_per_room = members;
+    World::with(1, nodes, Faults::default(), config)
+}
+
+#[test]
+fn a_member_of_a_full_room_may_move_to_another_node() {
+    let mut world = small_room(2, 2);
+    let (a, old) = (world.client(0), world.client(1));
+    world.join(a, "1");
+    world.join(old, "1");
+    world.deliver();
+    world.forget_events();
+    let new = world.move_to(old, 0);
+    assert!(world.events(a)[0].contains(&format!("\"prevSid\":\"{}\"", world.sid(old))), "{:?}", world.events(new));
+    let late = world.client(0);
+    world.join(late, "1");
+    assert!(world.events(late)[0].contains("room-full"), "it has given up its seat: {:?}", world.events(late));
+    world.send(late, "join", &format!("{{\"room\":1,\"prevSid\":\"{}\"}}", world.sid(old)));
+    assert!(world.events(late)[1].contains("room-full"), "nobody else gets it: {:?}", world.events(late));
+}
+
+#[test]
+fn who_has_moved_between_other_nodes_counts_once() {
+    let mut world = small_room(3, 3);
+    let (a, old) = (world.client(0), world.client(1));
+    world.join(a, "1");
+    world.join(old, "1");
+    world.deliver();
+    world.kill(1);
+    world.move_to(old, 2);
+    world.deliver();
+    let (third, fourth) = (world.client(0), world.client(0));
+    world.join(third, "1");
+    world.join(fourth, "1");
+    assert!(world.events(third).iter().all(|event| !event.starts_with("error")), "{:?}", world.events(third));
+    assert!(world.events(fourth)[0].contains("room-full"), "{:?}", world.events(fourth));
+}
+
 #[test]
 fn a_session_on_another_node_cannot_be_claimed_without_its_secret() {
     let mut world = World::new(1, 3, Faults::default());
@@ -197,6 +240,81 @@ fn a_session_on_another_node_cannot_be_claimed_without_its_secret() {
         assert!(announced.iter().all(|event| event.contains("\"prevSid\":null")), "{events:?}");
     }
     assert!(!world.was_closed(victim));
+}
+
+#[test]
+fn who_may_be_in_more_rooms_is_seen_in_all_of_them() {
+    let mut world = World::new(1, 2, Faults::default());
+    let clients = [world.client(0), world.client(1)];
+    for (node, client) in clients.into_iter().enumerate() {
+        let socket = world.socket(client);
+        let mut permit = Permit::default();
+        permit.rooms_per_socket = Some(200);
+        world.with_hub(node, |hub, _| hub.permit(socket, permit));
+        for room in 0..70 {
+            world.join(client, &room.to_string());
+        }
+        world.deliver();
+    }
+    let [a, b] = clients.map(|client| world.events(client));
+    let count = |events: &[String], name: &str| events.iter().filter(|event| event.starts_with(name)).count();
+    assert_eq!((count(a, "acquire-peers {"), count(b, "acquire-peers-response {")), (70, 70));
+    world.check();
+}
+
+/// So many sessions of one connection, or each of its own, come into room 1 of a node and end.
+fn come_and_go(world: &mut World, node: usize, count: usize, on_one_connection: bool) {
+    world.with_hub(node, |hub, now| {
+        let connection = hub.open();
+        for _ in 0..count {
+            let socket = match on_one_connection {
+                true => hub.connect_on(&connection, ApiVersion::V0_2),
+                false => hub.connect(ApiVersion::V0_2),
+            };
+            hub.handle_event(now, socket, "join", "{\"room\":1}");
+            hub.disconnect(now, socket);
+        }
+        hub.close(connection);
+    });
+    world.deliver();
+}
+
+#[test]
+fn of_one_connection_on_another_node_four_ends_are_remembered() {
+    let mut world = World::new(1, 2, Faults::default());
+    let members = [world.client(0), world.client(1)];
+    for member in members {
+        world.join(member, "1");
+    }
+    world.deliver();
+    come_and_go(&mut world, 1, 50, true);
+    assert_eq!(world.remembered(0), 4);
+}
+
+#[test]
+fn what_ends_on_one_node_does_not_push_out_what_ended_on_others() {
+    let mut config = HubConfig::default();
+    config.remembered_sessions = 3;
+    let mut world = World::with(1, 3, Faults::default(), config);
+    let members = [0, 1, 2].map(|node| world.client(node));
+    let victims = [0, 1].map(|node| world.client(node));
+    for client in members.into_iter().chain(victims) {
+        world.join(client, "1");
+    }
+    world.deliver();
+    victims.into_iter().for_each(|victim| world.disconnect(victim));
+    world.deliver();
+    come_and_go(&mut world, 2, 50, false);
+    assert_eq!(world.remembered(0), 5, "one of its own, one of node 1, and three of node 2");
+    for victim in victims {
+        world.forget_events();
+        let thief = world.client(0);
+        let sid = world.sid(victim).to_owned();
+        world.send(thief, "join", &format!("{{\"room\":1,\"id\":\"thief\",\"prevSid\":\"{sid}\"}}"));
+        assert!(world.events(members[0])[0].contains("\"prevSid\":null"), "{:?}", world.events(members[0]));
+    }
+    world.run(Duration::from_secs(700));
+    assert_eq!(world.remembered(0), 0, "it is too long ago");
 }
 
 #[test]

@@ -19,6 +19,7 @@ use tower_http::compression::CompressionLayer;
 use crate::{
     admin::{self, Refusals, Token},
     files::{self, CLIENT, SAMPLES},
+    listener::Doors,
     metrics::{self, Surroundings},
     process::Process,
     serve::Turn,
@@ -48,12 +49,14 @@ pub(crate) struct Extras {
     pub(crate) admin: Option<Token>,
     /// The relay, for the metrics.
     pub(crate) turn: Option<Turn>,
+    /// Who counts connections, for the metrics.
+    pub(crate) doors: Option<Doors>,
 }
 
 pub(crate) fn router(signaller: &Signaller, extras: Extras) -> (Router, Readiness) {
     Process::start();
     let readiness = Readiness(Arc::new(AtomicBool::new(true)));
-    let Extras { certificates, admin, turn } = extras;
+    let Extras { certificates, admin, turn, doors } = extras;
     let refusals = admin.as_ref().map(|_| Refusals::default());
     let refused = refusals.clone();
     let (ready, asked, counted) = (readiness.clone(), signaller.clone(), signaller.clone());
@@ -62,7 +65,16 @@ pub(crate) fn router(signaller: &Signaller, extras: Extras) -> (Router, Readines
         .route("/readyz", get(async move || answer_readiness(&ready, &asked)))
         .route(
             "/metrics",
-            get(async move || answer_metrics(&counted, certificates.as_ref(), refused.as_ref(), turn.as_ref()).await),
+            get(async move || {
+                let around = |process| Surroundings {
+                    process,
+                    certificate_expiry: certificates.as_ref().map(Certificates::expiry),
+                    admin_refusals: refused.as_ref().map(Refusals::count),
+                    turn: turn.as_ref().map(Turn::stats),
+                    door_refusals: doors.as_ref().map(Doors::refused),
+                };
+                answer_metrics(&counted, around).await
+            }),
         );
     let mut router = pages().merge(health).merge(signaller.router());
     if let Some((token, refusals)) = admin.zip(refusals) {
@@ -97,21 +109,10 @@ fn answer_readiness(readiness: &Readiness, signaller: &Signaller) -> (StatusCode
     }
 }
 
-async fn answer_metrics(
-    signaller: &Signaller,
-    certificates: Option<&Certificates>,
-    refusals: Option<&Refusals>,
-    turn: Option<&Turn>,
-) -> Response {
+async fn answer_metrics(signaller: &Signaller, around: impl FnOnce(Process) -> Surroundings) -> Response {
     let Ok(process) = spawn_blocking(Process::now).await else {
         return StatusCode::INTERNAL_SERVER_ERROR.into_response();
     };
-    let around = Surroundings {
-        process,
-        certificate_expiry: certificates.map(Certificates::expiry),
-        admin_refusals: refusals.map(Refusals::count),
-        turn: turn.map(Turn::stats),
-    };
     let kind = [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
-    (kind, metrics::text(&signaller.stats(), &around)).into_response()
+    (kind, metrics::text(&signaller.stats(), &around(process))).into_response()
 }

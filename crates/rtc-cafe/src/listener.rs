@@ -20,10 +20,18 @@ use tokio::{
 };
 use tokio_rustls::TlsAcceptor;
 
+pub(crate) use self::doors::Doors;
+use self::patient::Patient;
+
+mod doors;
+mod patient;
+
 /// How long a client may take for the head of a request, and a connection may be idle.
 const REQUEST_HEAD: Duration = Duration::from_secs(30);
 /// How long a client may take for the handshake of TLS.
 const HANDSHAKE: Duration = Duration::from_secs(10);
+/// How long nothing of an answer may get away because its client does not read.
+const STALLED: Duration = Duration::from_secs(60);
 /// Until it is tried again when the system has no more sockets to give.
 const OUT_OF_SOCKETS: Duration = Duration::from_millis(100);
 
@@ -33,9 +41,13 @@ pub(crate) struct Serving {
 }
 
 impl Serving {
-    pub(crate) fn start(listener: TcpListener, app: Router, tls: Option<TlsAcceptor>) -> Self {
+    pub(crate) fn start(listener: TcpListener, app: Router, tls: Option<TlsAcceptor>, doors: Doors) -> Self {
+        Self::with(listener, app, tls, doors, STALLED)
+    }
+
+    fn with(listener: TcpListener, app: Router, tls: Option<TlsAcceptor>, doors: Doors, stalled: Duration) -> Self {
         let (stop, stopped) = watch::channel(());
-        tokio::spawn(accept(listener, app, tls, stopped));
+        tokio::spawn(accept(listener, app, tls, doors, stalled, stopped));
         Self { stop }
     }
 
@@ -47,7 +59,14 @@ impl Serving {
     }
 }
 
-async fn accept(listener: TcpListener, app: Router, tls: Option<TlsAcceptor>, mut stopped: watch::Receiver<()>) {
+async fn accept(
+    listener: TcpListener,
+    app: Router,
+    tls: Option<TlsAcceptor>,
+    doors: Doors,
+    stalled: Duration,
+    mut stopped: watch::Receiver<()>,
+) {
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -55,7 +74,15 @@ async fn accept(listener: TcpListener, app: Router, tls: Option<TlsAcceptor>, mu
         };
         match accepted {
             Ok((stream, from)) => {
-                drop(tokio::spawn(shake_hands(stream, from, app.clone(), tls.clone(), stopped.clone())))
+                let Some(inside) = doors.enter(from.ip()) else {
+                    tracing::debug!(address = %from.ip(), "closed a connection of an address that has too many");
+                    continue;
+                };
+                let (app, tls, stopped) = (app.clone(), tls.clone(), stopped.clone());
+                drop(tokio::spawn(async move {
+                    shake_hands(stream, from, app, tls, stalled, stopped).await;
+                    drop(inside);
+                }));
             }
             Err(error) if is_of_one_connection(&error) => {}
             Err(error) => {
@@ -71,12 +98,14 @@ async fn shake_hands(
     from: SocketAddr,
     app: Router,
     tls: Option<TlsAcceptor>,
+    stalled: Duration,
     mut stopped: watch::Receiver<()>,
 ) {
     // Signals are small and many: with Nagle's algorithm each would wait for the acknowledgement of the last.
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "cannot set TCP_NODELAY");
     }
+    let stream = Patient::new(stream, stalled);
     let Some(tls) = tls else { return serve(stream, from, app, stopped).await };
     let shaken = tokio::select! {
         shaken = timeout(HANDSHAKE, tls.accept(stream)) => shaken,
@@ -122,4 +151,55 @@ async fn serve(
 fn is_of_one_connection(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::routing::get;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+
+    const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n";
+
+    async fn serving(most: usize) -> (Serving, SocketAddr, Doors) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let app = Router::new().route("/", get(async || "x".repeat(1_000_000)));
+        let doors = Doors::with(most, Some);
+        (Serving::with(listener, app, None, doors.clone(), Duration::from_millis(500)), address, doors)
+    }
+
+    #[tokio::test]
+    async fn who_asks_for_pages_and_does_not_read_them_is_cut() {
+        let (_serving, address, doors) = serving(1).await;
+        let mut greedy = TcpStream::connect(address).await.unwrap();
+        greedy.write_all(&REQUEST.repeat(100)).await.unwrap();
+        // Its place is free when it is cut, and not before.
+        timeout(Duration::from_secs(30), async {
+            while doors.enter(address.ip()).is_some() {
+                sleep(Duration::from_millis(1)).await;
+            }
+            while doors.enter(address.ip()).is_none() {
+                sleep(Duration::from_millis(20)).await;
+            }
+        })
+        .await
+        .expect("it is cut");
+    }
+
+    #[tokio::test]
+    async fn connections_beyond_those_of_an_address_are_closed() {
+        let (_serving, address, doors) = serving(2).await;
+        let mut inside = Vec::new();
+        for _ in 0..2 {
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            stream.write_all(REQUEST).await.unwrap();
+            stream.read_exact(&mut [0; 8]).await.unwrap();
+            inside.push(stream);
+        }
+        let mut third = TcpStream::connect(address).await.unwrap();
+        let closed = timeout(Duration::from_secs(30), third.read(&mut [0; 8])).await.expect("it is closed at once");
+        assert!(matches!(closed, Ok(0) | Err(_)) && doors.refused() == 1);
+    }
 }

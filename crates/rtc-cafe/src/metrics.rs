@@ -17,6 +17,8 @@ pub(crate) struct Surroundings {
     pub(crate) admin_refusals: Option<u64>,
     /// What the relay does, where there is one.
     pub(crate) turn: Option<rtc_cafe_turn::Stats>,
+    /// TCP connections that were closed at once.
+    pub(crate) door_refusals: Option<u64>,
 }
 
 /// Writes every metric.
@@ -32,6 +34,8 @@ pub(crate) fn text(stats: &Stats, around: &Surroundings) -> String {
     out.known("rtc_cafe_tls_certificate_expiry_timestamp_seconds", "gauge", expiry, around.certificate_expiry);
     let refusals = "Requests for the admin view that came without its token.";
     out.known("rtc_cafe_admin_requests_refused_total", "counter", refusals, around.admin_refusals);
+    let closed = "TCP connections that were closed at once, because their address has too many.";
+    out.known("rtc_cafe_tcp_connections_refused_total", "counter", closed, around.door_refusals);
     if let Some(turn) = &around.turn {
         write_turn(&mut out, turn);
     }
@@ -67,11 +71,11 @@ fn write_broker(out: &mut Text, broker: &BrokerStats) {
     out.single("rtc_cafe_broker_nodes", "gauge", nodes, broker.nodes);
     let remote = "Sockets on other nodes that are in rooms of this one.";
     out.single("rtc_cafe_broker_remote_sockets", "gauge", remote, broker.remote_sockets);
-    let published = "Frames that went to the broker.";
+    let published = "Frames that the broker took.";
     out.single("rtc_cafe_broker_frames_published_total", "counter", published, broker.frames_published);
     let received = "Frames that came from the broker.";
     out.single("rtc_cafe_broker_frames_received_total", "counter", received, broker.frames_received);
-    let dropped = "Frames that were dropped because the broker was too slow.";
+    let dropped = "Frames that were dropped because the broker was too slow, or lost while they waited for it.";
     out.single("rtc_cafe_broker_frames_dropped_total", "counter", dropped, broker.frames_dropped);
     let outgoing = "Bytes that wait for the broker; beyond 32 MiB they are dropped.";
     out.single("rtc_cafe_broker_outgoing_bytes", "gauge", outgoing, broker.bytes_outgoing);

@@ -18,7 +18,7 @@ use crate::{
     hidden::Hidden,
     ice,
     listed::{Listed, listed},
-    listener,
+    listener::{self, Doors},
     stop::{Stop, StopSignals},
     tls::{Certificates, Files},
 };
@@ -190,8 +190,11 @@ async fn serve(options: Options) -> anyhow::Result<()> {
             ours.chain(elsewhere.iter().flat_map(|elsewhere| elsewhere.ice_servers(client))).collect()
         });
     }
+    let per_address = options.limits.limits().connections_per_address;
+    let doors = Doors::new(per_address, options.limits.trusted_proxies().collect());
     let signaller = options.admission.apply(builder)?.build();
-    let (app, readiness) = app::router(&signaller, Extras { certificates: certificates.clone(), admin, turn });
+    let extras = Extras { certificates: certificates.clone(), admin, turn, doors: Some(doors.clone()) };
+    let (app, readiness) = app::router(&signaller, extras);
     let mut stop = StopSignals::new()?;
     // If Redis is away, that is logged, and nothing waits for it.
     let _ = timeout(REDIS, signaller.broker_connected()).await;
@@ -200,7 +203,7 @@ async fn serve(options: Options) -> anyhow::Result<()> {
     let (nodes, tls) = (!redis.is_empty(), certificates.is_some());
     tracing::info!(version = env!("CARGO_PKG_VERSION"), %address, tls, nodes, "serving");
     let acceptor = certificates.as_ref().map(Certificates::acceptor);
-    let serving = listener::Serving::start(listener, app, acceptor);
+    let serving = listener::Serving::start(listener, app, acceptor, doors);
     if let Some(certificates) = certificates {
         tokio::spawn(certificates.follow());
     }

@@ -101,6 +101,51 @@ fn the_dashboard_is_one() {
     }
 }
 
+/// What stands behind a key in a file, once.
+fn only<'a>(text: &'a str, key: &str) -> &'a str {
+    let found: Vec<_> = text.lines().filter_map(|line| line.trim_start_matches([' ', '-']).strip_prefix(key)).collect();
+    assert_eq!(found.len(), 1, "{key} {found:?}");
+    found[0].trim()
+}
+
+#[test]
+fn the_address_of_the_proxy_is_nobody_elses() {
+    let compose = file("deploy/compose.yaml");
+    let net = |key| only(&compose, key).parse::<rtc_cafe_signaller::IpNet>().unwrap();
+    let (subnet, given_out) = (net("subnet:"), net("ip_range:"));
+    let proxy = only(&compose, "ipv4_address:");
+    assert_eq!(proxy, only(&compose, "RTC_CAFE_TRUSTED_PROXY:"));
+    let proxy: std::net::IpAddr = proxy.parse().unwrap();
+    assert!(subnet.contains(&given_out) && subnet.contains(&proxy) && !given_out.contains(&proxy));
+}
+
+#[test]
+fn the_image_is_built_once() {
+    let compose = file("deploy/compose.yaml");
+    only(&compose, "build:");
+    let other = compose.split("\n  other:").nth(1).unwrap().split("\n\n").next().unwrap();
+    assert!(!other.contains("build") && only(other, "pull_policy:") == "never", "{other}");
+}
+
+#[test]
+fn systemd_starts_it_again_and_again() {
+    let unit = file("deploy/rtc-cafe.service");
+    let (head, service) = unit.split_once("[Service]").unwrap();
+    assert_eq!(only(head, "StartLimitIntervalSec="), "0", "or it is given up after five seconds");
+    assert_eq!((only(service, "Restart="), only(service, "RestartSec=")), ("always", "2"));
+    let folder = Folder::new();
+    let start = unit.replace("/usr/local/bin/rtc-cafe", common::BINARY);
+    fs::write(folder.path("rtc-cafe.service"), start).unwrap();
+    let analyze = ["verify", "--man=no", &folder.text("rtc-cafe.service")];
+    match std::process::Command::new("systemd-analyze").args(analyze).output() {
+        Ok(output) => {
+            let said = String::from_utf8(output.stderr).unwrap();
+            assert!(output.status.success() && !said.contains("rtc-cafe.service:"), "{said}");
+        }
+        Err(error) => println!("skipped: systemd-analyze {error}"),
+    }
+}
+
 #[test]
 fn options_in_the_files_exist() {
     let help_of = |name| String::from_utf8(command(&[name, "--help"]).output().unwrap().stdout).unwrap();

@@ -39,6 +39,18 @@ pub(super) async fn never_read(attacker: Attacker) -> io::Result<Next> {
     Ok(Next::Again)
 }
 
+/// Asks for pages, more than fit into anything between, and reads none.
+pub(super) async fn never_read_pages(attacker: Attacker) -> io::Result<Next> {
+    let mut stream = raw::connect(&attacker).await?;
+    let page = b"GET /client/rtc-cafe-client.js HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    loop {
+        stream.write_all(page).await?;
+        attacker.count(1);
+        // Others of this program want to run too.
+        tokio::task::yield_now().await;
+    }
+}
+
 /// Sends the beginning of something at once, and then a byte a second.
 pub(super) async fn trickle(attacker: Attacker) -> io::Result<Next> {
     let post = "POST /socket.io/?EIO=4&transport=polling HTTP/1.1\r\nHost: localhost\r\nContent-Length: 900000\r\n\r\n";

@@ -4,10 +4,10 @@ use std::{
     fmt,
     net::IpAddr,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use axum::http::{Method, StatusCode, Uri, header};
@@ -26,7 +26,7 @@ use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto::aws_lc_rs};
 
 use self::turns::{Crowded, Turns};
 use super::{Admission, Pass, Rejection, Request, Ruling, Visitor, grant::Grant};
-use crate::{ErrorCode, engine::address};
+use crate::{ErrorCode, engine::address, quiet::Quiet};
 
 mod turns;
 
@@ -40,8 +40,6 @@ const WAITING: usize = 16 * 1024 * 1024;
 const MAX_ANSWER: usize = 64 * 1024;
 /// Characters of an answer in words that a client is told.
 const MAX_TEXT: usize = 500;
-/// So long after it was logged that somebody was turned away it is logged again.
-const QUIET: Duration = Duration::from_secs(60);
 /// How long a connection is kept for the next question.
 const IDLE: Duration = Duration::from_secs(30);
 
@@ -88,7 +86,7 @@ struct Inner {
     /// There was no decision the last time.
     failing: AtomicBool,
     /// When it was logged that somebody was turned away.
-    crowded: Mutex<Option<Instant>>,
+    crowded: Quiet,
 }
 
 #[derive(Serialize)]
@@ -141,7 +139,7 @@ impl Webhook {
             .pool_idle_timeout(IDLE)
             .build(connector);
         let (entries, events) = (Turns::new(AT_ONCE, WAITING), Turns::new(AT_ONCE, WAITING));
-        let (failing, crowded) = (AtomicBool::new(false), Mutex::new(None));
+        let (failing, crowded) = (AtomicBool::new(false), Quiet::default());
         Ok(Self { inner: Arc::new(Inner { client, url, entries, events, failing, crowded }), patience: PATIENCE })
     }
 
@@ -199,9 +197,7 @@ impl Inner {
     fn note(&self, failure: Option<&Undecided>) {
         let host = self.url.host().unwrap_or_default();
         if matches!(failure, Some(Undecided::Crowded)) {
-            let mut told = self.crowded.lock().unwrap_or_else(PoisonError::into_inner);
-            if told.is_none_or(|told| told.elapsed() > QUIET) {
-                *told = Some(Instant::now());
+            if self.crowded.is_over() {
                 tracing::warn!(host, "more is asked than the webhook answers in time; some are refused");
             }
             return;

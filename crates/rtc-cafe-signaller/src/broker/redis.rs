@@ -3,6 +3,7 @@
 //! In a cluster any of its nodes will do: they hand on to each other what is published.
 
 use std::{
+    collections::HashMap,
     fmt,
     sync::{
         Arc,
@@ -44,8 +45,9 @@ pub struct RedisBroker {
 }
 
 impl RedisBroker {
-    /// Redis at one of these addresses: the nodes of one cluster, or names of one server. `rediss://` is over TLS, and
-    /// trusts the roots of the operating system, or those in the file that `SSL_CERT_FILE` names.
+    /// Redis at one of these addresses. Several are nodes of one cluster, or servers of which one at a time is the primary; a
+    /// replica outside of a cluster is passed over, because others do not hear what is published there. Servers that do not
+    /// know each other keep apart who should meet, which nobody can notice. `rediss://` is over TLS, and trusts the roots of the operating system, or those in the file that `SSL_CERT_FILE` names.
     pub fn new<I>(urls: I) -> Result<Self, RedisUrlError>
     where
         I: IntoIterator<Item: AsRef<str>>,
@@ -70,6 +72,15 @@ fn client(url: &str) -> Result<Client, RedisUrlError> {
     Client::open(info.set_redis_settings(settings)).map_err(invalid)
 }
 
+/// Why there is no connection to one address.
+#[derive(Debug, thiserror::Error)]
+enum ConnectError {
+    #[error(transparent)]
+    Redis(#[from] redis::RedisError),
+    #[error("it is a replica; what is published there reaches no other server, so the primary is to be named")]
+    Replica,
+}
+
 /// Where it is, without user and password.
 fn place(client: &Client) -> String {
     let address = client.get_connection_info().addr();
@@ -90,21 +101,21 @@ impl Broker for RedisBroker {
 
     fn connect(&self) -> BrokerFuture<'_, Connection> {
         Box::pin(async {
-            let mut last = String::new();
+            let mut why = Vec::new();
             let first = self.attempts.fetch_add(1, Ordering::Relaxed) % self.clients.len();
             let (last_ones, first_ones) = self.clients.split_at(first);
             for client in first_ones.iter().chain(last_ones) {
                 match connect(client).await {
                     Ok(connection) => return Ok(connection),
-                    Err(error) => last = format!("{}: {error}", place(client)),
+                    Err(error) => why.push(format!("{}: {error}", place(client))),
                 }
             }
-            Err(BrokerError(last))
+            Err(BrokerError(why.join("; ")))
         })
     }
 }
 
-async fn connect(client: &Client) -> redis::RedisResult<Connection> {
+async fn connect(client: &Client) -> Result<Connection, ConnectError> {
     let (inbox, frames) = Inbox::new(Inbox::MOST);
     let take = move |push: PushInfo| -> Result<(), ()> {
         match (push.kind, push.data.into_iter().nth(1)) {
@@ -118,7 +129,16 @@ async fn connect(client: &Client) -> redis::RedisResult<Connection> {
         .set_connection_timeout(Some(PATIENCE))
         .set_response_timeout(Some(PATIENCE))
         .set_push_sender(take);
-    let connection = client.get_multiplexed_async_connection_with_config(&config).await?;
+    let mut connection = client.get_multiplexed_async_connection_with_config(&config).await?;
+    let about: HashMap<String, Value> = redis::cmd("HELLO").query_async(&mut connection).await?;
+    let is = |what, expected: &[u8]| match about.get(what) {
+        Some(Value::BulkString(found)) => found == expected,
+        Some(Value::SimpleString(found)) => found.as_bytes() == expected,
+        _ => false,
+    };
+    if is("role", b"replica") && !is("mode", b"cluster") {
+        return Err(ConnectError::Replica);
+    }
     Ok(Connection { publisher: Box::new(RedisPublisher(connection)), frames })
 }
 
@@ -156,6 +176,11 @@ impl Publisher for RedisPublisher {
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        net::{TcpListener, TcpStream},
+        process::{Child, Command, Stdio},
+    };
+
     use super::*;
 
     #[test]
@@ -168,5 +193,56 @@ mod tests {
             let error = RedisBroker::new([bad]).unwrap_err().to_string();
             assert!(error.contains("redis://[USER") && !error.contains("geheim"), "{bad}: {error}");
         }
+    }
+
+    /// A Redis that ends with its test.
+    struct Server(Child, u16);
+
+    impl Server {
+        /// `None` where none is installed.
+        async fn start(more: &[&str]) -> Option<Self> {
+            let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+            let (name, folder) = (port.to_string(), std::env::temp_dir());
+            let options = ["--port", &name, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"];
+            let mut command = Command::new("redis-server");
+            command.args(options).args(more).current_dir(folder).stdout(Stdio::null());
+            let server = Self(command.spawn().ok()?, port);
+            for _ in 0..1000 {
+                if TcpStream::connect(("127.0.0.1", port)).is_ok() {
+                    return Some(server);
+                }
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            panic!("redis-server does not listen");
+        }
+
+        fn url(&self) -> String {
+            format!("redis://127.0.0.1:{}", self.1)
+        }
+    }
+
+    impl Drop for Server {
+        fn drop(&mut self) {
+            let _ = self.0.kill();
+            let _ = self.0.wait();
+        }
+    }
+
+    #[tokio::test]
+    async fn a_replica_is_passed_over() {
+        let (Some(primary), Some(replica)) =
+            (Server::start(&[]).await, Server::start(&["--replicaof", "127.0.0.1", "1"]).await)
+        else {
+            println!("skipped: redis-server is not installed");
+            return;
+        };
+        let error = RedisBroker::new([replica.url()]).unwrap().connect().await.unwrap_err();
+        assert!(error.0.contains(&replica.url()) && error.0.contains("it is a replica"), "{error}");
+        let broker = RedisBroker::new([replica.url(), primary.url()]).unwrap();
+        let mut connection = broker.connect().await.unwrap();
+        let publish = vec![("topic".to_owned(), Bytes::from_static(b"frame"))];
+        let batch = Batch { subscribe: vec!["topic".to_owned()], publish, ..Batch::default() };
+        connection.publisher.send(batch).await.unwrap();
+        assert_eq!(connection.frames.next().await.unwrap(), "frame");
     }
 }

@@ -45,8 +45,9 @@ fn parse(hop: &str) -> Option<IpAddr> {
     hop.parse().ok().or_else(with_port).or_else(bracketed).map(|address: IpAddr| address.to_canonical())
 }
 
-/// What is counted as one address, where it is counted: not for this machine itself, where a proxy may speak for everybody.
-pub(super) fn counted(address: IpAddr) -> Option<IpAddr> {
+/// As which address a client's is counted, where it is: a network of 64 bits for IPv6, and `None` for this machine itself,
+/// where a proxy may speak for everybody.
+pub fn counted_address(address: IpAddr) -> Option<IpAddr> {
     (!address.is_loopback()).then(|| network(address))
 }
 
@@ -108,7 +109,7 @@ mod tests {
 
     #[test]
     fn a_customer_is_a_network_of_ipv6() {
-        let of = |text: &str| counted(text.parse().unwrap()).map(|address| address.to_string());
+        let of = |text: &str| counted_address(text.parse().unwrap()).map(|address| address.to_string());
         assert_eq!(of("203.0.113.9").unwrap(), "203.0.113.9");
         assert_eq!(of("2001:db8:1:2:3:4:5:6").unwrap(), "2001:db8:1:2::");
         assert_eq!((of("127.0.0.1"), of("::1")), (None, None));

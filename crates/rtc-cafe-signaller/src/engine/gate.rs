@@ -30,6 +30,14 @@ pub(super) enum Judged {
     Later(Pending),
 }
 
+impl Judged {
+    /// Of somebody about whom nobody can be asked: who is to be asked has not let it through.
+    pub(super) fn nobody() -> Self {
+        let rejection = Rejection::new("the server does not know about whom to decide");
+        Self::Now(Err(rejection.with_code(ErrorCode::AdmissionFailed)))
+    }
+}
+
 /// Asks whether a client may do something.
 pub(super) fn judge(admission: &Chain, visitor: &Visitor, request: &Request<'_>, timing: Timing) -> Judged {
     let mut pending = match admission.ask(visitor, request) {

@@ -50,7 +50,7 @@ pub(super) async fn renew(shared: Weak<Shared>, lifetime: Duration) {
         let Some(shared) = shared.upgrade() else { return };
         let Some(minted) = &shared.config.minted else { return };
         let (mut core, now) = shared.core();
-        core.renew_ice_servers(part, minted);
+        core.renew_ice_servers(now, part, minted);
         core.deliver(now, &shared.counters);
     }
 }

@@ -58,6 +58,8 @@ struct Waiting {
     bytes: usize,
     /// A batch is on its way.
     busy: bool,
+    /// The frames in it.
+    sent: usize,
     counts: Counts,
     /// Bytes that have come and are not handled yet.
     incoming: Arc<AtomicUsize>,
@@ -126,7 +128,8 @@ impl Queue {
     /// The broker is there, and what comes from it is counted; or it is not.
     fn set_up(&self, incoming: Option<Arc<AtomicUsize>>) {
         let mut waiting = self.waiting();
-        let (counts, up) = (waiting.counts, incoming.is_some());
+        let (mut counts, up) = (waiting.counts, incoming.is_some());
+        counts.dropped += (waiting.frames.len() + waiting.sent) as u64;
         *waiting = Waiting { counts, incoming: incoming.unwrap_or_default(), ..Waiting::default() };
         self.up.send_replace(up);
     }
@@ -149,7 +152,7 @@ impl Queue {
             let count = waiting.frames.len().min(BATCH);
             let frames: Vec<_> = waiting.frames.drain(..count).collect();
             waiting.bytes -= frames.iter().map(|(_, frame)| frame.len()).sum::<usize>();
-            waiting.counts.published += count as u64;
+            waiting.sent = count;
             waiting.busy = true;
             drop(waiting);
             batch.publish = envelope::pack(frames);
@@ -157,6 +160,12 @@ impl Queue {
         }
         waiting.busy = batch != Batch::default();
         batch
+    }
+
+    /// The broker has taken the batch.
+    fn taken(&self) {
+        let mut waiting = self.waiting();
+        waiting.counts.published += std::mem::take(&mut waiting.sent) as u64;
     }
 
     /// Waits until the broker has taken everything.
@@ -264,7 +273,7 @@ async fn publish(publisher: &mut dyn Publisher, queue: &Queue, shared: &Weak<Sha
             continue;
         }
         match timeout(PATIENCE, publisher.send(batch)).await {
-            Ok(Ok(())) => {}
+            Ok(Ok(())) => queue.taken(),
             Ok(Err(error)) => return error.0,
             Err(_) => return "it does not answer".to_owned(),
         }
@@ -312,5 +321,35 @@ pub(super) async fn tick(shared: Weak<Shared>) {
         if let Some(queue) = shared.queue.as_ref().filter(|_| core.hub.has_more()) {
             queue.nudge();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::broker::{BrokerError, BrokerFuture};
+
+    /// Takes so many batches.
+    struct Takes(usize);
+
+    impl Publisher for Takes {
+        fn send(&mut self, _: Batch) -> BrokerFuture<'_, ()> {
+            let taken = self.0.checked_sub(1).ok_or_else(|| BrokerError("it is gone".to_owned()));
+            Box::pin(async { taken.map(|left| self.0 = left) })
+        }
+    }
+
+    #[tokio::test]
+    async fn what_the_broker_did_not_take_is_counted_as_dropped() {
+        let queue = Queue::new();
+        queue.set_up(Some(Arc::default()));
+        let topic = Topic::Node("n".into());
+        for _ in 0..3 * BATCH {
+            queue.publish(&topic, "frame", &[]);
+        }
+        assert_eq!(publish(&mut Takes(1), &queue, &Weak::new()).await, "it is gone");
+        queue.set_up(None);
+        let Counts { published, dropped, .. } = queue.counts();
+        assert_eq!((published, dropped), (BATCH as u64, 2 * BATCH as u64));
     }
 }

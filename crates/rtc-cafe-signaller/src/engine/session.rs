@@ -246,8 +246,11 @@ impl Session {
 
     /// Sends a packet of this connection alone.
     fn send(&self, text: String) {
-        // On overflow the connection ends, and its sockets with it.
-        let _ = self.link.outbox.push(Frame::text(text));
+        // The connection ends then, and its sockets with it.
+        if self.link.outbox.push(Frame::text(text)).is_err() {
+            tracing::debug!(connection = self.link.number, "cut, because its client reads too slowly");
+            self.shared.counters.cut.count(ErrorCode::TooSlow);
+        }
     }
 
     const fn slot(&mut self, namespace: Namespace) -> &mut Option<SocketId> {

@@ -37,6 +37,7 @@ use crate::{
     admission::{Arrival, chain::Chain},
     broker::Broker,
     hub::{Hub, Mint, Output, SocketId},
+    quiet::Quiet,
 };
 
 /// How often it is looked who has come back elsewhere.
@@ -141,8 +142,8 @@ pub(crate) struct Shared {
     broker: Mutex<Option<Arc<dyn Broker>>>,
     links: Mutex<Links>,
     draining: AtomicBool,
-    /// It was logged that an address has too many connections.
-    crowded: AtomicBool,
+    /// Until it is logged again that an address has too many connections.
+    crowded: Quiet,
     /// Clients are told new ICE servers.
     renewing: AtomicBool,
     left: Notify,
@@ -164,7 +165,7 @@ impl Shared {
             broker: Mutex::new(broker),
             links: Mutex::new(Links { mint, by_sid: HashMap::new(), by_address: HashMap::new() }),
             draining: AtomicBool::new(false),
-            crowded: AtomicBool::new(false),
+            crowded: Quiet::default(),
             renewing: AtomicBool::new(false),
             left: Notify::new(),
         }
@@ -208,13 +209,13 @@ impl Shared {
         if self.draining.load(Ordering::Relaxed) {
             return Err(Refused::ShuttingDown);
         }
-        let counted = arrival.address.and_then(address::counted);
+        let counted = arrival.address.and_then(address::counted_address);
         if let Some(address) = counted {
             let count = links.by_address.get(&address).copied().unwrap_or_default();
             if count >= self.config.per_address {
                 drop(links);
                 self.counters.refused.count(ErrorCode::TooManyConnections);
-                if !self.crowded.swap(true, Ordering::Relaxed) {
+                if self.crowded.is_over() {
                     tracing::warn!(%address, "refused connections of an address that has too many; is it a proxy to be trusted?");
                 }
                 return Err(Refused::TooMany(self.config.per_address));
@@ -368,13 +369,13 @@ impl Core {
     }
 
     /// Tells one part of the clients new ICE servers.
-    pub(super) fn renew_ice_servers(&mut self, part: usize, minted: &Minted) {
+    pub(super) fn renew_ice_servers(&mut self, now: Duration, part: usize, minted: &Minted) {
         let clients: Vec<_> = self.hub.socket_ids().filter(|socket| socket.index() % PARTS == part % PARTS).collect();
         for socket in clients {
             let route = self.routes.get(socket.index()).and_then(Option::as_ref);
             let Some((route, sid)) = route.zip(self.hub.sid(socket)) else { continue };
             let servers = minted.for_client(sid, route.link.host.as_deref());
-            self.hub.renew_ice_servers(socket, &servers);
+            self.hub.renew_ice_servers(now, socket, &servers);
         }
     }
 

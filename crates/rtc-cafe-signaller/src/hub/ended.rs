@@ -92,10 +92,52 @@ impl Ended {
         self.sessions.len()
     }
 
+    /// When the last one ended.
+    fn latest(&self) -> Option<Duration> {
+        self.order.back().map(|(at, _)| *at)
+    }
+
     fn forget_oldest(&mut self) {
         if let Some((_, sid)) = self.order.pop_front() {
             self.sessions.remove(&sid);
         }
+    }
+}
+
+/// The ended sessions of other nodes. Each node has its own bound, so that who comes and goes on one pushes out nobody else,
+/// and they outlive their node.
+#[derive(Debug, Default)]
+pub(super) struct EndedElsewhere(BTreeMap<Arc<str>, Ended>);
+
+impl EndedElsewhere {
+    /// Remembers one of a node; at most so many of each node, and of so many nodes.
+    pub(super) fn insert(
+        &mut self,
+        now: Duration,
+        node: &Arc<str>,
+        sid: Arc<str>,
+        session: Session,
+        (most, most_nodes): (usize, usize),
+    ) {
+        self.0.entry(node.clone()).or_default().insert(now, sid, session, most);
+        while self.0.len() > most_nodes
+            && let Some(quiet) = self.0.iter().min_by_key(|(_, ended)| ended.latest()).map(|(node, _)| node.clone())
+        {
+            self.0.remove(&quiet);
+        }
+    }
+
+    pub(super) fn expire(&mut self, now: Duration, age: Duration) {
+        self.0.values_mut().for_each(|ended| ended.expire(now, age));
+        self.0.retain(|_, ended| ended.len() > 0);
+    }
+
+    pub(super) fn get(&self, sid: &str) -> Option<&Session> {
+        self.0.values().find_map(|ended| ended.get(sid))
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.0.values().map(Ended::len).sum()
     }
 }
 

@@ -111,9 +111,9 @@ impl Hub {
         self.may_join(now, id, &room)?;
         let stamp = self.stamp(id, &object)?;
         let strangers = self.strangers(id, &room, &object);
-        self.enter(now, id, &room)?;
-        let matches = self.match_up(strangers, &object);
         let predecessor = self.predecessor(now, id, &object);
+        self.enter(now, id, &room, &predecessor)?;
+        let matches = self.match_up(strangers, &object);
         let mut members = self.members(&room);
         self.introduce(id, stamp.id(), &stamp.sid, &room, matches, &mut members);
         let signal = Signal::Announcement { prev_sid: predecessor.sid.as_deref(), room: Some(room.as_json()) };
@@ -151,8 +151,8 @@ impl Hub {
         Ok(())
     }
 
-    /// Puts a socket into a room, where it may be already.
-    fn enter(&mut self, now: Duration, id: SocketId, room: &RoomId) -> Result<(), Refusal> {
+    /// Puts a socket into a room, where it may be already. It gets the seat of its predecessor, if that has one there.
+    fn enter(&mut self, now: Duration, id: SocketId, room: &RoomId, predecessor: &Predecessor) -> Result<(), Refusal> {
         let index = self.room_names.get(room).copied();
         let members = index.and_then(|index| self.rooms.get(index)).map_or(0, Room::population);
         // Announcements to many cost more than one event.
@@ -168,7 +168,8 @@ impl Hub {
             let reason = format!("you are in {most_rooms} rooms, which is as many as one connection may be in");
             return Err(Refusal::new(ErrorCode::TooManyRooms, reason));
         }
-        if members >= most_members {
+        let freed = index.is_some_and(|index| self.has_seat(predecessor, index));
+        if members - usize::from(freed) >= most_members {
             let reason = format!("the room is full: it has {members} members");
             return Err(Refusal::new(ErrorCode::RoomFull, reason));
         }
@@ -304,6 +305,12 @@ impl Hub {
             Standing::Refused => return Predecessor::default(),
         };
         Predecessor { sid, superseded, moved, claim: Some(claim) }
+    }
+
+    /// Whether a predecessor is counted among the members of a room.
+    fn has_seat(&self, predecessor: &Predecessor, room: u32) -> bool {
+        predecessor.superseded.is_some_and(|old| self.is_in(old, room))
+            || predecessor.moved.is_some_and(|old| self.remote_is_in(old, room))
     }
 
     /// A room in which both are.

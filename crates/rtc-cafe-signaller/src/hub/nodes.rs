@@ -10,7 +10,7 @@ use rtc_cafe_wire::RoomId;
 
 use self::{frame::Body, node::Node, remote::Remotes};
 pub(super) use self::{frame::Claim, tell::claim};
-use super::{Hub, Output, slab::Slab};
+use super::{Hub, Output, ended::EndedElsewhere, slab::Slab};
 
 mod frame;
 mod node;
@@ -46,6 +46,8 @@ pub(super) struct Away {
     entry: u64,
     /// Indices of sessions.
     members: Vec<u32>,
+    /// How many of them are in the room under another sid, on another node.
+    replaced: usize,
     /// It has entered, and has not told its members yet.
     pending: bool,
     /// The part of its members that comes next.
@@ -57,9 +59,9 @@ pub(super) struct Away {
 }
 
 impl Away {
-    /// How many members it has.
+    /// How many members it has, without those who have gone on to another node.
     pub(super) const fn len(&self) -> usize {
-        self.members.len()
+        self.members.len() - self.replaced
     }
 }
 
@@ -78,6 +80,8 @@ pub(super) struct Nodes {
     nodes: Slab<Node>,
     names: BTreeMap<Arc<str>, u32>,
     remotes: Remotes,
+    /// Sessions of other nodes that have ended.
+    pub(super) ended: EndedElsewhere,
     beat_at: Duration,
     ticked: Duration,
     /// Which sixtieth of the rooms was entered again last.
@@ -101,6 +105,14 @@ impl Nodes {
         let clock = u64::try_from((self.epoch + now).as_micros()).unwrap_or(u64::MAX - 1);
         self.last_joined = clock.max(self.last_joined.saturating_add(1));
         self.last_joined
+    }
+
+    /// A node says what cannot be; it is to say everything again within a minute.
+    fn doubt(&mut self, node: u32) {
+        self.strange += 1;
+        if let Some(node) = self.nodes.get_mut(node) {
+            node.disputed = true;
+        }
     }
 
     /// Gives every node a moment to be heard of again.
@@ -165,6 +177,7 @@ impl Hub {
             nodes: Slab::new(),
             names: BTreeMap::new(),
             remotes: Remotes::default(),
+            ended: EndedElsewhere::default(),
             beat_at: Duration::ZERO,
             ticked: Duration::ZERO,
             round: 0,
@@ -236,6 +249,7 @@ impl Hub {
                 told.push(index);
             }
         }
+        nodes.ended.expire(now, self.config.remembered_for);
         self.ended.expire(now, self.config.remembered_for);
         for node in silent {
             self.drop_node(now, node);

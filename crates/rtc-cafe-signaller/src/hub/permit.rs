@@ -100,12 +100,18 @@ impl Hub {
         self.socket(id)?.permit.as_ref()?.identity.as_deref()
     }
 
+    /// Whether what a socket is permitted has ended.
+    pub(super) fn has_expired(&self, now: Duration, id: SocketId) -> bool {
+        let permit = self.socket(id).and_then(|socket| socket.permit.as_ref());
+        permit.and_then(|permit| permit.until).is_some_and(|until| until <= now)
+    }
+
     pub(super) fn may_join(&self, now: Duration, id: SocketId, room: &RoomId) -> Result<(), Refusal> {
-        let Some(permit) = self.socket(id).and_then(|socket| socket.permit.as_ref()) else { return Ok(()) };
-        if permit.until.is_some_and(|until| until <= now) {
+        if self.has_expired(now, id) {
             let reason = "your token has expired; get a new one before you join rooms";
             return Err(Refusal::new(ErrorCode::TokenExpired, reason));
         }
+        let Some(permit) = self.socket(id).and_then(|socket| socket.permit.as_ref()) else { return Ok(()) };
         let allowed = permit.rooms.as_ref().is_none_or(|rules| rules.iter().any(|rule| rule.holds(room)));
         allowed.then_some(()).ok_or_else(|| Refusal::new(ErrorCode::NotPermitted, "you may not join this room"))
     }

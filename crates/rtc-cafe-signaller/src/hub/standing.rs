@@ -27,7 +27,8 @@ impl Hub {
         } else {
             self.remote_session(&claim.sid).map(|(remote, session)| (session, Standing::Away(remote)))
         };
-        match (alive, self.ended.get(&claim.sid)) {
+        let ended = || self.nodes.as_deref()?.ended.get(&claim.sid);
+        match (alive, self.ended.get(&claim.sid).or_else(ended)) {
             (Some((session, standing)), _) if session.proof.is_some() && session.proven_by(id, proof) => standing,
             (Some(_), _) => Standing::Refused,
             (None, Some(session)) if !session.proven_by(id, proof) => Standing::Refused,
@@ -51,7 +52,7 @@ impl Hub {
         let (sid, session) = (socket.sid.clone(), socket.session.clone());
         if was_in {
             // Those who have heard of the successor know this session no more.
-            self.tell_gone(&[room], &sid);
+            self.tell_gone(&[room], &sid, true);
             self.leave(room, old);
         }
         self.remove(now, old, None);

@@ -8,7 +8,7 @@ use std::{
 use proptest::prelude::*;
 use rtc_cafe_wire::{ApiVersion, RoomId, json::Value as Json};
 
-use super::{Hub, HubConfig, Output, SocketId};
+use super::{Hub, HubConfig, Output, Permit, SocketId};
 
 const NOW: Duration = Duration::from_secs(1);
 
@@ -93,6 +93,42 @@ fn ended_sessions_are_forgotten_by_number_and_by_age() {
     assert!(relayed(NOW, &ended[0]), "forgotten, so it is a hint again");
     assert!(!relayed(NOW, &ended[4]), "remembered under another id");
     assert!(relayed(NOW + Duration::from_secs(601), &ended[4]), "too long ago");
+}
+
+#[test]
+fn a_member_of_a_full_room_may_come_back_while_its_old_socket_hangs() {
+    let mut hub = Hub::new(HubConfig { members_per_room: 2, ..HubConfig::default() }, [7; 32]);
+    let [a, old, new, thief] = [0; 4].map(|_| hub.connect(ApiVersion::V0_2));
+    hub.handle_event(NOW, old, "request-sid", "{\"apiVersion\":\"1.0\"}");
+    let reply = outputs(&mut hub).remove(0).2;
+    let secret = Json::parse(&reply).unwrap().as_object().unwrap().string("session").unwrap().into_owned();
+    for member in [a, old] {
+        hub.handle_event(NOW, member, "join", "{\"room\":1}");
+    }
+    outputs(&mut hub);
+    let sid = hub.sid(old).unwrap().to_owned();
+    let join = |secret: &str| format!("{{\"room\":1,\"prevSid\":\"{sid}\",\"prevSession\":\"{secret}\"}}");
+    hub.handle_event(NOW, thief, "join", &join("guessed"));
+    assert!(outputs(&mut hub)[0].2.contains("room-full"));
+    hub.handle_event(NOW, new, "join", &join(&secret));
+    let heard = outputs(&mut hub);
+    assert!(heard[0].0 == a && heard[0].2.contains(&format!("\"prevSid\":\"{sid}\"")), "{heard:?}");
+    assert_eq!(hub.sid(old), None);
+    hub.handle_event(NOW, thief, "join", &join(&secret));
+    assert!(outputs(&mut hub)[0].2.contains("room-full"), "the seat is taken");
+}
+
+#[test]
+fn whose_permit_has_ended_gets_no_more_credentials() {
+    let mut hub = hub();
+    let socket = hub.connect(ApiVersion::V0_2);
+    hub.permit(socket, Permit { until: Some(NOW), ..Permit::default() });
+    for (now, given) in [(NOW - Duration::from_millis(1), true), (NOW, false)] {
+        hub.handle_session_request(now, socket, "{\"apiVersion\":\"1.0\"}", "[{\"urls\":\"turn:x\"}]");
+        assert_eq!(outputs(&mut hub).remove(0).2.contains("turn:x"), given);
+        hub.renew_ice_servers(now, socket, "[{\"urls\":\"turn:y\"}]");
+        assert_eq!(outputs(&mut hub).len(), usize::from(given));
+    }
 }
 
 #[test]

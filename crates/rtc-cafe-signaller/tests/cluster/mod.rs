@@ -9,6 +9,7 @@ use std::{
 use rtc_cafe_signaller::hub::{Hub, HubConfig, Output, SocketId, Topic};
 use rtc_cafe_wire::{ApiVersion, json::Object};
 
+mod checks;
 mod forger;
 
 const ROOMS: [&str; 3] = ["1", "\"1\"", "\"two\""];
@@ -66,6 +67,7 @@ pub struct World {
     random: u64,
     now: Duration,
     faults: Faults,
+    config: HubConfig,
     calm_now: bool,
     trace: bool,
     nodes: Vec<Node>,
@@ -75,11 +77,19 @@ pub struct World {
 
 impl World {
     pub fn new(seed: u64, nodes: usize, faults: Faults) -> Self {
+        Self::with(seed, nodes, faults, HubConfig::default())
+    }
+
+    /// The same with other limits.
+    pub fn with(seed: u64, nodes: usize, faults: Faults, mut config: HubConfig) -> Self {
+        // So that what is told again comes in many pieces, with other things between.
+        config.piece = 200;
         let random = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
         let trace = std::env::var_os("SEED").is_some();
         let (clients, lanes) = (Vec::new(), BTreeMap::new());
         let now = Duration::from_secs(1);
-        let mut world = Self { seed, random, now, faults, calm_now: false, trace, nodes: Vec::new(), clients, lanes };
+        let none = Vec::new();
+        let mut world = Self { seed, random, now, faults, config, calm_now: false, trace, nodes: none, clients, lanes };
         for node in 0..nodes {
             world.start_node(node as u8);
         }
@@ -89,10 +99,7 @@ impl World {
     fn start_node(&mut self, number: u8) {
         let mut seed = [number; 32];
         seed[1..9].copy_from_slice(&self.seed.to_le_bytes());
-        // So that what is told again comes in many pieces, with other things between.
-        let mut config = HubConfig::default();
-        config.piece = 200;
-        let mut hub = Hub::new(config, seed);
+        let mut hub = Hub::new(self.config.clone(), seed);
         // Their clocks differ by some milliseconds.
         hub.connect_nodes(Duration::from_secs(1_700_000_000) + Duration::from_millis(self.random(5)));
         hub.handle_broker(self.now, true);
@@ -157,6 +164,22 @@ impl World {
         self.log(|| format!("client {client} of node {node} sends {event} {payload}"));
         self.nodes[node].hub.handle_event(self.now, socket, event, payload);
         self.flush(node);
+    }
+
+    /// Has something done to the hub of a node.
+    pub fn with_hub(&mut self, node: usize, act: impl FnOnce(&mut Hub, Duration)) {
+        act(&mut self.nodes[node].hub, self.now);
+        self.flush(node);
+    }
+
+    /// The socket of a client in the hub of its node.
+    pub fn socket(&self, client: usize) -> SocketId {
+        self.clients[client].socket
+    }
+
+    /// How many ended sessions a node remembers.
+    pub fn remembered(&self, node: usize) -> usize {
+        self.nodes[node].hub.stats().remembered
     }
 
     pub fn join(&mut self, client: usize, room: &str) {
@@ -409,53 +432,6 @@ impl World {
             }
         }
         self.run(Duration::from_secs(150));
-    }
-
-    /// When everybody has gone, nothing is left in any node.
-    pub fn check_that_nothing_is_left(&mut self) {
-        for client in 0..self.clients.len() {
-            self.disconnect(client);
-        }
-        self.deliver();
-        for node in &self.nodes {
-            let (stats, nodes) = (node.hub.stats(), node.hub.node_stats());
-            assert_eq!((stats.sockets, stats.rooms, nodes.remotes), (0, 0, 0), "seed {}", self.seed);
-        }
-    }
-
-    /// Everybody knows who shares a room, and nobody knows anybody else.
-    pub fn check(&self) {
-        let seed = self.seed;
-        let alive = || self.clients.iter().enumerate().filter(|(_, client)| client.alive);
-        for (index, client) in alive() {
-            for room in &client.rooms {
-                let known = |client: &Client, sid: &str| client.view.get(room).is_some_and(|view| view.contains(sid));
-                for (other_index, other) in alive().filter(|(other, _)| *other != index) {
-                    let met = if self.faults.is_calm() {
-                        known(client, &other.sid)
-                    } else {
-                        known(client, &other.sid) || known(other, &client.sid)
-                    };
-                    let shared = other.rooms.contains(room);
-                    assert!(
-                        met || !shared,
-                        "seed {seed}: {index} and {other_index} do not know of each other in {room}"
-                    );
-                }
-                for sid in client.view.get(room).into_iter().flatten() {
-                    let other = self.clients.iter().find(|other| other.sid == *sid).unwrap();
-                    let there = other.alive && other.rooms.contains(room);
-                    assert!(
-                        there || other.left.contains(room),
-                        "seed {seed}: {index} takes the ghost {sid} for present in {room}"
-                    );
-                }
-            }
-        }
-        for node in self.nodes.iter().filter(|node| node.alive) {
-            let stats = node.hub.node_stats();
-            assert!(stats.strange == 0 || self.faults.forgery, "seed {seed}");
-        }
     }
 
     pub fn events(&self, client: usize) -> &[String] {

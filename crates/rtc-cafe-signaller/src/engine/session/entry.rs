@@ -56,7 +56,8 @@ impl Session {
                 let visitor = Visitor::new(arrival.clone());
                 gate::judge(admission, &visitor, &Request::entry(&entry.auth), self.shared.config.timing)
             }
-            _ => Judged::Now(Ok(None)),
+            (Some(_), None) => Judged::nobody(),
+            (None, _) => Judged::Now(Ok(None)),
         }
     }
 

@@ -99,7 +99,8 @@ impl Session {
             (Some(admission), Some(visitor)) => {
                 gate::judge(admission, visitor, &Request::event(&event.name, &event.payload), self.shared.config.timing)
             }
-            _ => Judged::Now(Ok(None)),
+            (Some(_), None) => Judged::nobody(),
+            (None, _) => Judged::Now(Ok(None)),
         }
     }
 
@@ -148,7 +149,7 @@ impl Session {
             match unfit {
                 Some(reason) => core.hub.refuse(event.socket, &event.name, ErrorCode::BinaryNotSupported, reason),
                 None => match self.ice_servers(&core, &event) {
-                    Some(own) => core.hub.handle_session_request(event.socket, &event.payload, &own),
+                    Some(own) => core.hub.handle_session_request(now, event.socket, &event.payload, &own),
                     None => core.hub.handle_admitted(now, event.socket, &event.name, &event.payload),
                 },
             }

@@ -70,9 +70,10 @@ pub(super) enum Body<'a> {
         room: RoomId,
         sid: Cow<'a, str>,
     },
-    /// A session has ended.
+    /// A session has ended, and is to be remembered, or not.
     Gone {
         sid: Cow<'a, str>,
+        remember: bool,
     },
     /// A session of the recipient is to be ended, because an operator says so.
     Kick {
@@ -148,7 +149,10 @@ fn read_body<'a>(kind: &str, header: &Object<'a>, payload: Option<&'a str>) -> O
         "room" => Body::Room(read_roster(header)?),
         "join" => Body::Join { room: room(header)?, member: member(header)? },
         "leave" => Body::Leave { room: room(header)?, sid: short(header, "sid")? },
-        "gone" => Body::Gone { sid: short(header, "sid")? },
+        "gone" => {
+            let forget = header.get("forget").and_then(Value::as_bool) == Some(true);
+            Body::Gone { sid: short(header, "sid")?, remember: !forget }
+        }
         "kick" => Body::Kick { sid: short(header, "sid")? },
         "session" => Body::Session { sid: short(header, "sid")?, proof: proof(header, "proof")? },
         "signal" => {
@@ -256,7 +260,8 @@ impl Body<'_> {
             Self::Room(roster) => write_roster(&mut writer, roster),
             Self::Join { room, member } => write_member(writer.raw("room", room.as_json()), member),
             Self::Leave { room, sid } => drop(writer.raw("room", room.as_json()).string("sid", sid)),
-            Self::Gone { sid } | Self::Kick { sid } => drop(writer.string("sid", sid)),
+            Self::Gone { sid, remember: false } => drop(writer.string("sid", sid).raw("forget", "true")),
+            Self::Gone { sid, .. } | Self::Kick { sid } => drop(writer.string("sid", sid)),
             Self::Session { sid, proof } => drop(writer.string("sid", sid).string("proof", &proof.to_hex())),
             // The signal itself is on a line of its own.
             Self::Signal { event, to, .. } => drop(writer.string("event", event).string("to", to)),
@@ -358,7 +363,8 @@ mod tests {
             roster(1, None),
             Body::Join { room: RoomId::named("5").unwrap(), member: member() },
             Body::Leave { room: room.clone(), sid: "A".into() },
-            Body::Gone { sid: "A".into() },
+            Body::Gone { sid: "A".into(), remember: true },
+            Body::Gone { sid: "A".into(), remember: false },
             Body::Kick { sid: "A".into() },
             Body::Session { sid: "A".into(), proof: Proof::of("x") },
             Body::Response { to: "B".into(), sid: "A".into(), id: None, room: Some(room), claim: member().claim },
@@ -379,7 +385,8 @@ mod tests {
         let later = r#"{"type":"paint","from":"n","link":1,"number":2,"colour":"red"}"#;
         assert_eq!(read(later), Some(Frame::Link { link: 1, number: 2, body: Body::Unknown }));
         let more = r#"{"type":"gone","from":"n","link":1,"number":2,"sid":"A","why":[{}]}"#;
-        assert_eq!(read(more), Some(Frame::Link { link: 1, number: 2, body: Body::Gone { sid: "A".into() } }));
+        let gone = Body::Gone { sid: "A".into(), remember: true };
+        assert_eq!(read(more), Some(Frame::Link { link: 1, number: 2, body: gone }));
         for bad in [
             "",
             "x",

@@ -21,6 +21,9 @@ use super::{
     remote::Stay,
 };
 
+/// Rooms that a session of another node may be in here. How many it is allowed is for its own node to say.
+const MOST_STAYS: usize = 10_000;
+
 impl Hub {
     /// Takes a frame that was published for this node, or for a room of it. What is no frame is dropped and counted.
     pub fn handle_frame(&mut self, now: Duration, text: &str) {
@@ -76,12 +79,12 @@ impl Hub {
             Body::Join { room, member } => self.handle_join(now, node, &room, member),
             Body::Leave { room, sid } => {
                 if let (Some(&room), Some(remote)) = (self.room_names.get(&room), self.remote_on(node, &sid)) {
-                    self.depart(now, remote, room, Farewell::FromRoom);
+                    self.depart(now, remote, room, Farewell::Leave);
                 }
             }
-            Body::Gone { sid } => {
+            Body::Gone { sid, remember } => {
                 if let Some(remote) = self.remote_on(node, &sid) {
-                    self.end_remote(now, remote);
+                    self.end_remote(now, remote, remember);
                 }
             }
             Body::Kick { sid } => {
@@ -158,8 +161,8 @@ impl Hub {
         let at = match room.away.iter().position(|away| away.node == node) {
             Some(at) => at,
             None => {
-                let (members, part, stale, regained) = (Vec::new(), None, false, false);
-                room.away.push(Away { node, entry, members, pending: true, part, stale, regained });
+                let (members, replaced, part, stale, regained) = (Vec::new(), 0, None, false, false);
+                room.away.push(Away { node, entry, members, replaced, pending: true, part, stale, regained });
                 self.nodes.as_deref_mut()?.nodes.get_mut(node)?.rooms.insert(index);
                 room.away.len() - 1
             }
@@ -227,7 +230,7 @@ impl Hub {
             let nodes = self.nodes.as_deref_mut();
             let stay = nodes.and_then(|nodes| nodes.remotes.get_mut(member)?.stay_mut(index));
             if stay.is_some_and(|stay| stay.stale) {
-                self.depart(now, member, index, Farewell::FromRoom);
+                self.depart(now, member, index, Farewell::Unnamed);
             }
         }
         self.drop_empty(node, index);
@@ -269,7 +272,7 @@ impl Hub {
 
     /// Takes note of a member of a room on another node; whether it is one to be announced.
     fn note_stay(&mut self, now: Duration, node: u32, index: u32, member: &Member<'_>) -> bool {
-        let (most_stays, most_away) = (self.config.rooms_per_socket, self.config.members_per_room.saturating_mul(2));
+        let most_away = self.config.members_per_room.saturating_mul(2);
         let Some(nodes) = self.nodes.as_deref_mut() else { return false };
         let Some(room) = self.rooms.get_mut(index) else { return false };
         let full = room.away.iter().map(|away| away.members.len()).sum::<usize>() >= most_away;
@@ -297,16 +300,12 @@ impl Hub {
                     return again;
                 }
             }
-            let too_many = full || remote.stays.len() >= most_stays;
-            if let Some(node) = nodes.nodes.get_mut(node).filter(|_| elsewhere) {
-                node.disputed = true;
-            }
-            if elsewhere || too_many {
-                nodes.strange += 1;
+            if elsewhere || full || remote.stays.len() >= MOST_STAYS {
+                nodes.doubt(node);
                 return false;
             }
         } else if full {
-            nodes.strange += 1;
+            nodes.doubt(node);
             return false;
         }
         let remote = known.unwrap_or_else(|| {
@@ -336,18 +335,22 @@ impl Hub {
     /// node says that it has ended. On the same node it is ended as sessions are.
     pub(in crate::hub) fn hand_over(&mut self, old: u32, index: u32, to: Option<u32>) {
         let remote = self.nodes.as_deref_mut().and_then(|nodes| nodes.remotes.get_mut(old));
-        let stay = remote.filter(|remote| Some(remote.node) != to).and_then(|remote| remote.stay_mut(index));
-        if let Some(stay) = stay {
-            stay.replaced = true;
+        let Some(remote) = remote.filter(|remote| Some(remote.node) != to) else { return };
+        let node = remote.node;
+        let was_replaced = remote.stay_mut(index).map(|stay| std::mem::replace(&mut stay.replaced, true));
+        if was_replaced == Some(false)
+            && let Some(away) = self.known_away(node, index)
+        {
+            away.replaced += 1;
         }
     }
 
     /// Ends a session in all its rooms.
-    fn end_remote(&mut self, now: Duration, remote: u32) {
+    fn end_remote(&mut self, now: Duration, remote: u32, remember: bool) {
         let found = self.nodes.as_deref().and_then(|nodes| nodes.remotes.get(remote));
         let rooms: Vec<_> = found.iter().flat_map(|remote| &remote.stays).map(|stay| stay.room).collect();
         for room in rooms {
-            self.depart(now, remote, room, Farewell::ForGood);
+            self.depart(now, remote, room, Farewell::End { remember });
         }
     }
 
@@ -357,17 +360,22 @@ impl Hub {
         let Some(remote) = nodes.remotes.get_mut(index) else { return };
         let Some(replaced) = remote.stay_mut(room).map(|stay| stay.replaced) else { return };
         let (node, payload): (_, Arc<str>) = (remote.node, server::peer_disconnection(&remote.sid).into());
-        if let Some(remote) = nodes.remotes.leave(index, room) {
-            self.ended.insert(now, remote.sid, remote.session, self.config.remembered_sessions);
+        if let Some(remote) = nodes.remotes.leave(index, room)
+            && farewell.is_remembered()
+            && let Some(node) = nodes.nodes.get(node)
+        {
+            let most = (self.config.remembered_sessions, self.config.nodes);
+            nodes.ended.insert(now, &node.name, remote.sid, remote.session, most);
         }
         let members = self.rooms.get(room).map(|room| room.members.clone()).unwrap_or_default();
         for seat in members {
-            if !replaced && (farewell == Farewell::ForGood || !self.meets_elsewhere(seat.socket, index)) {
+            if !replaced && (farewell.is_for_all() || !self.meets_elsewhere(seat.socket, index)) {
                 self.emit(seat.socket, name::PEER_DISCONNECTION, payload.clone());
             }
         }
         if let Some(away) = self.known_away(node, room) {
             away.members.retain(|&member| member != index);
+            away.replaced -= usize::from(replaced);
         }
         self.drop_empty(node, room);
     }
@@ -445,7 +453,7 @@ impl Hub {
             (away.pending, away.part) = (false, None);
             let members = away.members.clone();
             for member in members {
-                self.depart(now, member, index, Farewell::ForGood);
+                self.depart(now, member, index, Farewell::End { remember: true });
             }
             self.drop_empty(node, index);
         }
@@ -456,11 +464,25 @@ impl Hub {
     }
 }
 
-/// Who hears of it when a session of another node leaves a room.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// How a session of another node goes from a room.
+#[derive(Debug, Clone, Copy)]
 enum Farewell {
-    /// Every member.
-    ForGood,
-    /// Members who share no other room with it.
-    FromRoom,
+    /// It has ended. Its node says whether that is worth remembering.
+    End { remember: bool },
+    /// It has left the room, and lives on.
+    Leave,
+    /// Its node does not name it any more, for whatever reason.
+    Unnamed,
+}
+
+impl Farewell {
+    /// Whether also those hear of it who share another room with it.
+    const fn is_for_all(self) -> bool {
+        matches!(self, Self::End { .. })
+    }
+
+    /// Whether it is remembered once it is in none of our rooms.
+    const fn is_remembered(self) -> bool {
+        matches!(self, Self::Unnamed | Self::End { remember: true })
+    }
 }

@@ -10,7 +10,7 @@ pub(super) struct Remote {
     pub(super) sid: Arc<str>,
     pub(super) node: u32,
     pub(super) session: Session,
-    /// One for each room; there are at most as many as a socket may be in.
+    /// One for each room.
     pub(super) stays: Vec<Stay>,
 }
 

@@ -109,10 +109,10 @@ impl Hub {
         self.tell_room(index, &Body::Leave { room: room.clone(), sid: sid.into() });
     }
 
-    /// Tells the other nodes of its rooms that a session has ended.
-    pub(in crate::hub) fn tell_gone(&mut self, rooms: &[u32], sid: &str) {
+    /// Tells the other nodes of its rooms that a session has ended, and whether that is worth remembering.
+    pub(in crate::hub) fn tell_gone(&mut self, rooms: &[u32], sid: &str, remember: bool) {
         for node in self.nodes_in(rooms) {
-            self.tell_node(node, &Body::Gone { sid: sid.into() });
+            self.tell_node(node, &Body::Gone { sid: sid.into(), remember });
         }
     }
 
