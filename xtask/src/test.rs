@@ -315,7 +315,8 @@ fn skip_reason(line: &str) -> Option<&str> {
 
 /// Runs a script of the end-to-end tests with these browsers, of which one is that of the tests that name none.
 fn npm_script(project: &Project, script: &str, default: &str, browsers: &[&setup::Browser]) -> Result<Report> {
-    process::run(cargo(&project.root).args(["build", "-p", "rtc-cafe"]))?;
+    // Any test of the binary has cargo build it, with the features of the whole workspace, as the tests of the crates did.
+    process::run(cargo(&project.root).args(["test", "--workspace", "--no-run", "--test", "deploy"]))?;
     let binary = project.target.join("debug").join(format!("rtc-cafe{}", std::env::consts::EXE_SUFFIX));
     let mut tests = npm(&project.e2e());
     tests.args(["run", script]).env("BROWSER", default);

@@ -193,6 +193,16 @@ impl Mailbox {
         Some(frame)
     }
 
+    /// The next of the last words to a peer, which go into the channel however full it is. What has a body is left out.
+    pub(crate) fn pop_last(&mut self) -> Option<String> {
+        while self.control.frames.get(0).is_some_and(|(body, _)| *body) {
+            self.control.pop();
+        }
+        let frame = self.control.pop()?;
+        self.unfetched += frame.len();
+        Some(frame)
+    }
+
     /// A frame of so many bytes goes into the data channel now.
     pub(crate) const fn fetched(&mut self, bytes: usize) {
         self.unfetched = self.unfetched.saturating_sub(bytes);

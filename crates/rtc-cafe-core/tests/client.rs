@@ -495,6 +495,18 @@ fn what_waits_for_all_has_a_bound_and_leaves_each_its_share() {
 }
 
 #[test]
+fn who_leaves_says_so_though_much_waits_in_the_channel() {
+    let mut client = joined(|_| ());
+    let b = connect(&mut client, "B", "b");
+    tell(&mut client, b, ConnectionEvent::ChannelMessage(Frame::Message { more: false, body: "1" }.encode()));
+    tell(&mut client, b, ConnectionEvent::ChannelBuffered(2 << 20));
+    outputs(&mut client);
+    client.leave_room(NOW, &RoomId::named("R").unwrap());
+    let words = [Frame::Ack { received: 1 }, Frame::Leave { room: RoomId::named("R").unwrap() }, Frame::Bye];
+    assert_eq!(frames(&outputs(&mut client)), words.map(|word| word.encode()));
+}
+
+#[test]
 fn who_comes_into_a_room_that_was_just_left_is_not_met() {
     let mut config = Config::default();
     config.ready = 1;

@@ -346,6 +346,15 @@ impl Client {
         self.lose(now, key);
     }
 
+    /// Hands the last words to the data channel, though much may wait in it.
+    pub(super) fn pump_last(&mut self, key: PeerKey) {
+        let Some(peer) = self.roster.get_mut(key) else { return };
+        let Some(id) = peer.connection.as_ref().filter(|c| c.is_open()).map(Connection::id) else { return };
+        while let Some(frame) = peer.mailbox.pop_last() {
+            self.outputs.push(crate::Output::Connection(id, Command::Send(frame)));
+        }
+    }
+
     /// Hands to the data channel what it takes of what waits.
     pub(super) fn pump(&mut self, key: PeerKey) {
         let Some(peer) = self.roster.get_mut(key) else { return };

@@ -363,6 +363,7 @@ impl Client {
     pub(super) fn leave(&mut self, now: Time, key: PeerKey) {
         self.acknowledge_all(key);
         self.push(key, &Frame::Bye);
+        self.pump_last(key);
         self.part(now, key);
     }
 
