@@ -1,6 +1,7 @@
 //! Who asks: nonces, and the long-term credentials of RFC 8489 section 9.2, without a state of its own.
 
 use std::{
+    fmt,
     net::SocketAddr,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -19,7 +20,6 @@ use crate::credentials::Secret;
 const NONCE_LIFETIME: Duration = Duration::from_secs(600);
 
 /// What requests are checked with.
-#[derive(Debug)]
 pub(crate) struct Authenticator {
     realm: String,
     secret: Secret,
@@ -27,11 +27,25 @@ pub(crate) struct Authenticator {
 }
 
 /// Somebody who has shown to have credentials.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(crate) struct Identity {
     pub(crate) username: String,
     credentials: MessageIntegrityCredentials,
     pub(crate) algorithm: IntegrityAlgorithm,
+}
+
+/// Neither the key of its nonces nor its secret.
+impl fmt::Debug for Authenticator {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Authenticator").field("realm", &self.realm).finish_non_exhaustive()
+    }
+}
+
+/// Not the password.
+impl fmt::Debug for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Identity").field("username", &self.username).finish_non_exhaustive()
+    }
 }
 
 /// A request is refused, with this code.

@@ -242,7 +242,10 @@ impl Client {
 
     /// Refuses somebody who is not known, or whose nonce is old.
     fn refuse(&self, message: &Message<'_>, Refusal(code): Refusal, common: &Common, now: Now) -> Option<Vec<u8>> {
-        self.may_hear(common, now)?;
+        // Whoever has an allocation needs another nonce to keep it, and has asked with as many bytes as the answer has.
+        if self.allocation.is_none() || code != ErrorCode::STALE_NONCE {
+            self.may_hear(common, now)?;
+        }
         let reply = Reply::error(message, code);
         let is_first = code == ErrorCode::UNAUTHORIZED && !message.has_attribute(Username::TYPE);
         if !is_first {

@@ -15,6 +15,7 @@ use turn_types::stun::{
 use crate::{
     client::{Common, Now, unknown},
     outbox::{Outbox, Route},
+    policy::is_of_internet,
     reply::Reply,
     socket::Socket,
 };
@@ -41,7 +42,9 @@ impl Corner {
         let has = |address: IpAddr, port: u16| all.contains(&SocketAddr::new(address, port));
         let is_opposite = |other: &&SocketAddr| {
             let is_other = other.ip() != here.ip() && other.port() != here.port() && other.is_ipv4() == here.is_ipv4();
-            is_other && has(here.ip(), other.port()) && has(other.ip(), here.port())
+            // Nobody is told of an address inside of a network that has not come from there.
+            let is_alike = is_of_internet(other.ip()) == is_of_internet(here.ip());
+            is_other && is_alike && has(here.ip(), other.port()) && has(other.ip(), here.port())
         };
         // What listens on every address answers from whichever the system takes.
         let is_one = |other: &&SocketAddr| !here.ip().is_unspecified() && !other.ip().is_unspecified();
@@ -153,9 +156,12 @@ mod tests {
             [None; 3],
             "an address without a second port, and ports without a second address"
         );
-        for too_few in
-            [&square[..3], &["5.0.0.1:1", "5.0.0.2:2"], &["0.0.0.0:1", "0.0.0.0:2", "5.0.0.2:1", "5.0.0.2:2"]]
-        {
+        for too_few in [
+            &square[..3],
+            &["5.0.0.1:1", "5.0.0.2:2"],
+            &["0.0.0.0:1", "0.0.0.0:2", "5.0.0.2:1", "5.0.0.2:2"],
+            &["10.0.0.5:1", "10.0.0.5:2", "5.0.0.2:1", "5.0.0.2:2"],
+        ] {
             assert!(found(too_few).iter().all(Option::is_none), "{too_few:?}");
         }
     }

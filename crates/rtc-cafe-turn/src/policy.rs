@@ -55,7 +55,7 @@ impl PeerPolicy {
     }
 }
 
-fn is_of_internet(address: IpAddr) -> bool {
+pub(crate) fn is_of_internet(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => is_of_internet_v4(address),
         IpAddr::V6(address) => is_of_internet_v6(address),

@@ -21,8 +21,10 @@ use crate::{
     udp,
 };
 
-/// Bytes that may wait for a client on a stream; what is beyond is dropped.
-const MAX_WAITING: usize = 256 << 10;
+/// Bytes that may wait for a client on a stream, a burst that has come at once; what is beyond is dropped.
+const MAX_WAITING: usize = 1 << 20;
+/// What a message takes beside its bytes.
+const OVERHEAD: usize = 64;
 
 #[derive(Debug)]
 pub(crate) struct Session {
@@ -37,7 +39,7 @@ pub(crate) struct Session {
 pub(crate) enum Way {
     Datagrams(Route),
     /// What does not fit is dropped, as a network would.
-    Stream(mpsc::Sender<Vec<u8>>),
+    Stream(mpsc::UnboundedSender<Vec<u8>>),
 }
 
 impl Session {
@@ -72,9 +74,9 @@ impl Session {
         }
     }
 
-    /// So many bytes have gone out, or will not.
+    /// A message of so many bytes has gone out, or will not.
     pub(crate) fn taken(&self, length: usize) {
-        self.waiting.fetch_sub(length, Relaxed);
+        self.waiting.fetch_sub(length + OVERHEAD, Relaxed);
     }
 
     pub(crate) fn is_allocated(&self) -> bool {
@@ -103,11 +105,11 @@ impl Session {
         }
     }
 
-    fn queue(&self, sender: &mpsc::Sender<Vec<u8>>, message: Vec<u8>, server: &Server) {
-        let length = message.len();
+    fn queue(&self, sender: &mpsc::UnboundedSender<Vec<u8>>, message: Vec<u8>, server: &Server) {
+        let length = message.len() + OVERHEAD;
         let fits = self.waiting.fetch_add(length, Relaxed) + length <= MAX_WAITING;
-        if !fits || sender.try_send(message).is_err() {
-            self.taken(length);
+        if !fits || sender.send(message).is_err() {
+            self.waiting.fetch_sub(length, Relaxed);
             server.common.counters.dropped.add(1);
         }
     }

@@ -6,7 +6,8 @@ use std::{
     sync::atomic::{AtomicUsize, Ordering::Relaxed},
 };
 
-use quinn_udp::{BATCH_SIZE, RecvMeta, Transmit, UdpSocketState, is_msg_size_err};
+use quinn_udp::{BATCH_SIZE, RecvMeta, Transmit, UdpSocketState};
+use rustix::io::Errno;
 use socket2::{Domain, Protocol, Type};
 use tokio::{
     io::Interest,
@@ -103,9 +104,8 @@ impl Socket {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => datagrams.len().div_ceil(length),
             Err(error) => {
                 let lost = datagrams.chunks(length).filter(|one| self.transmit(from, to, one, None).is_err()).count();
-                let is_address = error.kind() == io::ErrorKind::InvalidInput || is_msg_size_err(&error);
-                // The network card cannot, rather than the way to this address.
-                if lost == 0 && !is_address {
+                // The network card cannot (as Linux says it), rather than the way to this address, or anything at present.
+                if lost == 0 && Errno::from_io_error(&error) == Some(Errno::IO) {
                     self.at_once.store(1, Relaxed);
                 }
                 lost

@@ -71,8 +71,10 @@ pub(crate) struct Counters {
     pub(crate) unanswered: Count,
     /// Data with peers that are not permitted.
     pub(crate) refused_peers: Count,
-    /// Packets beyond the bandwidth, or that a socket did not take.
+    /// Packets beyond the bandwidth, or that did not fit into what waits for a client.
     pub(crate) dropped: Count,
+    /// Datagrams that a socket did not take.
+    pub(crate) unsent: Count,
     pub(crate) to_peers: Flow,
     pub(crate) from_peers: Flow,
     refused: Mutex<BTreeMap<u16, u64>>,
@@ -118,6 +120,7 @@ impl Counters {
             bytes_from_peers,
             packets_refused: self.refused_peers.0.load(Relaxed),
             packets_dropped: self.dropped.0.load(Relaxed),
+            packets_unsent: self.unsent.0.load(Relaxed),
             refused: self.refused.lock().unwrap_or_else(PoisonError::into_inner).clone(),
         }
     }
@@ -148,8 +151,10 @@ pub struct Stats {
     pub bytes_from_peers: u64,
     /// Packets that were dropped because client and peer may not exchange them.
     pub packets_refused: u64,
-    /// Packets that were dropped because there were too many.
+    /// Packets that were dropped because there were too many for the client.
     pub packets_dropped: u64,
+    /// Datagrams, answers among them, that the system did not send: it had too much to do, or knows no way there.
+    pub packets_unsent: u64,
     /// Requests that were refused, by the code of STUN (RFC 8656 section 19). A first request without credentials, as every
     /// client makes it, is not among them.
     pub refused: BTreeMap<u16, u64>,

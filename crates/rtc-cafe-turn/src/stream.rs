@@ -32,8 +32,6 @@ const HANDSHAKE: Duration = Duration::from_secs(10);
 const IDLE: Duration = Duration::from_secs(30);
 /// How long a client may take nothing of what is sent to it.
 const STUCK: Duration = Duration::from_secs(30);
-/// Messages that wait for a client that takes them slowly.
-const QUEUE: usize = 256;
 /// What is read at once.
 const CHUNK: usize = 16 << 10;
 /// After the system has refused a connection, because there are too many.
@@ -170,7 +168,7 @@ async fn speak(
     address: SocketAddr,
 ) -> io::Result<()> {
     let Connection { server, id, transport } = connection;
-    let (sender, mut queue) = mpsc::channel(QUEUE);
+    let (sender, mut queue) = mpsc::unbounded_channel();
     let session = Arc::new(Session::new(address, *transport, Way::Stream(sender)));
     server.streams.speaks(*id, &session);
     let (mut reader, mut writer) = tokio::io::split(stream);

@@ -58,7 +58,7 @@ pub(crate) fn with_outbox<T>(server: &Server, handle: impl FnOnce(&mut Outbox, N
         let result = handle(outbox, Now::read());
         let lost = outbox.send();
         if lost > 0 {
-            server.common.counters.dropped.add(lost as u64);
+            server.common.counters.unsent.add(lost as u64);
         }
         result
     })

@@ -108,7 +108,11 @@ fn write_turn(out: &mut Text, turn: &rtc_cafe_turn::Stats) {
     by("rtc_cafe_turn_relayed_packets_total", "counter", "Packets that were relayed.", "direction", &packets);
     let bytes = [("to_peer", turn.bytes_to_peers), ("from_peer", turn.bytes_from_peers)];
     by("rtc_cafe_turn_relayed_bytes_total", "counter", "Bytes in them.", "direction", &bytes);
-    let lost = [("not_permitted", turn.packets_refused), ("too_many", turn.packets_dropped)];
+    let lost = [
+        ("not_permitted", turn.packets_refused),
+        ("too_many", turn.packets_dropped),
+        ("not_sent", turn.packets_unsent),
+    ];
     by("rtc_cafe_turn_dropped_packets_total", "counter", "Packets that were not relayed.", "reason", &lost);
     let bindings = "STUN requests for an address that were answered.";
     out.single("rtc_cafe_stun_bindings_total", "counter", bindings, turn.bindings_total);
