@@ -1,7 +1,7 @@
 //! A client, and the way back to it.
 
 use std::{
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     sync::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering::Relaxed},
@@ -143,11 +143,11 @@ impl Relays for SessionRelays<'_> {
         self.server.relays.contains(address)
     }
 
-    fn is_own(&self, address: std::net::IpAddr) -> bool {
+    fn is_own(&self, address: IpAddr) -> bool {
         self.server.relays.is_own(address)
     }
 
-    fn is_of_machine(&self, address: std::net::IpAddr) -> bool {
+    fn is_of_machine(&self, address: IpAddr) -> bool {
         self.server.relays.is_of_machine(address)
     }
 }

@@ -330,6 +330,15 @@ fn channel_data_is_padded_on_a_stream() {
 }
 
 #[test]
+fn debug_shows_neither_passwords_nor_keys() {
+    let mut table = Table::new();
+    assert_eq!(table.allocate(), 0);
+    let shown = format!("{:?} {:?}", table.client, table.common.auth);
+    assert!(shown.contains("ana") && shown.contains("rtc-cafe"), "{shown}");
+    assert!(!shown.contains(&table.password) && !shown.contains("north") && !shown.contains("nonce_key"), "{shown}");
+}
+
+#[test]
 fn nobody_is_flooded_with_answers_he_did_not_ask_for() {
     let mut table = Table::with(Limits { answers_per_address: 5, ..Limits::default() });
     let binding = Message::builder_request(BINDING, MessageWriteVec::new()).finish();

@@ -8,9 +8,10 @@ use rtc_cafe_wire::{
 
 use super::{Client, Intake, routing::Relayed};
 use crate::{
+    config::Limits,
     connection::{Connection, OutOfTurn},
     event::{Definition, ErrorCode, Event},
-    mailbox::{Progress, Received},
+    mailbox::{Mailbox, Progress, Received},
     output::Command,
     payload::Payload,
     report::Phase,
@@ -346,20 +347,20 @@ impl Client {
         self.lose(now, key);
     }
 
-    /// Hands the last words to the data channel, though much may wait in it.
-    pub(super) fn pump_last(&mut self, key: PeerKey) {
-        let Some(peer) = self.roster.get_mut(key) else { return };
-        let Some(id) = peer.connection.as_ref().filter(|c| c.is_open()).map(Connection::id) else { return };
-        while let Some(frame) = peer.mailbox.pop_last() {
-            self.outputs.push(crate::Output::Connection(id, Command::Send(frame)));
-        }
-    }
-
     /// Hands to the data channel what it takes of what waits.
     pub(super) fn pump(&mut self, key: PeerKey) {
+        self.hand_over(key, Mailbox::pop);
+    }
+
+    /// Hands the last words to the data channel, though much may wait in it.
+    pub(super) fn pump_last(&mut self, key: PeerKey) {
+        self.hand_over(key, |mailbox, _| mailbox.pop_last());
+    }
+
+    fn hand_over(&mut self, key: PeerKey, next: fn(&mut Mailbox, &Limits) -> Option<String>) {
         let Some(peer) = self.roster.get_mut(key) else { return };
         let Some(id) = peer.connection.as_ref().filter(|c| c.is_open()).map(Connection::id) else { return };
-        while let Some(frame) = peer.mailbox.pop(&self.config.limits) {
+        while let Some(frame) = next(&mut peer.mailbox, &self.config.limits) {
             self.outputs.push(crate::Output::Connection(id, Command::Send(frame)));
         }
     }
