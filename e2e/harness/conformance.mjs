@@ -94,8 +94,7 @@ function player() {
             this.#take(kind, kind === 'offerCreated' ? { sdp: body, ids: more } : body);
           }
         },
-        iceServerFailed: () => {},
-        iceServerAnswered: () => {},
+        iceServers: { failed() {}, answered() {} },
         source: (id) => this.sources.get(id),
       });
     }

@@ -37,11 +37,14 @@ const inlineWasm = {
 
 const BANNER = '/*! rtc-cafe-client, MIT OR Apache-2.0; third parties: THIRD-PARTY-LICENSES.txt */';
 
-/** The builds by name. */
+/** The builds by name; the last one for a script tag, which makes one object of what the one before it exports. */
 const builds = {
-  'rtc-cafe-client.js': { entryPoints: ['src/wasm-inline.ts'], format: 'esm' },
-  'rtc-cafe-client.external.js': { entryPoints: ['src/wasm-external.ts'], format: 'esm' },
-  'rtc-cafe-client.global.js': { entryPoints: ['src/wasm-inline.ts'], format: 'iife', globalName: 'RTCCafe' },
+  'rtc-cafe-client.external.js': () => ({ entryPoints: ['src/wasm-external.ts'], format: 'esm' }),
+  'rtc-cafe-client.js': () => ({ entryPoints: ['src/wasm-inline.ts'], format: 'esm' }),
+  'rtc-cafe-client.global.js': (names) => {
+    const contents = `import { ${names} } from './src/wasm-inline.ts'; globalThis.RTCCafe = { ${names} };`;
+    return { stdin: { contents, resolveDir: path('.') }, format: 'iife' };
+  },
 };
 
 /**
@@ -76,9 +79,11 @@ async function main() {
   await rm(path('dist'), { recursive: true, force: true });
   await mkdir(path('dist'));
   const inputs = [];
+  let names = [];
   for (const [name, options] of Object.entries(builds)) {
-    const built = await bundle({ ...options, plugins: [inlineWasm] });
+    const built = await bundle({ ...options(names.join(', ')), plugins: [inlineWasm] });
     inputs.push(...built.inputs);
+    names = built.exported;
     await writeFile(path(`dist/${name}`), `${BANNER}\n${built.code}\n//# sourceMappingURL=${name}.map\n`);
     // The banner is a line of its own.
     const map = { ...built.map, file: name, mappings: `;${built.map.mappings}`, sourcesContent: undefined };

@@ -24,7 +24,7 @@ const common = {
   logLevel: 'warning',
 };
 
-/** The code, its source map, and the files it is made of. */
+/** The code, its source map, the files it is made of, and what it exports. */
 export async function bundle({ plugins = [], ...options }) {
   const built = await build({ ...common, ...options, plugins: [...plugins, trimmedSocketIo] });
   const [map, code] = built.outputFiles.map(({ text }) => text);
@@ -34,7 +34,7 @@ export async function bundle({ plugins = [], ...options }) {
   if (small.errors.length) throw new Error(small.errors.map(({ message }) => message).join('\n'));
   // The minifier puts all texts in backticks; bundlers look for the addresses of files in quotes.
   const quoted = small.code.replace(/new URL\(`([^`$\\"]*)`/g, 'new URL("$1"');
-  return { code: quoted, map: small.map, inputs: Object.values(built.metafile.outputs).flatMap(inputsOf) };
+  const outputs = Object.values(built.metafile.outputs);
+  const exported = outputs.flatMap(({ exports }) => exports);
+  return { code: quoted, map: small.map, inputs: outputs.flatMap(({ inputs }) => Object.keys(inputs)), exported };
 }
-
-const inputsOf = ({ inputs }) => Object.keys(inputs);

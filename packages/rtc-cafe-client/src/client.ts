@@ -459,8 +459,7 @@ export class RTCCafeClient<Message = unknown> extends EventEmitter<RTCCafeClient
       const config: RTCConfiguration = { bundlePolicy: 'max-bundle', ...this.rtcConfig };
       const connection = new Connection(config, this.#ask(['lowWater']), {
         event: (event, body) => this.#hear(['connection', id, ...event], body),
-        iceServerFailed: (failure) => this.#iceFailures.failed(failure),
-        iceServerAnswered: (url) => this.#iceFailures.answered(url),
+        iceServers: this.#iceFailures,
         source: (track) => this.#tracks.get(track),
       });
       this.#connections.set(id, connection);

@@ -1,7 +1,7 @@
 // One RTCPeerConnection: does what the core says, one command after the other, and reports what comes of it.
 
 import type { Command, ConnectionEvent } from './core.js';
-import type { IceServerFailure } from './report.js';
+import type { IceServers } from './report.js';
 import { StatsMeter, isRelayed, type ConnectionStats } from './stats.js';
 import type { TrackSender, TrackSource } from './tracks.js';
 
@@ -14,14 +14,17 @@ const TRYING_MS = 3000;
 /** How long the last words may take to a peer that is still there. */
 const LAST_WORDS_MS = 1500;
 
+/** How long the browser may take to tell what it knows. Of a connection that ends meanwhile Firefox never tells it. */
+const STATS_MS = 2000;
+
+/** Browsers give a TURN server 40 seconds to answer, which is longer than a connection lasts that has no path. */
+const SILENT_MS = 10_000;
+
 /** Where a connection reports to. */
 export interface ConnectionReports {
   /** Something happened. */
   event(event: ConnectionEvent, body?: string): void;
-  /** An ICE server does not answer. */
-  iceServerFailed(failure: IceServerFailure): void;
-  /** A candidate came from this ICE server, if the browser tells from which. */
-  iceServerAnswered(url: string | null | undefined): void;
+  iceServers: IceServers;
   /** The local track with an id, if it is still there. */
   source(id: string): TrackSource | undefined;
 }
@@ -120,14 +123,19 @@ export class Connection implements TrackSender {
 
   /** How the connection does: `null` while no path is known, `undefined` once it is closed. */
   async stats(): Promise<ConnectionStats | null | undefined> {
-    const report = await this.#pc?.getStats();
-    return report && !this.#closed ? this.#meter.read(report, performance.now()) : undefined;
+    const report = await this.#known();
+    if (this.#closed || !this.#pc) return undefined;
+    return report ? this.#meter.read(report, performance.now()) : null;
   }
 
   /** All that the browser knows of it, as long as it is open; or knew while it failed to connect. */
   rawStats(): Promise<RTCStatsReport | undefined> | undefined {
     if (this.#closed || (this.#tried && this.#unopened)) return this.#tried;
-    return this.#pc?.getStats().catch(() => undefined);
+    return this.#known();
+  }
+
+  async #known(): Promise<RTCStatsReport | undefined> {
+    return Promise.race([this.#pc?.getStats().catch(() => undefined), after(STATS_MS)]);
   }
 
   get #unopened(): boolean {
@@ -140,12 +148,13 @@ export class Connection implements TrackSender {
     pc.onicecandidate = ({ candidate }) => {
       // An empty candidate ends one generation; `null`, which follows, ends them all.
       if (candidate?.candidate === '') return;
-      this.#reports.iceServerAnswered((candidate as { url?: string | null } | null)?.url);
+      this.#reports.iceServers.answered((candidate as { url?: string | null } | null)?.url);
       // It is in the description.
       if (this.#preparing) return;
       this.#report(['candidateFound'], candidate ? JSON.stringify(candidate) : undefined);
     };
-    pc.onicecandidateerror = (error) => this.#reports.iceServerFailed(error);
+    pc.onicecandidateerror = (error) => this.#reports.iceServers.failed(error);
+    pc.onicegatheringstatechange = () => setTimeout(() => this.#reportSilence(pc), SILENT_MS);
     pc.onconnectionstatechange = () => {
       if (pc.connectionState === 'connecting') setTimeout(() => { if (this.#unopened) this.#tried ??= this.rawStats(); }, TRYING_MS);
       this.#report(['stateChanged'], pc.connectionState);
@@ -267,6 +276,14 @@ export class Connection implements TrackSender {
     }
   }
 
+  /** Names the TURN servers that are still waited for, where the browser tells of candidates from which they are. */
+  #reportSilence(pc: RTCPeerConnection): void {
+    if (this.#closed || pc.iceGatheringState !== 'gathering' || !('url' in RTCIceCandidate.prototype)) return;
+    for (const url of (this.#config.iceServers ?? []).flatMap(({ urls }) => urls)) {
+      if (url.startsWith('turn')) this.#reports.iceServers.failed({ url, errorCode: 701, errorText: 'no answer' });
+    }
+  }
+
   #report(event: ConnectionEvent, body?: string): void {
     if (!this.#closed) this.#reports.event(event, body);
   }
@@ -282,12 +299,16 @@ export class Connection implements TrackSender {
 
 /** Waits until all candidates are there, or a second is over. */
 async function gathered(pc: RTCPeerConnection): Promise<void> {
-  await new Promise<void>((resolve) => {
+  const complete = new Promise<void>((resolve) => {
     const look = () => pc.iceGatheringState === 'complete' && resolve();
     pc.addEventListener('icegatheringstatechange', look);
-    setTimeout(resolve, GATHERING_MS);
     look();
   });
+  await Promise.race([complete, after(GATHERING_MS)]);
+}
+
+function after(milliseconds: number): Promise<undefined> {
+  return new Promise((resolve) => { setTimeout(resolve, milliseconds); });
 }
 
 function sdp(pc: RTCPeerConnection): string {

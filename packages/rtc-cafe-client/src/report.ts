@@ -147,8 +147,9 @@ export class IceServers {
   readonly #failures = new Map<string, IceServerFailure>();
   readonly #answered = new Set<string>();
 
+  /** A server does not answer. Its URL may leave out what is usual, which those that have answered do not. */
   failed({ url, errorCode, errorText }: IceServerFailure): void {
-    if (!url || this.#answered.has(url)) return;
+    if (!url || [...this.#answered].some((answered) => answered.startsWith(url))) return;
     this.#failures.delete(url);
     this.#failures.set(url, { url, errorCode, errorText });
     if (this.#failures.size > MAX_FAILURES) this.#failures.delete(this.failures[0]!.url);

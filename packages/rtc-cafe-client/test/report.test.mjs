@@ -64,3 +64,12 @@ test('ICE servers that do not answer are kept, the latest last, and not too many
   servers.forget();
   assert.deepEqual(servers.failures, []);
 });
+
+test('a server is not called silent that has answered by its whole URL', () => {
+  const servers = new IceServers();
+  servers.answered('turn:cafe.example:3478?transport=udp');
+  for (const url of ['turn:cafe.example', 'turn:cafe.example:3478?transport=udp', 'turns:cafe.example']) {
+    servers.failed({ url, errorCode: 701, errorText: 'no answer' });
+  }
+  assert.deepEqual(servers.failures.map(({ url }) => url), ['turns:cafe.example']);
+});
