@@ -34,6 +34,7 @@ The tasks of RTCCafe. They need Rust and Node.js, get everything else that is mi
 
 What is used when it is there:
   CHROMIUM, FIREFOX     the browsers for the tests in browsers
+  CHROMIUM_SHELL        Chromium's headless shell, in which the tests take half the time
   RUSTUP_AUTO_INSTALL   with 0, rustup is not asked to download the WebAssembly target;
                         on Debian it is then built from Debian's packages
   XDG_CACHE_HOME        where that is kept (else ~/.cache), in a folder rtc-cafe

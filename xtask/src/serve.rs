@@ -31,20 +31,19 @@ pub fn bench(project: &Project, arguments: &[OsString]) -> Result<()> {
     let mut bench = cargo(&project.root);
     bench.args(["run", "--release", "-p", "rtc-cafe-bench", "--"]).args(arguments);
     let name = arguments.iter().find(|argument| !argument.to_string_lossy().starts_with('-'));
-    if name.is_none_or(|name| name == "native" || name == "connect") {
-        match browser(project) {
-            Ok(chromium) => drop(bench.env("CHROMIUM", chromium)),
-            Err(error) => say(format!("Chromium will not be measured: {error:#}")),
-        }
+    if name.is_none_or(|name| name == "native" || name == "connect")
+        && let Err(error) = give_browser(&mut bench, project)
+    {
+        say(format!("Chromium will not be measured: {error:#}"));
     }
     run(&mut bench)
 }
 
 /// What pages need that are measured: the client that the server hands out, and a browser.
-fn browser(project: &Project) -> Result<PathBuf> {
+fn give_browser(bench: &mut Command, project: &Project) -> Result<()> {
     package::package(project)?;
     setup::ensure_all(project, [Part::TestPackages])?;
-    setup::CHROMIUM.ensure()
+    setup::give_browsers(bench, &[&setup::CHROMIUM])
 }
 
 /// So that signals and the exit status are the server's own.

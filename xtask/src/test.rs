@@ -321,9 +321,7 @@ fn npm_script(project: &Project, script: &str, default: &str, browsers: &[&setup
     let mut tests = npm(&project.e2e());
     tests.args(["run", script]).env("BROWSER", default);
     tests.env("RTC_CAFE_BIN", binary).env("RTC_CAFE_PYTHON", setup::python(project)?);
-    for browser in browsers {
-        tests.env(browser.variable, browser.ensure()?);
-    }
+    setup::give_browsers(&mut tests, browsers)?;
     Report::of_tests(&mut tests).map(Report::at_least_one)
 }
 

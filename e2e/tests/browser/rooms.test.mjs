@@ -10,7 +10,8 @@ import { startServer } from '../../harness/server.mjs';
 
 let server;
 let browser;
-before(async () => { [server, browser] = await Promise.all([startServer(), Browser.launch()]); });
+// Pages that one comes back to are kept by the whole browser alone.
+before(async () => { [server, browser] = await Promise.all([startServer(), Browser.launch(BROWSER, { whole: true })]); });
 afterEach(() => browser?.clear());
 after(() => Promise.all([server?.stop(), browser?.close()]));
 
