@@ -10,13 +10,14 @@ import { binary, startServerOn } from '../harness/server.mjs';
 
 /** Milliseconds from any host to any other. */
 const DELAY = 50;
-const ROUND_TRIP = 2 * DELAY;
 /** Milliseconds in which whoever has nothing to do gets ready for the next newcomer. */
 const IDLE = 300;
 const ROOMS = [2, 8];
 const PATIENCE = { within: 30_000, every: 20 };
 /** How often the start of the program is measured, which is no part of a cold start. */
 const STARTS = 7;
+/** How often a round trip is measured before each way to join: TCP needs one until it is connected. */
+const ROUND_TRIPS = 15;
 
 const runs = Number(process.argv[2]);
 const median = (values) => values.toSorted((a, b) => a - b)[Math.floor((values.length - 1) / 2)];
@@ -126,7 +127,7 @@ async function gather(kind, where, count, room) {
   return { ends, sids, room };
 }
 
-/** Round trips until a newcomer and everybody in the room have got each other's first message. */
+/** Milliseconds until a newcomer and everybody in the room have got each other's first message. */
 async function run(members, kind, where, start) {
   const newcomer = await kind.prepare(where);
   if (start === 'warm') {
@@ -140,7 +141,7 @@ async function run(members, kind, where, start) {
   const last = Math.max(...members.sids.map((member) => heard[member]), ...looks.map((look) => look.heard[sid]));
   await newcomer.leave();
   await Promise.all(members.ends.map((end) => until(end, 'the newcomer has not left', ({ lost }) => lost.includes(sid))));
-  return (last - began) / ROUND_TRIP;
+  return last - began;
 }
 
 /** Every way to join a room of these members. */
@@ -151,12 +152,33 @@ async function measure(figures, memberKind, size, places) {
       const key = `${memberKind}_${kind}_${start}_${size}`;
       // The first run finds out where hosts are, and is not counted.
       await run(members, KINDS[kind], places.newcomer, start);
+      const unit = await roundTrip(places.newcomer);
       figures[key] = [];
-      for (let at = 0; at < runs; at += 1) figures[key].push(await run(members, KINDS[kind], places.newcomer, start));
-      console.error(`${key}: ${figures[key].map((value) => value.toFixed(1)).join(' ')}`);
+      for (let at = 0; at < runs; at += 1) figures[key].push(await run(members, KINDS[kind], places.newcomer, start) / unit);
+      console.error(`${key}: ${figures[key].map((value) => value.toFixed(1)).join(' ')} round trips of ${unit.toFixed(1)} ms`);
     }
   }
   await Promise.all(members.ends.map((end) => end.leave()));
+}
+
+/** Milliseconds from a host to the server and back: the delay, and what the machine adds to it. */
+async function roundTrip({ host, url }) {
+  const { hostname, port } = new URL(url);
+  const program = host.spawn(process.execPath, ['--eval', `
+    const times = [];
+    const measure = () => {
+      const now = performance.now();
+      const socket = require('node:net').connect(${port}, '${hostname}', () => {
+        times.push(performance.now() - now);
+        socket.destroy();
+        if (times.length < ${ROUND_TRIPS}) measure(); else console.log(JSON.stringify(times));
+      });
+    };
+    measure();
+  `]);
+  const times = new Promise((resolve) => { program.onLine(resolve); });
+  await program.exited;
+  return median(JSON.parse(await times));
 }
 
 /** Milliseconds until the program runs on a host. */
