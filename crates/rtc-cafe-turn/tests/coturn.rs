@@ -138,10 +138,9 @@ async fn its_nat_discovery_is_answered_from_all_corners() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn its_nat_discovery_is_told_of_no_addresses_that_are_not_the_public_ones() {
-    let square = square();
-    let text = discovered(&square, |builder| builder.public_address("203.0.113.7".parse().unwrap())).await;
+    let text = discovered(&square(), |builder| builder.public_address("203.0.113.7".parse().unwrap())).await;
     assert!(text.contains("UDP reflexive addr: 127.0.0.1:") && !text.contains("Other addr"), "{text}");
-    let text = discovered(&square[..2], |builder| builder).await;
+    let text = discovered(&square()[..2], |builder| builder).await;
     assert!(text.contains("UDP reflexive addr: 127.0.0.1:") && !text.contains("Other addr"), "{text}");
 }
 
