@@ -1,6 +1,7 @@
 //! Runs every check of the project as named steps, and adds up what they found.
 
 use std::{
+    collections::BTreeSet,
     path::Path,
     process::{Command, Stdio},
     time::{Duration, Instant},
@@ -159,6 +160,8 @@ impl Report {
         self.output.extend(other.output);
         if self.note.is_empty() {
             self.note = other.note;
+        } else if !other.note.is_empty() {
+            self.note = format!("{}; {}", self.note, other.note);
         }
         self
     }
@@ -300,11 +303,7 @@ fn e2e(project: &Project) -> Result<Report> {
 
 /// Where there is no right to make networks, the tests that need them skip themselves and say why.
 fn network(project: &Project) -> Result<Report> {
-    let mut report = npm_script(project, "test:network", "chromium", &[&setup::CHROMIUM])?;
-    if let Some(reason) = report.output.iter().find_map(|line| skip_reason(line)) {
-        report.note = format!("skipped: {reason}");
-    }
-    Ok(report)
+    npm_script(project, "test:network", "chromium", &[&setup::CHROMIUM])
 }
 
 /// Why node skipped a test: `﹣ the title (0.2ms) # the reason`.
@@ -322,7 +321,12 @@ fn npm_script(project: &Project, script: &str, default: &str, browsers: &[&setup
     tests.args(["run", script]).env("BROWSER", default);
     tests.env("RTC_CAFE_BIN", binary).env("RTC_CAFE_PYTHON", setup::python(project)?);
     setup::give_browsers(&mut tests, browsers)?;
-    Report::of_tests(&mut tests).map(Report::at_least_one)
+    let mut report = Report::of_tests(&mut tests)?.at_least_one();
+    let reasons: BTreeSet<_> = report.output.iter().filter_map(|line| skip_reason(line)).collect();
+    if !reasons.is_empty() {
+        report.note = format!("skipped: {}", reasons.into_iter().collect::<Vec<_>>().join(", "));
+    }
+    Ok(report)
 }
 
 /// The advisories come from the network and change without us, so they are not part of the tests.
