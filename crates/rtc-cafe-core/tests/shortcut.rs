@@ -67,6 +67,17 @@ fn a_relayed_connection_looks_for_a_direct_path_ever_less_often() {
 }
 
 #[test]
+fn the_peer_is_shown_a_direct_path_that_was_found() {
+    let mut client = joined(|_| ());
+    let id = connect(&mut client, "B", IMPOLITE_TOWARDS);
+    path(&mut client, 0, id, true);
+    let asks = |client: &mut Client| frames(&outputs(client)).iter().any(|frame| frame.contains("ping"));
+    assert!(!asks(&mut client));
+    path(&mut client, 1, id, false);
+    assert!(asks(&mut client), "nothing else may be said for a long time");
+}
+
+#[test]
 fn the_polite_one_leaves_it_to_the_other() {
     let mut client = joined(|_| ());
     let id = connect(&mut client, "B", POLITE_TOWARDS);

@@ -18,6 +18,8 @@ impl Client {
             if let Some(peer) = self.roster.get_mut(key) {
                 peer.detours = 0;
             }
+            // A browser that does not choose the path stays on the one over which it heard us last.
+            self.ping(now, key);
         } else if !self.timers.is_set(key, Timer::Shortcut) {
             self.await_shortcut(now, key);
         }
