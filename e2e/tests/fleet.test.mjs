@@ -4,6 +4,7 @@ import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 
 import { Browser } from '../harness/browser.mjs';
+import { Crowd } from '../harness/crowd.mjs';
 import { Fleet, renames } from '../harness/fleet.mjs';
 import { mistold } from '../harness/ledger.mjs';
 import { LinePeer } from '../harness/line-peer.mjs';
@@ -17,16 +18,20 @@ const SERVERS = 3;
 const MEETING = 30_000;
 /** How long after the end of a server somebody may be taken for present who is not. */
 const LEASE = 30_000;
+/** Clients who load the servers all the time. */
+const CROWD = 180;
 
 describe('a fleet of three servers', { skip: WITHOUT_REDIS }, () => {
   let browser;
   let fleet;
+  let crowd;
   /** Those who are there all the time, by room, and those who come and go. */
   const rooms = { table: [], bar: [] };
   const guests = { table: [], bar: [] };
   const traffic = new Traffic();
   before(async () => { browser = await Browser.launch(); });
   after(async () => {
+    crowd?.leave();
     await traffic.stop();
     await fleet?.close();
     await browser?.close();
@@ -46,11 +51,18 @@ describe('a fleet of three servers', { skip: WITHOUT_REDIS }, () => {
     rooms.bar.push(pages[1], pages[2], natives[0]);
     await Promise.all(all().map((peer) => peer.seesWithin(MEETING, mates(peer))));
     await traffic.add(...all());
+    crowd = await Crowd.start(fleet, CROWD);
     await flows();
   }
 
-  /** Something new has come from everybody to everybody in the same room. */
+  /** Something new has come from everybody to everybody in the same room, and whoever has lost a server is back. */
   async function flows() {
+    await crowd.isBack();
+    await crowd.flows();
+    await peersTalk();
+  }
+
+  async function peersTalk() {
     for (const members of Object.values(rooms)) await traffic.flows(await traffic.mark(members), 10_000);
   }
 
@@ -101,7 +113,7 @@ describe('a fleet of three servers', { skip: WITHOUT_REDIS }, () => {
       }, { within: LEASE, every: 500 });
     }
     for (const at of fleet.servers.keys()) {
-      assert.equal((await fleet.admin(at, 'rooms')).total, Object.keys(rooms).length, `rooms of server ${at}`);
+      await eventually(async () => assert.equal((await fleet.admin(at, 'rooms')).total, Object.keys(rooms).length, `rooms of server ${at}`));
       for (const [room, members] of Object.entries(rooms)) {
         await eventually(async () => {
           const { members: found } = await told(at, room);
@@ -115,6 +127,19 @@ describe('a fleet of three servers', { skip: WITHOUT_REDIS }, () => {
     await eventually(async () => {
       for (const at of fleet.servers.keys()) assert.equal(await fleet.metric(at, 'broker_nodes'), SERVERS - 1, `others that server ${at} knows`);
     }, { within: LEASE });
+  }
+
+  /** Of what the crowd sent, nothing was lost, doubled or told to others, and everybody in it knows who is there. */
+  async function crowdIsRight(note) {
+    await crowd.rest();
+    await crowd.knowEachOther(LEASE);
+    crowd.leave();
+    assert.deepEqual(crowd.findings.slice(0, 20), []);
+    const { sent, received, lost, sessionsLost, returned, events, rate } = crowd.tally;
+    assert.ok(sessionsLost > 0, 'nobody lost a server');
+    assert.equal(returned, sessionsLost, 'who has come back');
+    note(`a crowd of ${CROWD}: ${sent} signals sent, ${received} received, ${lost} to those who went or while Redis was away; `
+      + `${sessionsLost} lost a server and are back; the servers got ${events} events, ${rate} a second`);
   }
 
   it('loses no message, tells nothing twice, and keeps nobody who has gone', async (t) => {
@@ -145,13 +170,16 @@ describe('a fleet of three servers', { skip: WITHOUT_REDIS }, () => {
     await flows();
     note(`a server was killed, with ${moving.length} of those who stay on it, and a ghost`);
 
+    await crowd.excuse();
     await fleet.redis.kill();
     await fleet.redisIs(false);
-    await flows();
+    await peersTalk();
     await fleet.redis.restart();
     await fleet.redisIs(true);
-    await flows();
+    await crowd.excuseNoMore();
+    await peersTalk();
     note('Redis was killed and is back');
+    await crowdIsRight(note);
 
     await Promise.all(ends.map((end) => end()));
     for (const at of fleet.servers.keys()) {
