@@ -15,7 +15,7 @@ const ROOMS = 64;
 /** One in so many wanders. */
 const WANDERS = 7;
 /** Milliseconds between two signals of a member, and between two moves of a wanderer. */
-const EVERY = 100;
+const EVERY = 200;
 const HOP = 700;
 
 export class Crowd {
