@@ -27,6 +27,9 @@
 //!
 //! Several servers are one when each is given a [`broker`], such as Redis: clients meet whichever they are connected to.
 //!
+//! The router is for clients, and has nothing for operators: serve them [`Signaller::stats`], [`Signaller::rooms`] and
+//! [`Signaller::kick`] where clients do not come, as `rtc-cafe serve --operator-listen` does.
+//!
 //! What is decided is decided by the [`hub`], which does no I/O; what moves bytes is behind the feature `server`.
 
 #[cfg(feature = "server")]
