@@ -4,8 +4,8 @@
 mod common;
 
 use std::{
-    io::{Read, Write},
-    net::TcpStream,
+    io::{BufRead, BufReader, Read, Write},
+    net::{TcpListener, TcpStream},
     process::{Child, Stdio},
     thread::JoinHandle,
 };
@@ -112,6 +112,45 @@ fn by_default_it_tells_of_its_life_and_not_of_clients() {
     let text = end((server, log));
     assert!(text.contains("INFO") && text.contains("serving") && text.contains("shutting down"), "{text}");
     assert!(text.lines().count() <= 3 && !text.contains("connection=") && !text.contains('\u{1b}'), "{text}");
+}
+
+/// A webhook that decides about every other question, and a URL for it.
+fn moody_hook() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for (at, stream) in listener.incoming().map_while(Result::ok).enumerate() {
+            let mut reader = BufReader::new(stream);
+            let mut length = 0;
+            let heads = reader.by_ref().lines().map_while(Result::ok).take_while(|line| !line.is_empty());
+            for line in heads.map(|line| line.to_ascii_lowercase()) {
+                length = line.strip_prefix("content-length: ").map_or(length, |length| length.parse().unwrap());
+            }
+            reader.read_exact(&mut vec![0; length]).unwrap();
+            let status = if at % 2 == 0 { "500 Moody" } else { "200 OK" };
+            let answer = format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+            reader.get_mut().write_all(answer.as_bytes()).unwrap();
+        }
+    });
+    url
+}
+
+#[test]
+fn a_webhook_that_fails_now_and_then_fills_no_log() {
+    let (server, log) = serve(&["--validate-url", &moody_hook()], &[]);
+    for at in 0..20 {
+        let open = request(&server, "GET", "/socket.io/?EIO=4&transport=polling", "", "");
+        let open: Value = serde_json::from_str(open.strip_prefix('0').unwrap()).unwrap();
+        let path = format!("/socket.io/?EIO=4&transport=polling&sid={}", open["sid"].as_str().unwrap());
+        assert_eq!(request(&server, "POST", &path, "", "40/rtc-cafe,{}"), "ok");
+        let told = request(&server, "GET", &path, "", "");
+        assert_eq!(told.contains("admission-failed"), at % 2 == 0, "{told}");
+    }
+    let text = end((server, log));
+    let lines = |part: &str| text.lines().filter(|line| line.contains(part)).collect::<Vec<_>>();
+    let (failed, well) = (lines("the webhook does not decide"), lines("the webhook decides again"));
+    assert!(failed.len() == 1 && failed[0].contains("WARN") && failed[0].contains("500"), "{text}");
+    assert!(well.len() == 1 && well[0].contains("INFO"), "{text}");
 }
 
 #[test]
