@@ -114,6 +114,24 @@ fn by_default_it_tells_of_its_life_and_not_of_clients() {
     assert!(text.lines().count() <= 3 && !text.contains("connection=") && !text.contains('\u{1b}'), "{text}");
 }
 
+#[test]
+fn a_proxy_on_this_machine_that_nobody_trusts_is_told_once() {
+    let log_with = |arguments: &[&str]| {
+        let (server, log) = serve(arguments, &[]);
+        for client in ["203.0.113.9", "203.0.113.10"] {
+            let forwarded = format!("X-Forwarded-For: {client}\r\n");
+            request(&server, "GET", "/socket.io/?EIO=4&transport=polling", &forwarded, "");
+        }
+        end((server, log))
+    };
+    let text = log_with(&[]);
+    let told: Vec<_> = text.lines().filter(|line| line.contains("X-Forwarded-For")).collect();
+    assert!(told.len() == 1 && told[0].contains("WARN"), "{text}");
+    assert!(told[0].contains("no limits by address") && told[0].contains("--trusted-proxy 127.0.0.1"), "{text}");
+    let text = log_with(&["--trusted-proxy", "127.0.0.1"]);
+    assert!(!text.contains("X-Forwarded-For"), "{text}");
+}
+
 /// A webhook that decides about every other question, and a URL for it.
 fn moody_hook() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();

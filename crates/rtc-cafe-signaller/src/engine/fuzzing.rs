@@ -13,6 +13,7 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 
 use super::{
+    address::Proxies,
     origin::Origins,
     outbox::{Frame, Next},
     polling,
@@ -67,7 +68,7 @@ impl Server {
             origins: Origins::default(),
             minted: None,
             admission: Chain::new(vec![Box::new(Validation(async |_, _, data| validate(&data)))]),
-            trusted_proxies: Vec::new(),
+            proxies: Proxies::new(Vec::new()),
             per_address: usize::MAX,
             max_payload,
             max_message: max_payload,
