@@ -19,7 +19,7 @@ use crate::{
     ice,
     listed::{Listed, listed},
     listener::{Doors, Serving},
-    stop::{Stop, StopSignals},
+    stop::{Hangups, Stop, StopSignals},
     tls::{Certificates, Files},
 };
 
@@ -214,7 +214,7 @@ async fn serve(options: Options) -> anyhow::Result<()> {
     let signaller = options.admission.apply(builder)?.build();
     let extras = Extras { certificates: certificates.clone(), admin, turn, doors: Some(doors.clone()) };
     let App { public, operators, readiness } = app::app(&signaller, extras, for_operators.is_some());
-    let mut stop = StopSignals::new()?;
+    let (mut stop, hangups) = (StopSignals::new()?, Hangups::new()?);
     // If Redis is away, that is logged, and nothing waits for it.
     let _ = timeout(REDIS, signaller.broker_connected()).await;
     // Whoever started this may have stopped listening; that is no reason not to serve.
@@ -231,9 +231,10 @@ async fn serve(options: Options) -> anyhow::Result<()> {
         }
         None => None,
     };
-    if let Some(certificates) = certificates {
-        tokio::spawn(certificates.follow());
-    }
+    match certificates {
+        Some(certificates) => tokio::spawn(certificates.follow(hangups)),
+        None => tokio::spawn(ignore(hangups)),
+    };
     let over = match stop.asked().await {
         Stop::Terminate => options.drain,
         Stop::Interrupt => Duration::ZERO,
@@ -250,6 +251,14 @@ async fn serve(options: Options) -> anyhow::Result<()> {
     tokio::select! {
         () = end => Ok(()),
         () = stop.next() => anyhow::bail!("stopped at once by a second signal"),
+    }
+}
+
+/// Without a certificate nothing is read again; and whoever reloads means no end.
+async fn ignore(mut hangups: Hangups) {
+    loop {
+        hangups.next().await;
+        tracing::info!("SIGHUP is ignored: without --tls-cert there is nothing to read again");
     }
 }
 

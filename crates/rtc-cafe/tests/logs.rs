@@ -10,7 +10,7 @@ use std::{
     thread::JoinHandle,
 };
 
-use common::{Peer, Server, command};
+use common::{Lines, Peer, Server, command};
 use serde_json::{Value, json};
 
 /// What nobody may read in a log.
@@ -169,6 +169,21 @@ fn a_webhook_that_fails_now_and_then_fills_no_log() {
     let (failed, well) = (lines("the webhook does not decide"), lines("the webhook decides again"));
     assert!(failed.len() == 1 && failed[0].contains("WARN") && failed[0].contains("500"), "{text}");
     assert!(well.len() == 1 && well[0].contains("INFO"), "{text}");
+}
+
+#[test]
+#[cfg(unix)]
+fn a_hangup_ends_nothing_where_there_is_nothing_to_reload() {
+    let mut serve = command(&["serve", "--listen", "127.0.0.1:0", "--drain", "0"]);
+    let mut server = Server::start_by(serve.stderr(Stdio::piped()));
+    let lines = Lines::of(&mut server.process);
+    server.process.signal("-HUP");
+    assert!(lines.until("SIGHUP").contains("INFO"));
+    assert_eq!(request(&server, "GET", "/healthz", "", ""), "ok\n");
+    // While clients are sent away, too.
+    server.process.signal("-TERM");
+    server.process.signal("-HUP");
+    assert_eq!(server.process.wait().code(), Some(0));
 }
 
 #[test]
