@@ -59,4 +59,6 @@ pub use ipnet::IpNet;
 #[cfg(feature = "server")]
 pub use overview::{Kicked, Member, Page, RoomSummary};
 #[cfg(feature = "server")]
+pub use quiet::Quiet;
+#[cfg(feature = "server")]
 pub use signaller::{BrokerStats, Builder, IceServer, Limits, Signaller, Stats};

@@ -8,6 +8,7 @@ use std::{
     net::{TcpListener, TcpStream},
     process::{Child, Stdio},
     thread::JoinHandle,
+    time::Duration,
 };
 
 use common::{Lines, Peer, Server, command};
@@ -169,6 +170,27 @@ fn a_webhook_that_fails_now_and_then_fills_no_log() {
     let (failed, well) = (lines("the webhook does not decide"), lines("the webhook decides again"));
     assert!(failed.len() == 1 && failed[0].contains("WARN") && failed[0].contains("500"), "{text}");
     assert!(well.len() == 1 && well[0].contains("INFO"), "{text}");
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn no_more_sockets_fill_no_log() {
+    // It has some 20 files open itself.
+    let mut limited = std::process::Command::new("sh");
+    limited.args(["-c", "ulimit -n 50 && exec \"$0\" serve --listen 127.0.0.1:0", common::BINARY]);
+    let mut server = Server::start_by(limited.env("RTC_CAFE_NO_TURN", "1").stderr(Stdio::piped()));
+    let lines = Lines::of(&mut server.process);
+    let crowd: Vec<_> = (0..80).map(|_| TcpStream::connect(server.address()).unwrap()).collect();
+    let line = lines.until("cannot accept connections");
+    assert!(line.contains("ERROR") && line.contains("Too many open files"), "{line}");
+    // It tries ten times a second.
+    std::thread::sleep(Duration::from_secs(1));
+    drop(crowd);
+    assert_eq!(request(&server, "GET", "/healthz", "", ""), "ok\n", "it goes on when there are some again");
+    server.process.signal("-INT");
+    server.process.wait();
+    let rest = lines.rest();
+    assert!(!rest.iter().any(|line| line.contains("cannot accept")), "{rest:?}");
 }
 
 #[test]
