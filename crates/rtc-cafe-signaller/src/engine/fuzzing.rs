@@ -140,7 +140,7 @@ impl Connection {
                 Poll::Pending => return (sent, true),
                 Poll::Ready(Next::Frame(Frame::Text(text))) => sent.push(Sent::Text(text.as_str().to_owned())),
                 Poll::Ready(Next::Frame(Frame::Binary(bytes))) => sent.push(Sent::Binary(bytes.to_vec())),
-                Poll::Ready(Next::Finished | Next::Killed) => return (sent, false),
+                Poll::Ready(Next::Finished | Next::Cut(_)) => return (sent, false),
             }
         }
     }
