@@ -27,6 +27,9 @@
 //!
 //! Several servers are one when each is given a [`broker`], such as Redis: clients meet whichever they are connected to.
 //!
+//! The router is for clients, and has nothing for operators: serve them [`Signaller::stats`], [`Signaller::rooms`] and
+//! [`Signaller::kick`] where clients do not come, as `rtc-cafe serve --operator-listen` does.
+//!
 //! What is decided is decided by the [`hub`], which does no I/O; what moves bytes is behind the feature `server`.
 
 #[cfg(feature = "server")]
@@ -55,5 +58,7 @@ pub use engine::fuzzing;
 pub use ipnet::IpNet;
 #[cfg(feature = "server")]
 pub use overview::{Kicked, Member, Page, RoomSummary};
+#[cfg(feature = "server")]
+pub use quiet::Quiet;
 #[cfg(feature = "server")]
 pub use signaller::{BrokerStats, Builder, IceServer, Limits, Signaller, Stats};

@@ -12,7 +12,6 @@ use rtc_cafe_wire::RoomId;
 
 use crate::{
     Signaller,
-    engine::address,
     hub::{self, MemberOverview, Part, Place, RoomOverview},
 };
 
@@ -164,7 +163,7 @@ impl Signaller {
     /// The address of whoever sent a request to the application, behind the [trusted proxies](crate::Builder::trust_proxies).
     /// `None` where the application does not tell (as `ConnectInfo` of axum).
     pub fn address_of<B>(&self, request: &axum::http::Request<B>) -> Option<IpAddr> {
-        address::of_client(request.extensions(), request.headers(), &self.shared.config.trusted_proxies)
+        self.shared.config.proxies.client(request.extensions(), request.headers())
     }
 }
 

@@ -8,13 +8,13 @@ use std::{
 /// So long after it was logged it is logged again.
 const QUIET: Duration = Duration::from_secs(60);
 
-/// What is logged once a minute at most.
+/// What is logged once a minute at most, however often it happens: for servers that are in the hands of strangers.
 #[derive(Debug, Default)]
-pub(crate) struct Quiet(Mutex<Option<Instant>>);
+pub struct Quiet(Mutex<Option<Instant>>);
 
 impl Quiet {
-    /// Whether to log it now.
-    pub(crate) fn is_over(&self) -> bool {
+    /// Whether to log it now; if so, it is quiet for a minute.
+    pub fn is_over(&self) -> bool {
         self.is_over_at(Instant::now())
     }
 

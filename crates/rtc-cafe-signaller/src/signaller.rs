@@ -14,6 +14,7 @@ use crate::{
     broker::Broker,
     engine::{
         self,
+        address::Proxies,
         minted::Minted,
         origin::Origins,
         shared::{ByCode, Config, Shared},
@@ -63,7 +64,8 @@ impl IceServer {
 #[non_exhaustive]
 pub struct Limits {
     /// Connections of one address, or of one network of 64 bits where it is one of IPv6; more are answered by HTTP 429.
-    /// This machine's own addresses are not counted, nor are those that the application does not tell. Default: 200.
+    /// This machine's own addresses are not counted, so neither is who comes by a proxy on it that is not
+    /// [trusted](Builder::trust_proxies), nor are those that the application does not tell. Default: 200.
     pub connections_per_address: usize,
     /// How long a connection may be in no namespace (Socket.IO's CONNECT); it ends then. Default: 45 s.
     pub connect_timeout: Duration,
@@ -359,7 +361,8 @@ impl Builder {
     }
 
     /// Believes these proxies when they say in `X-Forwarded-For` for whom they speak. The client is the right-most address
-    /// that is not one of theirs. Without any, the header is ignored.
+    /// that is not one of theirs. Without any, the header is ignored, which is logged once: those behind a proxy on this
+    /// machine are not limited by address then, and those behind another all have its address.
     pub fn trust_proxies(mut self, proxies: impl IntoIterator<Item = IpNet>) -> Self {
         self.trusted_proxies.extend(proxies);
         self
@@ -428,7 +431,7 @@ impl Builder {
             origins: self.origins,
             admission,
             minted,
-            trusted_proxies: self.trusted_proxies,
+            proxies: Proxies::new(self.trusted_proxies),
             per_address: self.limits.connections_per_address,
             max_payload,
             max_message: self.limits.max_message.max(max_payload),

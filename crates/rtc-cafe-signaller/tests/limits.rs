@@ -7,7 +7,7 @@ use common::{Client, Server};
 use hyper::{Method, StatusCode};
 use rtc_cafe_signaller::{ErrorCode, Limits, Signaller};
 use serde_json::{Value, json};
-use tokio_tungstenite::tungstenite::Error;
+use tokio_tungstenite::tungstenite::{Error, Message};
 
 const TRUSTED: &str = "127.0.0.0/8";
 
@@ -120,7 +120,36 @@ async fn whoever_does_not_read_even_pongs_is_cut_and_counted() {
     let server = Server::with(Signaller::builder().limits(limits).build()).await;
     let mut client = Client::connect(&server).await;
     client.send(&format!("2{}", "x".repeat(20_000))).await;
-    while client.message().await.is_some() {}
+    assert_eq!(goodbye(&mut client).await, (1008, "too-slow".to_owned()));
+    assert_eq!(cut_as_too_slow(&server), 1);
+}
+
+#[tokio::test]
+async fn whoever_reads_again_in_time_is_told_why_it_was_cut() {
+    let mut limits = Limits::default();
+    limits.queue = 100_000;
+    let server = Server::with(Signaller::builder().limits(limits).build()).await;
+    let mut client = Client::connect(&server).await;
+    // Until neither the system nor the server has room for more pongs.
+    let ping = format!("2{}", "x".repeat(50_000));
+    while cut_as_too_slow(&server) == 0 {
+        client.send(&ping).await;
+    }
+    assert_eq!(goodbye(&mut client).await, (1008, "too-slow".to_owned()));
+    assert_eq!(cut_as_too_slow(&server), 1);
+}
+
+fn cut_as_too_slow(server: &Server) -> u64 {
     let cut = server.signaller.stats().connections_cut;
-    assert!(cut.contains(&(ErrorCode::TooSlow, 1)), "{cut:?}");
+    cut.into_iter().find(|(code, _)| *code == ErrorCode::TooSlow).unwrap().1
+}
+
+/// Reads to the end, and returns code and reason of the close frame.
+async fn goodbye(client: &mut Client) -> (u16, String) {
+    loop {
+        if let Message::Close(frame) = client.message().await.expect("a close frame") {
+            let frame = frame.expect("a reason");
+            return (frame.code.into(), frame.reason.to_string());
+        }
+    }
 }

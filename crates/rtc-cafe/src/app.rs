@@ -1,4 +1,4 @@
-//! Everything that the server answers, by path.
+//! Everything that the server answers, by path: to everybody, and to operators.
 
 use std::sync::{
     Arc,
@@ -53,35 +53,61 @@ pub(crate) struct Extras {
     pub(crate) doors: Option<Doors>,
 }
 
-pub(crate) fn router(signaller: &Signaller, extras: Extras) -> (Router, Readiness) {
+/// What is answered, and to whom.
+pub(crate) struct App {
+    /// For everybody.
+    pub(crate) public: Router,
+    /// For operators, where they have an address of their own.
+    pub(crate) operators: Option<Router>,
+    pub(crate) readiness: Readiness,
+}
+
+/// Has figures and the admin view in the public router, or `apart` in one for operators. Whether this server is alive and
+/// ready is told in both: balancers ask for it.
+pub(crate) fn app(signaller: &Signaller, extras: Extras, apart: bool) -> App {
     Process::start();
     let readiness = Readiness(Arc::new(AtomicBool::new(true)));
-    let Extras { certificates, admin, turn, doors } = extras;
-    let refusals = admin.as_ref().map(|_| Refusals::default());
-    let refused = refusals.clone();
-    let (ready, asked, counted) = (readiness.clone(), signaller.clone(), signaller.clone());
-    let health = Router::new()
+    let health = health(signaller, &readiness);
+    let public = pages().merge(health.clone()).merge(signaller.router());
+    let insights = insights(signaller, extras);
+    let (public, operators) =
+        if apart { (public, Some(health.merge(insights))) } else { (public.merge(insights), None) };
+    App {
+        public: public.fallback(async || files::not_found("There is nothing here; / has an overview.\n")),
+        operators: operators.map(|router| {
+            router.fallback(async || files::not_found("There is nothing here; /metrics has figures for Prometheus.\n"))
+        }),
+        readiness,
+    }
+}
+
+fn health(signaller: &Signaller, readiness: &Readiness) -> Router {
+    let (ready, asked) = (readiness.clone(), signaller.clone());
+    Router::new()
         .route("/healthz", get(async || ([(header::SERVER, SOFTWARE)], "ok\n")))
         .route("/readyz", get(async move || answer_readiness(&ready, &asked)))
-        .route(
-            "/metrics",
-            get(async move || {
-                let around = |process| Surroundings {
-                    process,
-                    certificate_expiry: certificates.as_ref().map(Certificates::expiry),
-                    admin_refusals: refused.as_ref().map(Refusals::count),
-                    turn: turn.as_ref().map(Turn::stats),
-                    door_refusals: doors.as_ref().map(Doors::refused),
-                };
-                answer_metrics(&counted, around).await
-            }),
-        );
-    let mut router = pages().merge(health).merge(signaller.router());
-    if let Some((token, refusals)) = admin.zip(refusals) {
-        router = router.merge(admin::router(signaller.clone(), token, refusals));
+}
+
+/// Figures, and the view of rooms and members if it is turned on.
+fn insights(signaller: &Signaller, extras: Extras) -> Router {
+    let Extras { certificates, admin, turn, doors } = extras;
+    let refusals = admin.as_ref().map(|_| Refusals::default());
+    let (refused, counted) = (refusals.clone(), signaller.clone());
+    let figures = get(async move || {
+        let around = |process| Surroundings {
+            process,
+            certificate_expiry: certificates.as_ref().map(Certificates::expiry),
+            admin_refusals: refused.as_ref().map(Refusals::count),
+            turn: turn.as_ref().map(Turn::stats),
+            door_refusals: doors.as_ref().map(Doors::refused),
+        };
+        answer_metrics(&counted, around).await
+    });
+    let router = Router::new().route("/metrics", figures);
+    match admin.zip(refusals) {
+        Some((token, refusals)) => router.merge(admin::router(signaller.clone(), token, refusals)),
+        None => router,
     }
-    let router = router.fallback(async || files::not_found("There is nothing here; / has an overview.\n"));
-    (router, readiness)
 }
 
 fn pages() -> Router {

@@ -12,6 +12,7 @@ use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
+use rtc_cafe_signaller::Quiet;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
@@ -67,6 +68,7 @@ async fn accept(
     stalled: Duration,
     mut stopped: watch::Receiver<()>,
 ) {
+    let failing = Quiet::default();
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -86,7 +88,10 @@ async fn accept(
             }
             Err(error) if is_of_one_connection(&error) => {}
             Err(error) => {
-                tracing::error!(%error, "cannot accept connections");
+                // It lasts, as a rule, and a full log would make it worse.
+                if failing.is_over() {
+                    tracing::error!(%error, "cannot accept connections");
+                }
                 sleep(OUT_OF_SOCKETS).await;
             }
         }

@@ -13,13 +13,13 @@ use tokio::{net::TcpListener, time::timeout};
 
 use crate::{
     admin::Token,
-    app::{self, Extras},
+    app::{self, App, Extras},
     duration,
     hidden::Hidden,
     ice,
     listed::{Listed, listed},
-    listener::{self, Doors},
-    stop::{Stop, StopSignals},
+    listener::{Doors, Serving},
+    stop::{Hangups, Stop, StopSignals},
     tls::{Certificates, Files},
 };
 
@@ -39,7 +39,8 @@ const REDIS: Duration = Duration::from_secs(3);
 /// How long open requests may take to end once the clients have been told to go.
 const LAST_REQUESTS: Duration = Duration::from_secs(5);
 
-/// Serves signalling, the landing page with the samples, the client's files, and metrics, all on one port
+/// Serves signalling, the landing page with the samples, the client's files, and metrics, all on one port unless
+/// `--operator-listen` gives operators another
 ///
 /// When it is ready it prints one line with its URL. On SIGTERM it takes no new clients, sends those that are
 /// there away over the time of `--drain`, and exits with 0. On SIGINT it does so at once. A second signal ends it on the
@@ -54,6 +55,8 @@ Examples:
       does TLS in front.
   rtc-cafe serve --listen 0.0.0.0:443 --tls-cert fullchain.pem --tls-key privkey.pem
       With HTTPS.
+  rtc-cafe serve --listen 0.0.0.0:443 --tls-cert fullchain.pem --tls-key privkey.pem --operator-listen 127.0.0.1:9090
+      The same, with the metrics for a Prometheus on this machine and for nobody else.
   rtc-cafe serve --allow-origin https://app.example.org
       For the pages of another site.
   rtc-cafe serve --redis redis://10.0.0.5
@@ -119,6 +122,15 @@ pub(crate) struct Options {
     #[arg(long, env = "RTC_CAFE_TLS_KEY", help_heading = "Operation", value_name = "FILE")]
     tls_key: Option<String>,
 
+    /// Address and port where `/metrics` and `/admin/` are, which are then not where clients come in; with port 0 the
+    /// system chooses one
+    ///
+    /// Whoever reaches it sees the figures, by plain HTTP even with `--tls-cert`: let it be loopback, or an address of a
+    /// private network. `/healthz` and `/readyz` are in both places. Without it everything is at `--listen`, and a proxy
+    /// has to keep `/metrics` and `/admin/` from others.
+    #[arg(long, env = "RTC_CAFE_OPERATOR_LISTEN", help_heading = "Operation", value_name = "ADDRESS:PORT")]
+    operator_listen: Option<String>,
+
     /// Turns on the view of rooms and members at `/admin/`, for whoever has this token; give it by the environment
     ///
     /// It shows who is where and from which address, and can end sessions. Use it over HTTPS only.
@@ -166,9 +178,12 @@ async fn serve(options: Options) -> anyhow::Result<()> {
     let admin = Token::new(options.admin_token.as_deref()).map_err(anyhow::Error::msg)?;
     let files = Files::new(options.tls_cert.as_deref(), options.tls_key.as_deref())?;
     let certificates = files.map(Certificates::load).transpose()?;
-    let address = Some(options.listen.trim()).filter(|address| !address.is_empty());
-    let listener = listen(address.unwrap_or(DEFAULT_LISTEN)).await?;
+    let listener = listen("--listen", given(&options.listen).unwrap_or(DEFAULT_LISTEN)).await?;
     let address = listener.local_addr()?;
+    let for_operators = match options.operator_listen.as_deref().and_then(given) {
+        Some(address) => Some(listen("--operator-listen", address).await?),
+        None => None,
+    };
     let (to_mint, ready): (Vec<_>, Vec<_>) =
         options.ice_server.into_iter().flatten().partition(ice::Server::wants_credentials);
     let lifetime = options.turn.lifetime();
@@ -177,7 +192,7 @@ async fn serve(options: Options) -> anyhow::Result<()> {
     for origin in options.allow_origin.iter().flatten() {
         builder = builder.allow_origin(origin);
     }
-    let redis: Vec<_> = options.redis.iter().map(|url| url.trim()).filter(|url| !url.is_empty()).collect();
+    let redis: Vec<_> = options.redis.iter().filter_map(|url| given(url)).collect();
     if !redis.is_empty() {
         builder = builder.broker(RedisBroker::new(redis.iter().copied()).context("--redis")?);
     }
@@ -190,12 +205,16 @@ async fn serve(options: Options) -> anyhow::Result<()> {
             ours.chain(elsewhere.iter().flat_map(|elsewhere| elsewhere.ice_servers(client))).collect()
         });
     }
-    let per_address = options.limits.limits().connections_per_address;
-    let doors = Doors::new(per_address, options.limits.trusted_proxies().collect());
+    let doors = || {
+        let per_address = options.limits.limits().connections_per_address;
+        Doors::new(per_address, options.limits.trusted_proxies().collect())
+    };
+    // Whoever takes all places of an address at one of them leaves those at the other.
+    let (doors, operators_doors) = (doors(), doors());
     let signaller = options.admission.apply(builder)?.build();
     let extras = Extras { certificates: certificates.clone(), admin, turn, doors: Some(doors.clone()) };
-    let (app, readiness) = app::router(&signaller, extras);
-    let mut stop = StopSignals::new()?;
+    let App { public, operators, readiness } = app::app(&signaller, extras, for_operators.is_some());
+    let (mut stop, hangups) = (StopSignals::new()?, Hangups::new()?);
     // If Redis is away, that is logged, and nothing waits for it.
     let _ = timeout(REDIS, signaller.broker_connected()).await;
     // Whoever started this may have stopped listening; that is no reason not to serve.
@@ -203,10 +222,19 @@ async fn serve(options: Options) -> anyhow::Result<()> {
     let (nodes, tls) = (!redis.is_empty(), certificates.is_some());
     tracing::info!(version = env!("CARGO_PKG_VERSION"), %address, tls, nodes, "serving");
     let acceptor = certificates.as_ref().map(Certificates::acceptor);
-    let serving = listener::Serving::start(listener, app, acceptor, doors);
-    if let Some(certificates) = certificates {
-        tokio::spawn(certificates.follow());
-    }
+    let serving = Serving::start(listener, public, acceptor, doors);
+    // Operators see how it ends: this is kept until then.
+    let _for_operators = match for_operators.zip(operators) {
+        Some((listener, app)) => {
+            tracing::info!(address = %listener.local_addr()?, "serving operators");
+            Some(Serving::start(listener, app, None, operators_doors))
+        }
+        None => None,
+    };
+    match certificates {
+        Some(certificates) => tokio::spawn(certificates.follow(hangups)),
+        None => tokio::spawn(ignore(hangups)),
+    };
     let over = match stop.asked().await {
         Stop::Terminate => options.drain,
         Stop::Interrupt => Duration::ZERO,
@@ -226,10 +254,24 @@ async fn serve(options: Options) -> anyhow::Result<()> {
     }
 }
 
-async fn listen(address: &str) -> anyhow::Result<TcpListener> {
+/// Without a certificate nothing is read again; and whoever reloads means no end.
+async fn ignore(mut hangups: Hangups) {
+    loop {
+        hangups.next().await;
+        tracing::info!("SIGHUP is ignored: without --tls-cert there is nothing to read again");
+    }
+}
+
+/// What an option says, if it is not empty.
+fn given(text: &str) -> Option<&str> {
+    Some(text.trim()).filter(|text| !text.is_empty())
+}
+
+/// Listens where this option says.
+async fn listen(option: &str, address: &str) -> anyhow::Result<TcpListener> {
     let listener = TcpListener::bind(address).await.with_context(|| match address.rsplit_once(':') {
-        Some(_) => format!("cannot listen on {address}; choose another address with --listen"),
-        None => format!("cannot listen on {address}, which has no port; write it as {address}:8080"),
+        Some(_) => format!("cannot listen on {address}; choose another address with {option}"),
+        None => format!("cannot listen on {address}, which has no port; write it as {option} {address}:PORT"),
     })?;
     if let Err(error) = SockRef::from(&listener).listen(BACKLOG) {
         tracing::debug!(%error, "cannot let more connections wait");
@@ -271,7 +313,7 @@ mod tests {
     #[tokio::test]
     #[cfg(target_os = "linux")]
     async fn many_can_come_at_once() {
-        let listener = listen("127.0.0.1:0").await.unwrap();
+        let listener = listen("--listen", "127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let soon = Duration::from_millis(900);
         let connect = || std::net::TcpStream::connect_timeout(&address, soon);

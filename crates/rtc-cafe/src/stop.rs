@@ -1,4 +1,4 @@
-//! The signals by which a program is asked to stop.
+//! The signals by which a program is asked to stop, or to look again at its files.
 
 use std::io;
 
@@ -54,5 +54,33 @@ impl StopSignals {
     pub(crate) async fn asked(&mut self) -> Stop {
         let _ = tokio::signal::ctrl_c().await;
         Stop::Interrupt
+    }
+}
+
+/// By what the operator says that files have changed (SIGHUP), where there is such a signal. It ends the program no
+/// more once there is one of these.
+pub(crate) struct Hangups(#[cfg(unix)] tokio::signal::unix::Signal);
+
+impl Hangups {
+    #[cfg(unix)]
+    pub(crate) fn new() -> io::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        Ok(Self(signal(SignalKind::hangup())?))
+    }
+
+    #[cfg(not(unix))]
+    pub(crate) fn new() -> io::Result<Self> {
+        Ok(Self())
+    }
+
+    /// Waits for the next one; it may be given up at any time.
+    #[cfg(unix)]
+    pub(crate) async fn next(&mut self) {
+        self.0.recv().await;
+    }
+
+    #[cfg(not(unix))]
+    pub(crate) async fn next(&mut self) {
+        std::future::pending().await
     }
 }

@@ -24,6 +24,8 @@ use tokio_rustls::{
 };
 use x509_cert::{Certificate, der::Decode};
 
+use crate::stop::Hangups;
+
 /// How often the files are looked at.
 const LOOK: Duration = Duration::from_secs(5);
 /// A certificate that ends within this time is worth a word.
@@ -172,11 +174,10 @@ impl Certificates {
         self.shown.0.read().unwrap_or_else(PoisonError::into_inner).0.expiry
     }
 
-    /// Follows changes of the files for ever; SIGHUP has them read at once. What cannot be used is told, and changes nothing.
-    pub(crate) async fn follow(self) {
+    /// Follows changes of the files for ever; a hangup has them read at once. What cannot be used is told, and changes nothing.
+    pub(crate) async fn follow(self, mut hangups: Hangups) {
         let mut ticks = interval(LOOK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut hangups = Hangups::new();
         // What was wrong the last time, and how often in a row.
         let mut failed = (String::new(), 0);
         loop {
@@ -271,30 +272,6 @@ impl Warned {
 fn date(seconds: u64) -> impl fmt::Display {
     let seconds = i64::try_from(seconds).unwrap_or(i64::MAX);
     chrono::DateTime::from_timestamp(seconds, 0).unwrap_or_default().format("%Y-%m-%d %H:%M UTC")
-}
-
-/// By what the operator says that files have changed.
-struct Hangups(#[cfg(unix)] Option<tokio::signal::unix::Signal>);
-
-impl Hangups {
-    #[cfg(unix)]
-    fn new() -> Self {
-        Self(tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup()).ok())
-    }
-
-    #[cfg(not(unix))]
-    fn new() -> Self {
-        Self()
-    }
-
-    async fn next(&mut self) {
-        #[cfg(unix)]
-        if let Some(signal) = &mut self.0 {
-            signal.recv().await;
-            return;
-        }
-        std::future::pending::<()>().await;
-    }
 }
 
 #[cfg(test)]

@@ -4,13 +4,14 @@
 mod common;
 
 use std::{
-    io::{Read, Write},
-    net::TcpStream,
+    io::{BufRead, BufReader, Read, Write},
+    net::{TcpListener, TcpStream},
     process::{Child, Stdio},
     thread::JoinHandle,
+    time::Duration,
 };
 
-use common::{Peer, Server, command};
+use common::{Lines, Peer, Server, command};
 use serde_json::{Value, json};
 
 /// What nobody may read in a log.
@@ -112,6 +113,99 @@ fn by_default_it_tells_of_its_life_and_not_of_clients() {
     let text = end((server, log));
     assert!(text.contains("INFO") && text.contains("serving") && text.contains("shutting down"), "{text}");
     assert!(text.lines().count() <= 3 && !text.contains("connection=") && !text.contains('\u{1b}'), "{text}");
+}
+
+#[test]
+fn a_proxy_on_this_machine_that_nobody_trusts_is_told_once() {
+    let log_with = |arguments: &[&str]| {
+        let (server, log) = serve(arguments, &[]);
+        for client in ["203.0.113.9", "203.0.113.10"] {
+            let forwarded = format!("X-Forwarded-For: {client}\r\n");
+            request(&server, "GET", "/socket.io/?EIO=4&transport=polling", &forwarded, "");
+        }
+        end((server, log))
+    };
+    let text = log_with(&[]);
+    let told: Vec<_> = text.lines().filter(|line| line.contains("X-Forwarded-For")).collect();
+    assert!(told.len() == 1 && told[0].contains("WARN"), "{text}");
+    assert!(told[0].contains("no limits by address") && told[0].contains("--trusted-proxy 127.0.0.1"), "{text}");
+    let text = log_with(&["--trusted-proxy", "127.0.0.1"]);
+    assert!(!text.contains("X-Forwarded-For"), "{text}");
+}
+
+/// A webhook that decides about every other question, and a URL for it.
+fn moody_hook() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for (at, stream) in listener.incoming().map_while(Result::ok).enumerate() {
+            let mut reader = BufReader::new(stream);
+            let mut length = 0;
+            let heads = reader.by_ref().lines().map_while(Result::ok).take_while(|line| !line.is_empty());
+            for line in heads.map(|line| line.to_ascii_lowercase()) {
+                length = line.strip_prefix("content-length: ").map_or(length, |length| length.parse().unwrap());
+            }
+            reader.read_exact(&mut vec![0; length]).unwrap();
+            let status = if at % 2 == 0 { "500 Moody" } else { "200 OK" };
+            let answer = format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+            reader.get_mut().write_all(answer.as_bytes()).unwrap();
+        }
+    });
+    url
+}
+
+#[test]
+fn a_webhook_that_fails_now_and_then_fills_no_log() {
+    let (server, log) = serve(&["--validate-url", &moody_hook()], &[]);
+    for at in 0..20 {
+        let open = request(&server, "GET", "/socket.io/?EIO=4&transport=polling", "", "");
+        let open: Value = serde_json::from_str(open.strip_prefix('0').unwrap()).unwrap();
+        let path = format!("/socket.io/?EIO=4&transport=polling&sid={}", open["sid"].as_str().unwrap());
+        assert_eq!(request(&server, "POST", &path, "", "40/rtc-cafe,{}"), "ok");
+        let told = request(&server, "GET", &path, "", "");
+        assert_eq!(told.contains("admission-failed"), at % 2 == 0, "{told}");
+    }
+    let text = end((server, log));
+    let lines = |part: &str| text.lines().filter(|line| line.contains(part)).collect::<Vec<_>>();
+    let (failed, well) = (lines("the webhook does not decide"), lines("the webhook decides again"));
+    assert!(failed.len() == 1 && failed[0].contains("WARN") && failed[0].contains("500"), "{text}");
+    assert!(well.len() == 1 && well[0].contains("INFO"), "{text}");
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn no_more_sockets_fill_no_log() {
+    // It has some 20 files open itself.
+    let mut limited = std::process::Command::new("sh");
+    limited.args(["-c", "ulimit -n 50 && exec \"$0\" serve --listen 127.0.0.1:0", common::BINARY]);
+    let mut server = Server::start_by(limited.env("RTC_CAFE_NO_TURN", "1").stderr(Stdio::piped()));
+    let lines = Lines::of(&mut server.process);
+    let crowd: Vec<_> = (0..80).map(|_| TcpStream::connect(server.address()).unwrap()).collect();
+    let line = lines.until("cannot accept connections");
+    assert!(line.contains("ERROR") && line.contains("Too many open files"), "{line}");
+    // It tries ten times a second.
+    std::thread::sleep(Duration::from_secs(1));
+    drop(crowd);
+    assert_eq!(request(&server, "GET", "/healthz", "", ""), "ok\n", "it goes on when there are some again");
+    server.process.signal("-INT");
+    server.process.wait();
+    let rest = lines.rest();
+    assert!(!rest.iter().any(|line| line.contains("cannot accept")), "{rest:?}");
+}
+
+#[test]
+#[cfg(unix)]
+fn a_hangup_ends_nothing_where_there_is_nothing_to_reload() {
+    let mut serve = command(&["serve", "--listen", "127.0.0.1:0", "--drain", "0"]);
+    let mut server = Server::start_by(serve.stderr(Stdio::piped()));
+    let lines = Lines::of(&mut server.process);
+    server.process.signal("-HUP");
+    assert!(lines.until("SIGHUP").contains("INFO"));
+    assert_eq!(request(&server, "GET", "/healthz", "", ""), "ok\n");
+    // While clients are sent away, too.
+    server.process.signal("-TERM");
+    server.process.signal("-HUP");
+    assert_eq!(server.process.wait().code(), Some(0));
 }
 
 #[test]

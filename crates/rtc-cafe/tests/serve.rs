@@ -240,6 +240,7 @@ fn empty_variables_are_as_good_as_none() {
         ("RTC_CAFE_TLS_CERT", ""),
         ("RTC_CAFE_TLS_KEY", ""),
         ("RTC_CAFE_ADMIN_TOKEN", ""),
+        ("RTC_CAFE_OPERATOR_LISTEN", ""),
         ("RTC_CAFE_LISTEN", "127.0.0.1:0"),
     ];
     assert_eq!(Serving::start(&[], &environment).stop("-TERM"), Some(0));

@@ -5,17 +5,14 @@ mod common;
 
 use std::{
     fs,
-    io::{BufRead, BufReader, Read, Write},
+    io::{Read, Write},
     net::TcpStream,
     process::Stdio,
-    sync::{
-        Arc,
-        mpsc::{Receiver, channel},
-    },
+    sync::Arc,
     time::{Duration, Instant},
 };
 
-use common::{DEADLINE, Folder, Peer, Server, command};
+use common::{Folder, Lines, Peer, Server, command};
 use rcgen::{CertificateParams, KeyPair, SerialNumber};
 use serde_json::json;
 use tokio_rustls::rustls::{
@@ -80,25 +77,6 @@ fn ask(stream: &mut Stream) -> String {
     String::from_utf8(answer).unwrap()
 }
 
-fn errors(server: &mut Server) -> Receiver<String> {
-    let stderr = server.process.0.stderr.take().unwrap();
-    let (sender, lines) = channel();
-    std::thread::spawn(move || {
-        BufReader::new(stderr).lines().map_while(Result::ok).for_each(|line| drop(sender.send(line)));
-    });
-    lines
-}
-
-fn until_line(lines: &Receiver<String>, part: &str) {
-    let start = Instant::now();
-    while let Ok(line) = lines.recv_timeout(DEADLINE.saturating_sub(start.elapsed())) {
-        if line.contains(part) {
-            return;
-        }
-    }
-    panic!("no line with {part:?}");
-}
-
 fn serve(folder: &Folder, made: &Made) -> Server {
     fs::write(folder.path("cert.pem"), &made.certificate).unwrap();
     fs::write(folder.path("key.pem"), &made.key).unwrap();
@@ -115,20 +93,20 @@ fn a_new_certificate_is_shown_and_nobody_is_dropped() {
     let folder = Folder::new();
     let (old, new) = (made(1, 2100), made(2, 2099));
     let mut server = serve(&folder, &old);
-    let lines = errors(&mut server);
+    let lines = Lines::of(&mut server.process);
     let (mut first, shown) = connect(&server, &[&old]);
     assert!(shown == der(&old) && ask(&mut first).starts_with("HTTP/1.1 200"));
 
     // Half a file is none, and neither is a certificate without its key.
     fs::write(folder.path("cert.pem"), &new.certificate[..300]).unwrap();
     server.process.signal("-HUP");
-    until_line(&lines, "there is no certificate in it");
+    lines.until("there is no certificate in it");
     fs::write(folder.path("cert.pem"), &new.certificate).unwrap();
-    until_line(&lines, "is not that of the first certificate");
+    lines.until("is not that of the first certificate");
     assert_eq!(connect(&server, &[&old, &new]).1, der(&old));
 
     fs::write(folder.path("key.pem"), &new.key).unwrap();
-    until_line(&lines, "the certificate has changed");
+    lines.until("the certificate has changed");
     let (mut second, shown) = connect(&server, &[&old, &new]);
     assert_eq!(shown, der(&new));
     ask(&mut first);
@@ -211,5 +189,5 @@ fn what_is_wrong_with_which_file_is_said() {
     assert!(String::from_utf8(output.stderr).unwrap().contains("belong together"));
 
     let mut expired = serve(&folder, &over);
-    until_line(&errors(&mut expired), "the certificate has expired");
+    Lines::of(&mut expired.process).until("the certificate has expired");
 }

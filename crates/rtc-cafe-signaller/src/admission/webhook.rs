@@ -83,8 +83,10 @@ struct Inner {
     entries: Arc<Turns>,
     /// Of those who are in.
     events: Arc<Turns>,
-    /// There was no decision the last time.
-    failing: AtomicBool,
+    /// It was logged that there is no decision, and not yet that there is one again.
+    told: AtomicBool,
+    /// When that was logged.
+    failing: Quiet,
     /// When it was logged that somebody was turned away.
     crowded: Quiet,
 }
@@ -139,8 +141,9 @@ impl Webhook {
             .pool_idle_timeout(IDLE)
             .build(connector);
         let (entries, events) = (Turns::new(AT_ONCE, WAITING), Turns::new(AT_ONCE, WAITING));
-        let (failing, crowded) = (AtomicBool::new(false), Quiet::default());
-        Ok(Self { inner: Arc::new(Inner { client, url, entries, events, failing, crowded }), patience: PATIENCE })
+        let (told, failing, crowded) = (AtomicBool::new(false), Quiet::default(), Quiet::default());
+        let inner = Inner { client, url, entries, events, told, failing, crowded };
+        Ok(Self { inner: Arc::new(inner), patience: PATIENCE })
     }
 
     /// Sets how long an answer may take. Default: 5 s; more than 10 s are of no use, see [`Admission`].
@@ -193,22 +196,22 @@ impl Inner {
         Ok((parts.status, collect(body).await?))
     }
 
-    /// Logs when it begins to fail, and when it is well again, and not each time in between.
+    /// Logs that it fails, once a minute at most however often it changes, and that it is well again if that was logged.
     fn note(&self, failure: Option<&Undecided>) {
         let host = self.url.host().unwrap_or_default();
-        if matches!(failure, Some(Undecided::Crowded)) {
-            if self.crowded.is_over() {
+        match failure {
+            Some(Undecided::Crowded) if self.crowded.is_over() => {
                 tracing::warn!(host, "more is asked than the webhook answers in time; some are refused");
             }
-            return;
-        }
-        let failed_before = self.failing.swap(failure.is_some(), Ordering::Relaxed);
-        match failure {
-            Some(why) if !failed_before => {
+            Some(Undecided::Crowded) => {}
+            Some(why) if self.failing.is_over() => {
+                self.told.store(true, Ordering::Relaxed);
                 tracing::warn!(host, %why, "the webhook does not decide; who depends on it is refused");
             }
             Some(why) => tracing::debug!(host, %why, "the webhook does not decide"),
-            None if failed_before => tracing::warn!(host, "the webhook decides again"),
+            None if self.told.swap(false, Ordering::Relaxed) => {
+                tracing::info!(host, "the webhook decides again");
+            }
             None => {}
         }
     }

@@ -1,6 +1,9 @@
 //! Whose connection it is: the address of the client, behind proxies that are trusted.
 
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::{
+    net::{IpAddr, Ipv6Addr, SocketAddr},
+    sync::Once,
+};
 
 use axum::{
     extract::ConnectInfo,
@@ -10,32 +13,74 @@ use ipnet::IpNet;
 
 const FORWARDED_FOR: &str = "x-forwarded-for";
 
-/// The address of whoever sent a request; `None` if the application does not know it.
-pub(crate) fn of_client(extensions: &Extensions, headers: &HeaderMap, trusted: &[IpNet]) -> Option<IpAddr> {
-    let ConnectInfo(peer) = extensions.get::<ConnectInfo<SocketAddr>>()?;
-    Some(behind_proxies(peer.ip().to_canonical(), headers, trusted))
+/// Proxies that are believed when they say for whom they speak.
+#[derive(Debug)]
+pub(crate) struct Proxies {
+    trusted: Vec<IpNet>,
+    /// It was logged that somebody on this machine speaks for others, and is not trusted.
+    told_here: Once,
+    /// The same of somebody elsewhere.
+    told_elsewhere: Once,
 }
 
-/// The right-most address that no trusted proxy has. What is no address ends the search: whatever stands left of it was
-/// written by somebody who is not trusted, or nobody knows by whom.
-fn behind_proxies(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
-    let is_trusted = |address: IpAddr| trusted.iter().any(|net| net.contains(&address));
-    let mut client = peer;
-    if !is_trusted(client) {
-        return client;
+impl Proxies {
+    pub(crate) const fn new(trusted: Vec<IpNet>) -> Self {
+        Self { trusted, told_here: Once::new(), told_elsewhere: Once::new() }
     }
-    let lines = headers.get_all(FORWARDED_FOR).iter().collect::<Vec<_>>();
-    for line in lines.into_iter().rev() {
-        let Ok(line) = line.to_str() else { return client };
-        for hop in line.rsplit(',') {
-            let Some(address) = parse(hop.trim()) else { return client };
-            client = address;
-            if !is_trusted(client) {
-                return client;
+
+    /// The address of whoever sent a request; `None` if the application does not know it.
+    pub(crate) fn client(&self, extensions: &Extensions, headers: &HeaderMap) -> Option<IpAddr> {
+        let ConnectInfo(peer) = extensions.get::<ConnectInfo<SocketAddr>>()?;
+        let peer = peer.ip().to_canonical();
+        if headers.contains_key(FORWARDED_FOR) && !self.trust(peer) {
+            self.warn_of(peer);
+        }
+        Some(self.behind(peer, headers))
+    }
+
+    fn trust(&self, address: IpAddr) -> bool {
+        self.trusted.iter().any(|net| net.contains(&address))
+    }
+
+    /// The right-most address that no trusted proxy has. What is no address ends the search: whatever stands left of it was
+    /// written by somebody who is not trusted, or nobody knows by whom.
+    fn behind(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
+        let mut client = peer;
+        if !self.trust(client) {
+            return client;
+        }
+        let lines = headers.get_all(FORWARDED_FOR).iter().collect::<Vec<_>>();
+        for line in lines.into_iter().rev() {
+            let Ok(line) = line.to_str() else { return client };
+            for hop in line.rsplit(',') {
+                let Some(address) = parse(hop.trim()) else { return client };
+                client = address;
+                if !self.trust(client) {
+                    return client;
+                }
             }
         }
+        client
     }
-    client
+
+    /// Once for each place: strangers may write the header, too, and must not keep a proxy on this machine from being told.
+    fn warn_of(&self, peer: IpAddr) {
+        if peer.is_loopback() {
+            self.told_here.call_once(|| {
+                tracing::warn!(
+                    "a proxy on this machine names its clients (X-Forwarded-For) and is not trusted: there are no limits by \
+                     address for them; with `--trusted-proxy {peer}` (`Builder::trust_proxies`) each is limited by its own"
+                );
+            });
+        } else {
+            self.told_elsewhere.call_once(|| {
+                tracing::warn!(
+                    "{peer} sends X-Forwarded-For, and is not trusted: that is ignored; if it is a proxy of yours, \
+                     `--trusted-proxy {peer}` (`Builder::trust_proxies`) has its clients limited by their own addresses"
+                );
+            });
+        }
+    }
 }
 
 /// An address, which some proxies write with a port, or in brackets.
@@ -68,8 +113,8 @@ mod tests {
         for line in lines {
             headers.append(FORWARDED_FOR, line.parse().unwrap());
         }
-        let trusted: Vec<IpNet> = trusted.iter().map(|net| net.parse().unwrap()).collect();
-        behind_proxies(peer.parse().unwrap(), &headers, &trusted).to_string()
+        let proxies = Proxies::new(trusted.iter().map(|net| net.parse().unwrap()).collect());
+        proxies.behind(peer.parse().unwrap(), &headers).to_string()
     }
 
     #[test]

@@ -13,6 +13,7 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 
 use super::{
+    address::Proxies,
     origin::Origins,
     outbox::{Frame, Next},
     polling,
@@ -67,7 +68,7 @@ impl Server {
             origins: Origins::default(),
             minted: None,
             admission: Chain::new(vec![Box::new(Validation(async |_, _, data| validate(&data)))]),
-            trusted_proxies: Vec::new(),
+            proxies: Proxies::new(Vec::new()),
             per_address: usize::MAX,
             max_payload,
             max_message: max_payload,
@@ -139,7 +140,7 @@ impl Connection {
                 Poll::Pending => return (sent, true),
                 Poll::Ready(Next::Frame(Frame::Text(text))) => sent.push(Sent::Text(text.as_str().to_owned())),
                 Poll::Ready(Next::Frame(Frame::Binary(bytes))) => sent.push(Sent::Binary(bytes.to_vec())),
-                Poll::Ready(Next::Finished | Next::Killed) => return (sent, false),
+                Poll::Ready(Next::Finished | Next::Cut(_)) => return (sent, false),
             }
         }
     }

@@ -13,7 +13,7 @@ use axum::{
 use rtc_cafe_wire::json;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
-use super::{address, polling, shared::Shared, upgrade, websocket};
+use super::{polling, shared::Shared, upgrade, websocket};
 use crate::{ErrorCode, admission::Arrival};
 
 /// Bytes of headers that are kept for who is asked about a client.
@@ -149,7 +149,7 @@ async fn dispatch(shared: &Arc<Shared>, request: Request) -> Response {
 /// What there is to know of who begins a connection.
 fn arrival(shared: &Shared, request: &Request) -> Result<Arrival, Refused<'static>> {
     let config = &shared.config;
-    let address = address::of_client(request.extensions(), request.headers(), &config.trusted_proxies);
+    let address = config.proxies.client(request.extensions(), request.headers());
     let mut headers = HeaderMap::new();
     // Only who is asked wants to see them. They are copied, so as not to keep the buffer into which they were read.
     if config.admission.is_some() {

@@ -40,6 +40,15 @@ impl Frame {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Overflow;
 
+/// How a connection is dropped before everything is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Cut {
+    /// It is of no use any more.
+    Killed,
+    /// Its client reads too slowly.
+    Overflown,
+}
+
 /// What there is to do for the one who sends.
 #[derive(Debug)]
 pub(super) enum Next {
@@ -48,7 +57,7 @@ pub(super) enum Next {
     /// Everything is sent, and nothing more will come: say goodbye.
     Finished,
     /// Drop the connection now.
-    Killed,
+    Cut(Cut),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,7 +65,7 @@ enum State {
     Open,
     /// What waits is still sent, nothing is added.
     Closing,
-    Killed,
+    Cut(Cut),
 }
 
 #[derive(Debug)]
@@ -114,7 +123,7 @@ impl Outbox {
         for frame in frames {
             inner.cost += frame.len() + OVERHEAD;
             if inner.cost > self.most {
-                inner.kill();
+                inner.cut(Cut::Overflown);
                 return Err(Overflow);
             }
             inner.queue.push_back(frame);
@@ -139,19 +148,19 @@ impl Outbox {
 
     /// Ends at once, also while a write is stuck.
     pub(super) fn kill(&self) {
-        self.lock().kill();
+        self.lock().cut(Cut::Killed);
     }
 
-    pub(super) fn is_killed(&self) -> bool {
-        self.lock().state == State::Killed
+    pub(super) fn is_cut(&self) -> bool {
+        matches!(self.lock().state, State::Cut(_))
     }
 
     /// The next frame for a websocket.
     pub(super) fn poll_next(&self, cx: &Context<'_>) -> Poll<Next> {
         let mut inner = self.lock();
         inner.blocked = false;
-        if inner.state == State::Killed {
-            return Poll::Ready(Next::Killed);
+        if let State::Cut(cut) = inner.state {
+            return Poll::Ready(Next::Cut(cut));
         }
         if let Some(frame) = inner.pop() {
             return Poll::Ready(Next::Frame(frame));
@@ -164,11 +173,11 @@ impl Outbox {
     }
 
     /// Waits for the end while the websocket takes nothing.
-    pub(super) fn poll_killed(&self, cx: &Context<'_>) -> Poll<()> {
+    pub(super) fn poll_cut(&self, cx: &Context<'_>) -> Poll<Cut> {
         let mut inner = self.lock();
         inner.blocked = true;
-        if inner.state == State::Killed {
-            return Poll::Ready(());
+        if let State::Cut(cut) = inner.state {
+            return Poll::Ready(cut);
         }
         inner.register(cx);
         Poll::Pending
@@ -177,8 +186,8 @@ impl Outbox {
     /// Frames for one answer to a poll, as many as fit, or none where a NOOP is due.
     pub(super) fn poll_batch(&self, cx: &Context<'_>, most: usize) -> Poll<(Vec<Frame>, Option<Next>)> {
         let mut inner = self.lock();
-        if inner.state == State::Killed {
-            return Poll::Ready((Vec::new(), Some(Next::Killed)));
+        if let State::Cut(cut) = inner.state {
+            return Poll::Ready((Vec::new(), Some(Next::Cut(cut))));
         }
         let mut batch = Vec::new();
         let mut size = 0;
@@ -227,8 +236,11 @@ impl Inner {
         Some(frame)
     }
 
-    fn kill(&mut self) {
-        self.state = State::Killed;
+    /// The first reason counts.
+    fn cut(&mut self, why: Cut) {
+        if !matches!(self.state, State::Cut(_)) {
+            self.state = State::Cut(why);
+        }
         self.queue = VecDeque::new();
         self.cost = 0;
         self.wake();
@@ -260,9 +272,10 @@ mod tests {
     fn what_overflows_is_cut_and_gives_its_memory_back() {
         let outbox = Outbox::new(1000);
         assert_eq!((0..100).take_while(|_| outbox.push(Frame::text("x".repeat(36))).is_ok()).count(), 10);
-        assert!(matches!(outbox.poll_next(&cx()), Poll::Ready(Next::Killed)));
+        outbox.kill();
+        assert!(matches!(outbox.poll_next(&cx()), Poll::Ready(Next::Cut(Cut::Overflown))));
         assert_eq!(outbox.lock().queue.capacity(), 0);
-        assert!(outbox.poll_killed(&cx()).is_ready());
+        assert_eq!(outbox.poll_cut(&cx()), Poll::Ready(Cut::Overflown));
         assert_eq!(outbox.push(Frame::text("late")), Ok(()));
     }
 

@@ -130,7 +130,7 @@ async fn keep(link: Arc<Link>, mut keepalive: Keepalive, shared: Arc<Shared>) {
             }
         }
     }
-    let is_finished = !link.outbox.is_killed();
+    let is_finished = !link.outbox.is_cut();
     if is_finished {
         // The last poll kills it.
         let _ = timeout(LAST_POLL, killed(&link)).await;
@@ -167,7 +167,7 @@ pub(super) async fn get(link: &Arc<Link>, shared: &Shared) -> Response {
         false => batch.await,
     };
     match end {
-        Some(Next::Killed) => return Refused::InvalidSession(&link.sid).into_response(),
+        Some(Next::Cut(_)) => return Refused::InvalidSession(&link.sid).into_response(),
         Some(_) => {
             frames.push(Frame::text("1"));
             link.outbox.kill();
@@ -277,7 +277,7 @@ pub(super) async fn take(session: &mut Session, link: &Link, body: &str) {
 
 /// Waits until the client is gone.
 async fn killed(link: &Link) {
-    while !link.outbox.is_killed() {
+    while !link.outbox.is_cut() {
         tokio::time::sleep(DURING_UPGRADE).await;
     }
 }

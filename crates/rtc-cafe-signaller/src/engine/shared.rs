@@ -12,7 +12,6 @@ use std::{
 };
 
 use bytes::Bytes;
-use ipnet::IpNet;
 use rtc_cafe_wire::signal::name;
 use tokio::{
     sync::Notify,
@@ -22,7 +21,7 @@ use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 pub(crate) use super::keepalive::Timing;
 use super::{
-    address,
+    address::{self, Proxies},
     http::Refused,
     keepalive::Life,
     minted::{self, Minted, PARTS},
@@ -52,7 +51,7 @@ pub(crate) struct Config {
     /// ICE servers that each client has for itself.
     pub(crate) minted: Option<Minted>,
     /// Proxies that say for whom they speak.
-    pub(crate) trusted_proxies: Vec<IpNet>,
+    pub(crate) proxies: Proxies,
     /// Connections of one address.
     pub(crate) per_address: usize,
     /// Bytes of one message that are taken.

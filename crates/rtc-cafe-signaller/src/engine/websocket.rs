@@ -33,7 +33,7 @@ use tokio_tungstenite::{
 
 use super::{
     keepalive::{Due, Keepalive},
-    outbox::{Frame, Next},
+    outbox::{Cut, Frame, Next},
     packet,
     session::{Question, Session, Step},
     shared::{Config, Counters, Open, Shared},
@@ -74,6 +74,17 @@ enum Ended {
     TooLarge,
     /// The client has entered no namespace in time.
     Late,
+    /// The client reads too slowly. That was counted when it was noticed.
+    TooSlow,
+}
+
+impl From<Cut> for Ended {
+    fn from(cut: Cut) -> Self {
+        match cut {
+            Cut::Killed => Self::Gone,
+            Cut::Overflown => Self::TooSlow,
+        }
+    }
 }
 
 /// Serves a connection until it ends.
@@ -103,8 +114,10 @@ pub(super) async fn run(socket: Socket, open: Open, session: Session, timing: Ke
         Ended::Finished => (CloseCode::Away, None),
         Ended::TooLarge => (CloseCode::Size, Some(ErrorCode::TooLarge)),
         Ended::Late => (CloseCode::Policy, Some(ErrorCode::ConnectTimeout)),
+        Ended::TooSlow => (CloseCode::Policy, Some(ErrorCode::TooSlow)),
     };
-    reason.into_iter().for_each(|reason| counters.cut.count(reason));
+    let uncounted = reason.filter(|reason| *reason != ErrorCode::TooSlow);
+    uncounted.into_iter().for_each(|reason| counters.cut.count(reason));
     Box::pin(say_goodbye(socket, code, reason.map_or("", ErrorCode::as_str))).await;
 }
 
@@ -156,14 +169,14 @@ impl Connection {
             match Pin::new(&mut self.socket).poll_ready(cx) {
                 Poll::Ready(Ok(())) => {}
                 Poll::Ready(Err(_)) => return Poll::Ready(Ended::Gone),
-                Poll::Pending => return self.open.link.outbox.poll_killed(cx).map(|()| Ended::Gone),
+                Poll::Pending => return self.open.link.outbox.poll_cut(cx).map(Ended::from),
             }
             let message = match self.rest.take() {
                 Some(rest) => self.fragment(Data::Continue, rest),
                 None => match self.open.link.outbox.poll_next(cx) {
                     Poll::Ready(Next::Frame(frame)) => self.message(frame),
                     Poll::Ready(Next::Finished) => return Poll::Ready(Ended::Finished),
-                    Poll::Ready(Next::Killed) => return Poll::Ready(Ended::Gone),
+                    Poll::Ready(Next::Cut(cut)) => return Poll::Ready(cut.into()),
                     Poll::Pending => break,
                 },
             };

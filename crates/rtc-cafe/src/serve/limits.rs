@@ -12,8 +12,8 @@ use crate::listed::{Listed, listed, number};
 pub(crate) struct LimitOptions {
     /// Connections from one address, or from one /64 network of IPv6; 0 for any number [default: 200]
     ///
-    /// This machine's own addresses are not counted. Behind a proxy all clients have the proxy's address, unless
-    /// `--trusted-proxy` names it.
+    /// This machine's own addresses are not counted. Clients of a proxy have the proxy's address until `--trusted-proxy`
+    /// names it: with a proxy on this machine they are not limited by address at all.
     #[arg(long, env = "RTC_CAFE_MAX_CONNECTIONS_PER_ADDRESS", value_name = "NUMBER", value_parser = number::<usize>)]
     max_connections_per_address: Option<Listed<usize>>,
 

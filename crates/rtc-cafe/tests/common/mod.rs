@@ -4,6 +4,7 @@
 use std::{
     fs,
     io::{BufRead, BufReader, Read, Write},
+    net::TcpStream,
     path::{Path, PathBuf},
     process::{Child, ChildStdin, Command, ExitStatus, Stdio},
     sync::{
@@ -124,6 +125,47 @@ impl Server {
     pub(crate) fn address(&self) -> &str {
         self.url.split("//").nth(1).unwrap().trim_end_matches('/')
     }
+}
+
+/// What a process writes to standard error, line by line.
+pub(crate) struct Lines(Receiver<String>);
+
+impl Lines {
+    /// Of a process whose standard error is piped.
+    pub(crate) fn of(process: &mut Process) -> Self {
+        let errors = process.0.stderr.take().unwrap();
+        let (sender, lines) = channel();
+        std::thread::spawn(move || {
+            BufReader::new(errors).lines().map_while(Result::ok).for_each(|line| drop(sender.send(line)));
+        });
+        Self(lines)
+    }
+
+    /// The next line with this in it.
+    pub(crate) fn until(&self, part: &str) -> String {
+        let start = Instant::now();
+        while let Ok(line) = self.0.recv_timeout(DEADLINE.saturating_sub(start.elapsed())) {
+            if line.contains(part) {
+                return line;
+            }
+        }
+        panic!("no line with {part:?}");
+    }
+
+    /// All lines until the process ends.
+    pub(crate) fn rest(self) -> Vec<String> {
+        self.0.iter().collect()
+    }
+}
+
+/// Asks for a page on a connection of its own: status, and body.
+pub(crate) fn get(address: &str, path: &str, headers: &str) -> (u16, String) {
+    let mut stream = TcpStream::connect(address).unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{headers}\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
 }
 
 /// A `join --json`.
