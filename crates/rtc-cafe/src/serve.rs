@@ -1,7 +1,7 @@
 //! `rtc-cafe serve`: the signalling server with its pages.
 
 use std::{
-    io::{self, Write},
+    io::{self, IsTerminal, Write},
     net::SocketAddr,
     time::Duration,
 };
@@ -214,7 +214,9 @@ async fn serve(options: Options) -> anyhow::Result<()> {
     let signaller = options.admission.apply(builder)?.build();
     let extras = Extras { certificates: certificates.clone(), admin, turn, doors: Some(doors.clone()) };
     let App { public, operators, readiness } = app::app(&signaller, extras, for_operators.is_some());
-    let (mut stop, hangups) = (StopSignals::new()?, Hangups::new()?);
+    let mut stop = StopSignals::new()?;
+    // Without a certificate it means nothing but that the terminal is gone, if there was one, and that ends the program.
+    let hangups = (certificates.is_some() || !io::stdin().is_terminal()).then(Hangups::new).transpose()?;
     // If Redis is away, that is logged, and nothing waits for it.
     let _ = timeout(REDIS, signaller.broker_connected()).await;
     // Whoever started this may have stopped listening; that is no reason not to serve.
@@ -231,30 +233,33 @@ async fn serve(options: Options) -> anyhow::Result<()> {
         }
         None => None,
     };
-    match certificates {
-        Some(certificates) => tokio::spawn(certificates.follow(hangups)),
-        None => tokio::spawn(ignore(hangups)),
-    };
+    match (certificates, hangups) {
+        (Some(certificates), Some(hangups)) => drop(tokio::spawn(certificates.follow(hangups))),
+        (None, Some(hangups)) => drop(tokio::spawn(ignore(hangups))),
+        (_, None) => {}
+    }
     let over = match stop.asked().await {
         Stop::Terminate => options.drain,
         Stop::Interrupt => Duration::ZERO,
     };
-    let connections = signaller.stats().connections;
-    tracing::info!(connections, ?over, "shutting down: the clients are sent away");
     readiness.end();
-    let end = async {
-        signaller.drain(over).await;
-        if timeout(LAST_REQUESTS, serving.shutdown()).await.is_err() {
-            tracing::warn!("some requests did not end in time");
-        }
-    };
     tokio::select! {
-        () = end => Ok(()),
+        () = end(&signaller, serving, over) => Ok(()),
         () = stop.next() => anyhow::bail!("stopped at once by a second signal"),
     }
 }
 
-/// Without a certificate nothing is read again; and whoever reloads means no end.
+/// Sends the clients away over this time.
+async fn end(signaller: &Signaller, serving: Serving, over: Duration) {
+    let connections = signaller.stats().connections;
+    tracing::info!(connections, ?over, "shutting down: the clients are sent away");
+    signaller.drain(over).await;
+    if timeout(LAST_REQUESTS, serving.shutdown()).await.is_err() {
+        tracing::warn!("some requests did not end in time");
+    }
+}
+
+/// Whoever has things read again means no end.
 async fn ignore(mut hangups: Hangups) {
     loop {
         hangups.next().await;
