@@ -213,6 +213,7 @@ export async function metOnce(...peers) {
   for (const peer of peers) {
     assert.equal((await peer.told('connectToPeer')).length, peers.length - 1);
     assert.deepEqual(await peer.told('disconnectFromPeer'), []);
-    assert.deepEqual(await peer.told('error'), []);
+    // Of an outage of the server one is told if an attempt falls into it.
+    assert.deepEqual((await peer.told('error')).filter(([code]) => code !== 'SIGNALLER_UNREACHABLE'), []);
   }
 }
