@@ -19,7 +19,7 @@ fn the_server_stands_load_and_attacks() {
     }
     let mut load = Command::new(bench);
     load.args(["load", "--connections", "500", "--churn", "50", "--seconds", "5", "--frames", "20000"]);
-    load.args(["--attack-seconds", "1", "--json"]).env("RTC_CAFE_BIN", server);
+    load.args(["--attack-seconds", "1", "--rounds", "2", "--json"]).env("RTC_CAFE_BIN", server);
     load.args(ATTACKS.iter().flat_map(|attack| ["--only", attack]));
     let output = load.output().unwrap();
     let log = String::from_utf8_lossy(&output.stderr);
