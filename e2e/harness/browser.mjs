@@ -97,8 +97,6 @@ export class Browser {
       ...on.launch(path),
       headless,
       userDataDir: browser.#profile,
-      // Firefox stands still while it looks for an ICE server whose name nobody knows.
-      protocolTimeout: 180_000,
       ...KINDS[kind].options(camera, trusted),
     });
     return browser;

@@ -70,7 +70,7 @@ for (const [what, ours] of Object.entries(OURS)) {
         const peer = await ours.open();
         await everybodySees([peer, theirs]);
         await exchange(await everything(browser, server), peer, theirs);
-        await metOnce(peer, theirs);
+        await metOnce([peer, theirs]);
         assertClean(peer);
       });
 
@@ -80,7 +80,7 @@ for (const [what, ours] of Object.entries(OURS)) {
         const theirs = aiortc({ id });
         await everybodySees([peer, theirs]);
         await exchange(await everything(browser, server), peer, theirs);
-        await metOnce(peer, theirs);
+        await metOnce([peer, theirs]);
         assertClean(peer);
       });
 
@@ -97,7 +97,7 @@ for (const [what, ours] of Object.entries(OURS)) {
         await everybodySees([peer, theirs]);
         await delivers(peer, 'me first', theirs);
         await delivers(theirs, 'no, me', peer);
-        await metOnce(peer, theirs);
+        await metOnce([peer, theirs]);
         if (manner === 'polite') assert.match((await theirs.history()).join('\n'), /both have offered/);
       });
 
@@ -119,7 +119,7 @@ for (const [what, ours] of Object.entries(OURS)) {
         await ours.dropTrack(peer, track);
         await theirs.expect('peerTrackDefinitionRemoved', [[sid, track, 'video', 'a track']]);
         await delivers(theirs, 'thank you', peer);
-        await metOnce(peer, theirs);
+        await metOnce([peer, theirs]);
       });
     }
 
@@ -186,7 +186,7 @@ it('aiortc: three among themselves', async () => {
   const peers = [aiortc(), aiortc(), aiortc()];
   await everybodySees(peers);
   await exchange(await everything(browser, server), ...peers);
-  await metOnce(...peers);
+  await metOnce(peers);
   const sid = await peers[2].sid();
   assert.deepEqual(await peers[2].leave(), { code: 0, signal: null });
   for (const peer of peers.slice(0, 2)) await peer.expect('disconnectFromPeer', [[sid]]);

@@ -15,8 +15,6 @@ before(async () => { [server, browser] = await Promise.all([startServer(), Brows
 afterEach(() => browser?.clear());
 after(() => Promise.all([server?.stop(), browser?.close()]));
 
-const report = (peer, sid) => peer.report(sid);
-
 /** Sends numbers, one after the other, until told to stop; gives what was sent. */
 async function talk(peer) {
   await peer.run((client) => {
@@ -141,7 +139,7 @@ describe('a handshake over a mutual peer', () => {
     const newcomer = await secluded(await a.sid());
     await everybodySees([a, b, c, newcomer]);
     await delivers(newcomer, 'hello', a, b, c);
-    const routes = await Promise.all([a, b, c].map(async (peer) => (await report(newcomer, await peer.sid())).route));
+    const routes = await Promise.all([a, b, c].map(async (peer) => (await newcomer.report(await peer.sid())).route));
     assert.deepEqual(routes, ['server', 'peer', 'peer']);
   });
 
@@ -181,7 +179,7 @@ describe('a connection', () => {
       await sleep(700);
       await peer.run(() => { kit.connections.at(-1).close(); });
       await eventually(async () => {
-        const { phase, attempts } = await report(peer, sids[peer === a ? 1 : 0]);
+        const { phase, attempts } = await peer.report(sids[peer === a ? 1 : 0]);
         assert.equal(phase, 'open');
         assert.ok(attempts > (peer === a ? 1 : 2), `${attempts}`);
       }, { within: 40_000 });
@@ -208,15 +206,17 @@ describe('a connection', () => {
     for (const page of [a.page, b.page]) await page.evaluate(() => dispatchEvent(new Event('online')));
     await eventually(async () => {
       // On a busy machine a restart may take too long, and the connection is replaced; nothing is lost by that either.
-      const { restarts, phase, failure } = await report(a, sids[1]);
+      const { restarts, phase, failure } = await a.report(sids[1]);
       assert.equal(phase, 'open', failure);
-      assert.ok(restarts + (await report(b, sids[0])).restarts > 0);
+      assert.ok(restarts + (await b.report(sids[0])).restarts > 0);
     }, { within: 30_000 });
     await sleep(2000);
     const counts = await Promise.all(stops.map((stop) => stop()));
     await heard(b, counts[0], sids[0]);
     await heard(a, counts[1], sids[1]);
     for (const peer of [a, b]) assert.deepEqual([await peer.told('disconnectFromPeer'), await peer.told('error')], [[], []]);
+    const { attempts, failure } = await a.report(sids[1]);
+    assert.ok(attempts === 1 || failure, `there were ${attempts} connections, and nothing was wrong with the first`);
   });
 });
 

@@ -15,13 +15,11 @@ before(async () => { [server, browser] = await Promise.all([startServer(), Brows
 afterEach(() => browser?.clear());
 after(() => Promise.all([server?.stop(), browser?.close()]));
 
-const report = (peer, sid) => peer.report(sid);
-
 it('a report of a connected peer tells its path', async () => {
   const [a, b] = await table(browser, server.url, 2);
   const sid = await b.sid();
   const told = await eventually(async () => {
-    const told = await report(a, sid);
+    const told = await a.report(sid);
     assert.ok(told.selectedPair);
     return told;
   });
@@ -35,7 +33,7 @@ it('a report of a connected peer tells its path', async () => {
   for (const end of ['local', 'remote']) assert.match(selectedPair[end].type, /^(host|prflx)$/);
   assert.ok(candidatePairs.some((pair) => JSON.stringify(pair) === JSON.stringify(selectedPair)));
   await eventually(async () => {
-    const { roundTripTime } = await report(a, sid);
+    const { roundTripTime } = await a.report(sid);
     assert.ok(roundTripTime >= 0 && roundTripTime < 1, `${roundTripTime}`);
   });
   assertClean(a, b);
@@ -52,14 +50,14 @@ it('a report of a peer that cannot be connected to tells why, and which ICE serv
   const sid = await a.sid();
   await eventually(async () => assert.deepEqual((await b.look()).discoveredPeers, [sid]));
   await eventually(async () => {
-    const { phase, path, selectedPair, roundTripTime, attempts } = await report(b, sid);
+    const { phase, path, selectedPair, roundTripTime, attempts } = await b.report(sid);
     assert.deepEqual({ phase, path, selectedPair, roundTripTime, attempts }, { phase: 'connecting', path: null, selectedPair: null, roundTripTime: null, attempts: 1 });
   });
   await eventually(async () => {
-    const { iceServerFailures } = await report(b, sid);
+    const { iceServerFailures } = await b.report(sid);
     assert.ok(iceServerFailures.some(({ url, errorCode }) => url.includes(`:${silent.address().port}`) && errorCode > 0), JSON.stringify(iceServerFailures));
   }, { within: 60_000 });
-  await eventually(async () => assert.match((await report(b, sid)).failure, /\w/), { within: 120_000 });
+  await eventually(async () => assert.match((await b.report(sid)).failure, /\w/), { within: 120_000 });
 });
 
 it('a report of a peer to which no path leads has those that were tried, when the error is told and after it', async () => {
@@ -86,7 +84,7 @@ it('a report of a peer to which no path leads has those that were tried, when th
   });
   const [code, { failure, selectedPair, candidatePairs }] = await eventually(async () => {
     const told = await a.run(() => told);
-    assert.ok(told.length > 0, JSON.stringify(await report(a, sid)));
+    assert.ok(told.length > 0, JSON.stringify(await a.report(sid)));
     return told[0];
   }, { within: 40_000 });
   assert.equal(code, 'CONNECT_FAILED');
@@ -99,7 +97,7 @@ it('a report does not wait for a browser that never tells what it knows', async 
   const [a, b] = await table(browser, server.url, 2);
   const sid = await b.sid();
   await a.run(() => { RTCPeerConnection.prototype.getStats = () => new Promise(() => {}); });
-  const { phase, path, candidatePairs } = await report(a, sid);
+  const { phase, path, candidatePairs } = await a.report(sid);
   assert.deepEqual({ phase, path, candidatePairs }, { phase: 'open', path: null, candidatePairs: [] });
   assert.equal(await a.run((client, sid) => client.getStats(sid), sid), null);
   assertClean(a, b);

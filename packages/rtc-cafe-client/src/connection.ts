@@ -24,6 +24,7 @@ const SILENT_MS = 10_000;
 export interface ConnectionReports {
   /** Something happened. */
   event(event: ConnectionEvent, body?: string): void;
+  /** Which ICE servers answer, and which do not. */
   iceServers: IceServers;
   /** The local track with an id, if it is still there. */
   source(id: string): TrackSource | undefined;
