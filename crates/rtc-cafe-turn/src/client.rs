@@ -88,6 +88,8 @@ impl Common {
 
 /// The sockets at which peers reach clients.
 pub(crate) trait Relays {
+    /// Whether there may be any of a family.
+    fn serves(&self, family: AddressFamily) -> bool;
     /// Opens one, at an even port if need be; gives the address that peers see.
     fn open(&mut self, family: AddressFamily, even: bool) -> Option<SocketAddr>;
     /// Closes it.
@@ -290,12 +292,13 @@ impl Client {
             Full::Client => Refusal(ErrorCode::ALLOCATION_QUOTA_REACHED),
             Full::Server => Refusal(ErrorCode::INSUFFICIENT_CAPACITY),
         })?;
+        if !families.iter().any(|family| relays.serves(*family)) {
+            return Err(Refusal(ErrorCode::ADDRESS_FAMILY_NOT_SUPPORTED));
+        }
         let opened: Vec<_> = families.iter().filter_map(|family| relays.open(*family, even.is_some())).collect();
         // Of two families one is enough.
         if opened.is_empty() {
-            let both = families.len() > 1;
-            let code = if both { ErrorCode::INSUFFICIENT_CAPACITY } else { ErrorCode::ADDRESS_FAMILY_NOT_SUPPORTED };
-            return Err(Refusal(code));
+            return Err(Refusal(ErrorCode::INSUFFICIENT_CAPACITY));
         }
         common.counters.allocate(self.transport);
         tracing::debug!(client = %self.address, id, relays = ?opened, "allocated");

@@ -37,6 +37,10 @@ pub(crate) struct Sockets {
 }
 
 impl Relays for Sockets {
+    fn serves(&self, _: AddressFamily) -> bool {
+        true
+    }
+
     fn open(&mut self, family: AddressFamily, even: bool) -> Option<SocketAddr> {
         let address: IpAddr = if family == AddressFamily::IPV4 {
             [9, 9, 9, 9].into()

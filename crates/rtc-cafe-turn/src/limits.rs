@@ -19,9 +19,9 @@ pub struct Limits {
     /// for both families. Default 10,000.
     pub allocations: usize,
     /// Allocations of one `id` in the credentials. A browser takes one for each peer connection, URL and address of its own.
-    /// Default 64.
+    /// Default 1,000.
     pub allocations_per_id: usize,
-    /// Allocations from one address, or one /64 of IPv6, behind which there may be many clients. Default 1,000.
+    /// Allocations from one address, or one /64 of IPv6, behind which there may be many clients. Default 4,000.
     pub allocations_per_address: usize,
     /// Bytes per second that all allocations of one `id` together may pass on, both ways; what is beyond is dropped.
     /// Default 12.5 MB, which are 100 megabits per second.
@@ -32,7 +32,7 @@ pub struct Limits {
     pub connections: usize,
     /// TCP and TLS connections from one address, or one /64 of IPv6. Default 256.
     pub connections_per_address: usize,
-    /// Permissions and channels of one allocation. Default 128.
+    /// Permissions and channels of one allocation. Natives have one allocation for all their peers. Default 1,024.
     pub permissions: usize,
     /// Answers per second over UDP for one address, or one /64 of IPv6, that has not shown credentials: the sender of a
     /// datagram may be forged, and the answer a nuisance to somebody else. Default 250, which are 25 kB.
@@ -43,13 +43,13 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             allocations: 10_000,
-            allocations_per_id: 64,
-            allocations_per_address: 1_000,
+            allocations_per_id: 1_000,
+            allocations_per_address: 4_000,
             bandwidth: 12_500_000,
             bandwidth_per_address: 62_500_000,
             connections: 10_000,
             connections_per_address: 256,
-            permissions: 128,
+            permissions: 1_024,
             answers_per_address: 250,
         }
     }

@@ -64,6 +64,11 @@ impl RelaySockets {
         self.machine.read().unwrap_or_else(PoisonError::into_inner).contains(&policy::reached(address))
     }
 
+    /// Whether there is an address of a family.
+    pub(crate) fn serves(&self, v4: bool) -> bool {
+        self.faces.iter().any(|face| face.public.is_ipv4() == v4)
+    }
+
     /// Opens a socket at a random port that is free; its address as peers see it.
     pub(crate) fn bind(&self, v4: bool, even: bool) -> Option<(SocketAddr, Socket)> {
         let face = self.faces.iter().find(|face| face.public.is_ipv4() == v4)?;

@@ -126,6 +126,10 @@ struct SessionRelays<'a> {
 }
 
 impl Relays for SessionRelays<'_> {
+    fn serves(&self, family: AddressFamily) -> bool {
+        self.server.relays.serves(family == AddressFamily::IPV4)
+    }
+
     fn open(&mut self, family: AddressFamily, even: bool) -> Option<SocketAddr> {
         let (address, socket) = self.server.relays.bind(family == AddressFamily::IPV4, even)?;
         let socket = Arc::new(socket);

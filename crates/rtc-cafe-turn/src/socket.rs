@@ -16,6 +16,8 @@ use tokio::{
 
 /// What the system is asked for: bursts of video come faster than one thread takes them.
 const BUFFER: usize = 4 << 20;
+/// A key frame of video, and some.
+const PEER_BUFFER: usize = 1 << 20;
 const BACKLOG: i32 = 1024;
 /// Largest datagram, and as much as the system puts together of several.
 const MAX_DATAGRAM: usize = 65_536;
@@ -59,9 +61,11 @@ impl Socket {
         })
     }
 
-    /// Opens one for the peers of a client.
+    /// Opens one for the peers of a client, of which there are many.
     pub(crate) fn bind(address: SocketAddr) -> io::Result<Self> {
-        Self::open(address, |_| {})
+        Self::open(address, |socket| {
+            let _ = socket.set_recv_buffer_size(PEER_BUFFER);
+        })
     }
 
     fn open(address: SocketAddr, prepare: impl FnOnce(&socket2::Socket)) -> io::Result<Self> {

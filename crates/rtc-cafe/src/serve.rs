@@ -25,6 +25,7 @@ use crate::{
 
 mod admission;
 mod limits;
+mod reach;
 mod turn;
 
 pub(crate) use turn::Turn;

@@ -11,6 +11,7 @@ use anyhow::Context;
 use rtc_cafe_signaller::{IceServer, IpNet};
 use rtc_cafe_turn::{BindError, Limits, Secret, TlsAcceptor, TurnServer};
 
+use super::reach::Reach;
 use crate::{
     duration,
     hidden::Hidden,
@@ -77,7 +78,7 @@ pub(crate) struct TurnOptions {
     #[arg(long, env = "RTC_CAFE_TURN_PORTS", value_name = "FIRST-LAST", value_parser = ports)]
     turn_ports: Option<Listed<RangeInclusive<u16>>>,
 
-    /// Relayed addresses of one client [default: 64]
+    /// Relayed addresses of one client [default: 1000]
     #[arg(long, env = "RTC_CAFE_MAX_RELAYS_PER_CLIENT", value_name = "NUMBER", value_parser = number::<usize>)]
     max_relays_per_client: Option<Listed<usize>>,
 
@@ -145,20 +146,34 @@ pub(crate) struct Turn {
     server: Arc<TurnServer>,
     secret: Secret,
     lifetime: Duration,
-    host: Option<String>,
-    /// Whether it is for this machine alone.
-    is_local: bool,
-    /// For clients of whom it is not known by which host they came.
-    fallback: IpAddr,
+    reach: Reach,
 }
 
-/// Where to listen beside a server that listens there; on all of IPv6 that is on all of IPv4, too.
-fn beside(listening: IpAddr) -> Vec<SocketAddr> {
-    let mut addresses = vec![SocketAddr::new(listening, PORT)];
-    if listening == IpAddr::from(Ipv6Addr::UNSPECIFIED) {
-        addresses.push(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), PORT));
+/// Where to listen: as was asked, or beside a server that listens there and at the addresses of TLS, of which clients are
+/// told by the same name. On all of IPv6 is on all of IPv4, too, unless something else was asked for.
+fn places(asked: Vec<SocketAddr>, listening: IpAddr, tls: &[SocketAddr]) -> Vec<SocketAddr> {
+    let mut places = asked;
+    if places.is_empty() {
+        places.push(SocketAddr::new(listening, PORT));
+        for address in tls {
+            let is_there = |place: &SocketAddr| {
+                place.ip() == address.ip() || (place.ip().is_unspecified() && place.is_ipv4() == address.is_ipv4())
+            };
+            if !places.iter().any(is_there) {
+                // Nobody else may listen there as well.
+                places.retain(|place| !address.ip().is_unspecified() || place.is_ipv4() != address.is_ipv4());
+                places.push(SocketAddr::new(address.ip(), PORT));
+            }
+        }
     }
-    addresses
+    let all_v6: Vec<_> =
+        places.iter().filter(|place| place.ip() == IpAddr::from(Ipv6Addr::UNSPECIFIED)).map(SocketAddr::port).collect();
+    for port in all_v6 {
+        if !places.iter().any(|place| place.is_ipv4() && place.port() == port) {
+            places.push(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), port));
+        }
+    }
+    places
 }
 
 /// TURN servers of others, for which credentials are made here.
@@ -212,7 +227,7 @@ impl TurnOptions {
         }
         let asked: Vec<_> = self.turn_listen.iter().flatten().copied().collect();
         let is_asked = !asked.is_empty() || !tls.is_empty();
-        let addresses = if asked.is_empty() { beside(listening.ip()) } else { asked };
+        let addresses = places(asked, listening.ip(), &tls);
         let secret = match self.turn_secret.as_deref() {
             None => Secret::random(),
             Some(secret) => Secret::new(secret).context("--turn-secret, or RTC_CAFE_TURN_SECRET")?,
@@ -245,13 +260,20 @@ impl TurnOptions {
             }
             Err(error) => return Err(error).context("cannot serve STUN and TURN; --no-turn does without"),
         };
-        let fallback = if listening.ip().is_unspecified() { addresses[0].ip() } else { listening.ip() };
         let (host, lifetime) = (self.turn_host.flatten(), self.turn_credentials);
-        let is_local = addresses.iter().all(|address| address.ip().is_loopback());
-        if is_local && host.is_some() {
+        let is_named = host.is_some();
+        if is_named && addresses.iter().all(|address| address.ip().is_loopback()) {
             tracing::warn!("--turn-host names a relay that listens on this machine alone; give --turn-listen as well");
         }
-        Ok(Some(Turn { server: Arc::new(server), secret, lifetime, host, is_local, fallback }))
+        if !is_named && !server.tls_addresses().is_empty() {
+            tracing::warn!(
+                "TURN over TLS is told by the host of the page, or by an address, which the certificate may not have and \
+                 Firefox does not use; name it by --turn-host"
+            );
+        }
+        let public = self.public_address.iter().flatten().copied().collect();
+        let reach = Reach { host, listening: listening.ip(), public };
+        Ok(Some(Turn { server: Arc::new(server), secret, lifetime, reach }))
     }
 
     fn limits(&self) -> Limits {
@@ -271,42 +293,23 @@ impl Turn {
         self.server.stats()
     }
 
-    /// What a client is told: its own credentials, and the relay at the host by which it came.
+    /// What a client is told: its own credentials, and where it reaches the relay.
     pub(crate) fn ice_servers(&self, client: &str, came_by: Option<&str>) -> Vec<IceServer> {
-        let came_by = came_by.map(without_port).filter(|host| !host.is_empty());
-        // Who comes from elsewhere, by a proxy, does not reach what is for this machine alone.
-        if self.is_local && self.host.is_none() && came_by.is_some_and(|host| !is_local(host)) {
-            return Vec::new();
-        }
-        let host = self.host.as_deref().or(came_by).map_or_else(|| self.fallback.to_string(), str::to_owned);
-        let host = if host.parse::<std::net::Ipv6Addr>().is_ok() { format!("[{host}]") } else { host };
         let made = self.secret.mint(client, self.lifetime, SystemTime::now());
         let with = |url: String| IceServer::new(url).credentials(made.username.clone(), made.password.clone());
-        let port = |addresses: &[SocketAddr]| addresses.first().map(SocketAddr::port);
+        let at = |addresses: &[SocketAddr]| self.reach.to(addresses, came_by);
         let mut servers = Vec::new();
-        if let Some(port) = port(self.server.udp_addresses()) {
-            servers.push(IceServer::new(format!("stun:{host}:{port}")));
-            servers.push(with(format!("turn:{host}:{port}?transport=udp")));
+        if let Some(place) = at(self.server.udp_addresses()) {
+            servers.push(IceServer::new(format!("stun:{place}")));
+            servers.push(with(format!("turn:{place}?transport=udp")));
         }
-        if let Some(port) = port(self.server.tcp_addresses()) {
-            servers.push(with(format!("turn:{host}:{port}?transport=tcp")));
+        if let Some(place) = at(self.server.tcp_addresses()) {
+            servers.push(with(format!("turn:{place}?transport=tcp")));
         }
-        if let Some(port) = port(self.server.tls_addresses()) {
-            servers.push(with(format!("turns:{host}:{port}?transport=tcp")));
+        if let Some(place) = at(self.server.tls_addresses()) {
+            servers.push(with(format!("turns:{place}?transport=tcp")));
         }
         servers
-    }
-}
-
-fn is_local(host: &str) -> bool {
-    host.eq_ignore_ascii_case("localhost") || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
-}
-
-/// The host of a `Host` header; that of IPv6 without its brackets.
-fn without_port(host: &str) -> &str {
-    match host.strip_prefix('[') {
-        Some(rest) => rest.split(']').next().unwrap_or_default(),
-        None => host.split(':').next().unwrap_or_default(),
     }
 }
 
@@ -339,11 +342,19 @@ mod tests {
     }
 
     #[test]
-    fn hosts_are_read() {
-        for (header, host) in
-            [("a.example:8080", "a.example"), ("a.example", "a.example"), ("[::1]:80", "::1"), ("", "")]
-        {
-            assert_eq!(without_port(header), host);
-        }
+    fn it_listens_where_clients_look_for_it() {
+        let places = |asked: &[&str], listening: &str, tls: &[&str]| {
+            let read = |texts: &[&str]| texts.iter().map(|text| text.parse().unwrap()).collect::<Vec<SocketAddr>>();
+            let places = places(read(asked), listening.parse().unwrap(), &read(tls));
+            places.iter().map(SocketAddr::to_string).collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(places(&[], "127.0.0.1", &[]), "127.0.0.1:3478");
+        assert_eq!(places(&[], "::", &[]), "[::]:3478 0.0.0.0:3478");
+        assert_eq!(places(&[], "203.0.113.7", &["203.0.113.8:443"]), "203.0.113.7:3478 203.0.113.8:3478");
+        assert_eq!(places(&[], "203.0.113.7", &["0.0.0.0:443"]), "0.0.0.0:3478");
+        assert_eq!(places(&[], "0.0.0.0", &["203.0.113.8:443"]), "0.0.0.0:3478");
+        assert_eq!(places(&["203.0.113.7:1"], "0.0.0.0", &["203.0.113.8:443"]), "203.0.113.7:1");
+        assert_eq!(places(&["[::]:5"], "0.0.0.0", &[]), "[::]:5 0.0.0.0:5");
+        assert_eq!(places(&["[::]:5", "10.0.0.1:5"], "0.0.0.0", &[]), "[::]:5 10.0.0.1:5");
     }
 }

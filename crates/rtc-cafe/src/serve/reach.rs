@@ -1,0 +1,128 @@
+//! By which host and port clients reach the relay, which may listen at several addresses.
+
+use std::net::{IpAddr, SocketAddr};
+
+/// What is known of the ways to this machine.
+#[derive(Debug, Clone)]
+pub(super) struct Reach {
+    /// The host that leads to all of the relay, if it was named.
+    pub(super) host: Option<String>,
+    /// Where the server for signalling listens, to which the hosts lead by which clients came.
+    pub(super) listening: IpAddr,
+    /// At which addresses the internet reaches this machine, if those are not its own.
+    pub(super) public: Vec<IpAddr>,
+}
+
+impl Reach {
+    /// `HOST:PORT` of one of these addresses, for a client that came by this host; `None` if it reaches none of them.
+    pub(super) fn to(&self, addresses: &[SocketAddr], came_by: Option<&str>) -> Option<String> {
+        if let Some(host) = &self.host {
+            return addresses.first().map(|address| joined(host, address.port()));
+        }
+        let came_by = came_by.map(without_port).filter(|host| !host.is_empty());
+        let by_same_host = came_by.and_then(|host| {
+            let address = addresses.iter().find(|address| self.leads(host, address.ip()))?;
+            Some(joined(host, address.port()))
+        });
+        by_same_host.or_else(|| {
+            let for_all = |address: &IpAddr| {
+                !address.is_unspecified() && (!address.is_loopback() || came_by.is_none_or(is_local))
+            };
+            let (ip, port) = addresses.iter().find_map(|address| {
+                let ip = self.public.iter().copied().find(|public| public.is_ipv4() == address.is_ipv4());
+                Some((ip.or_else(|| Some(address.ip()).filter(for_all))?, address.port()))
+            })?;
+            Some(joined(&ip.to_string(), port))
+        })
+    }
+
+    /// Whether a host by which clients come leads to an address of the relay.
+    fn leads(&self, host: &str, address: IpAddr) -> bool {
+        if address.is_loopback() {
+            return is_local(host);
+        }
+        match host.parse::<IpAddr>() {
+            Ok(host) if host.is_ipv4() != address.is_ipv4() => false,
+            Ok(host) => address == host || address.is_unspecified() || self.public.contains(&host),
+            Err(_) => address == self.listening || address.is_unspecified(),
+        }
+    }
+}
+
+fn is_local(host: &str) -> bool {
+    host.eq_ignore_ascii_case("localhost") || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+fn joined(host: &str, port: u16) -> String {
+    if host.parse::<std::net::Ipv6Addr>().is_ok() { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
+}
+
+/// The host of a `Host` header; that of IPv6 without its brackets.
+fn without_port(host: &str) -> &str {
+    match host.strip_prefix('[') {
+        Some(rest) => rest.split(']').next().unwrap_or_default(),
+        None => host.split(':').next().unwrap_or_default(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(listening: &str, public: &[&str], addresses: &[&str], came_by: &str) -> String {
+        let public = public.iter().map(|address| address.parse().unwrap()).collect();
+        let reach = Reach { host: None, listening: listening.parse().unwrap(), public };
+        let addresses: Vec<_> = addresses.iter().map(|address| address.parse().unwrap()).collect();
+        reach.to(&addresses, Some(came_by).filter(|host| !host.is_empty())).unwrap_or_default()
+    }
+
+    #[test]
+    fn the_host_by_which_one_came_if_it_leads_there() {
+        let everywhere = ["[::]:3478", "0.0.0.0:3478"];
+        for (host, expected) in [
+            ("cafe.example:8080", "cafe.example:3478"),
+            ("203.0.113.7:443", "203.0.113.7:3478"),
+            ("[2001:db8::7]:443", "[2001:db8::7]:3478"),
+            ("localhost:8080", "localhost:3478"),
+        ] {
+            assert_eq!(told("0.0.0.0", &[], &everywhere, host), expected);
+            assert_eq!(told("127.0.0.1", &[], &everywhere, host), expected, "behind a proxy");
+        }
+        assert_eq!(told("203.0.113.7", &[], &["203.0.113.7:3478"], "cafe.example"), "cafe.example:3478");
+        assert_eq!(told("127.0.0.1", &[], &["127.0.0.1:3478"], "localhost:8080"), "localhost:3478");
+        assert_eq!(told("10.0.0.5", &["203.0.113.7"], &["10.0.0.5:3478"], "203.0.113.7"), "203.0.113.7:3478");
+    }
+
+    #[test]
+    fn otherwise_its_own_address() {
+        let other = ["203.0.113.8:3478"];
+        for host in ["cafe.example", "203.0.113.7", ""] {
+            assert_eq!(told("0.0.0.0", &[], &other, host), "203.0.113.8:3478", "{host}");
+            assert_eq!(told("127.0.0.1", &[], &other, host), "203.0.113.8:3478", "{host}");
+        }
+        assert_eq!(told("0.0.0.0", &[], &["203.0.113.7:3478", "203.0.113.8:3479"], "203.0.113.8"), "203.0.113.8:3479");
+        assert_eq!(told("0.0.0.0", &["203.0.113.9"], &["10.0.0.8:3478"], "cafe.example"), "203.0.113.9:3478");
+    }
+
+    #[test]
+    fn nobody_elsewhere_is_told_of_this_machine_alone() {
+        assert_eq!(told("127.0.0.1", &[], &["127.0.0.1:3478"], "cafe.example"), "");
+        assert_eq!(told("127.0.0.1", &[], &["127.0.0.1:3478"], "203.0.113.7"), "");
+        assert_eq!(told("0.0.0.0", &[], &[], "cafe.example"), "");
+    }
+
+    #[test]
+    fn what_was_named_is_for_everybody() {
+        let reach = Reach { host: Some("2001:db8::1".into()), listening: [0; 4].into(), public: vec![] };
+        assert_eq!(reach.to(&["127.0.0.1:3478".parse().unwrap()], Some("x")).unwrap(), "[2001:db8::1]:3478");
+    }
+
+    #[test]
+    fn hosts_are_read() {
+        for (header, host) in
+            [("a.example:8080", "a.example"), ("a.example", "a.example"), ("[::1]:80", "::1"), ("", "")]
+        {
+            assert_eq!(without_port(header), host);
+        }
+    }
+}
