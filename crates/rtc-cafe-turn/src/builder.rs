@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket as StdUdpSocket},
+    net::{IpAddr, SocketAddr},
     ops::RangeInclusive,
     time::Instant,
 };
@@ -14,9 +14,10 @@ use crate::{
     auth::Authenticator,
     client::Common,
     credentials::Secret,
+    face::{self, Face},
     limits::{Limits, Quotas},
     policy::PeerPolicy,
-    relays::{Face, RelaySockets},
+    relays::RelaySockets,
     server::{Server, TurnServer},
     socket::{self, Socket},
     strangers::Strangers,
@@ -58,6 +59,7 @@ pub struct Builder {
     tcp: Vec<SocketAddr>,
     tls: Vec<(SocketAddr, Acceptor)>,
     public: Vec<IpAddr>,
+    name: Option<String>,
     ports: RangeInclusive<u16>,
     limits: Limits,
     policy: PeerPolicy,
@@ -80,6 +82,7 @@ impl Builder {
             tcp: Vec::new(),
             tls: Vec::new(),
             public: Vec::new(),
+            name: None,
             ports: RELAY_PORTS,
             limits: Limits::default(),
             policy: PeerPolicy::default(),
@@ -106,9 +109,17 @@ impl Builder {
     }
 
     /// The address at which the internet reaches this machine, one for each family, if it is behind a NAT that passes its
-    /// ports on unchanged. Default: the address it listens on, or that of the default route.
+    /// ports on unchanged. Default: the address it listens on, or that of the default route, which is looked for again when
+    /// it is gone.
     pub fn public_address(mut self, address: IpAddr) -> Self {
         self.public.push(address);
+        self
+    }
+
+    /// The name by which the internet knows this machine. Where its own address is one of a private network, and no public
+    /// one is given, it is what the name leads to when the server is bound.
+    pub fn public_name(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into());
         self
     }
 
@@ -143,13 +154,17 @@ impl Builder {
     ///
     /// # Panics
     /// Outside of a tokio runtime.
-    #[expect(clippy::unused_async, reason = "it needs the runtime, and says so")]
     pub async fn bind(self) -> Result<TurnServer, BindError> {
         let listening = self.addresses();
         if listening.is_empty() {
             return Err(BindError::Nowhere);
         }
-        let faces: Vec<_> = [true, false].into_iter().filter_map(|v4| face(v4, &listening, &self.public)).collect();
+        let named = match &self.name {
+            Some(name) => face::addresses_of(name).await,
+            None => Vec::new(),
+        };
+        let face = |v4| Face::find(v4, &listening, &self.public, &named);
+        let faces: Vec<_> = [true, false].into_iter().filter_map(face).collect();
         if faces.is_empty() {
             return Err(BindError::Unreachable);
         }
@@ -191,28 +206,4 @@ fn listen<T>(
     open: impl FnOnce(SocketAddr) -> io::Result<T>,
 ) -> Result<T, BindError> {
     open(address).map_err(|source| BindError::Listen { transport, address, source })
-}
-
-/// Where relays of a family are, and what peers call it.
-fn face(v4: bool, listening: &[IpAddr], public: &[IpAddr]) -> Option<Face> {
-    let public = public.iter().copied().find(|address| address.is_ipv4() == v4);
-    let local = listening.iter().copied().find(|address| address.is_ipv4() == v4);
-    // Relays may be of a family that nobody listens on, if it has a public address.
-    let any = if v4 { IpAddr::V4(Ipv4Addr::UNSPECIFIED) } else { IpAddr::V6(Ipv6Addr::UNSPECIFIED) };
-    let local = local.or(public.map(|_| any))?;
-    let public = public.or_else(|| if local.is_unspecified() { route(v4) } else { Some(local) })?;
-    Some(Face { local, public })
-}
-
-/// The address from which this machine would send to the internet; nothing is sent.
-fn route(v4: bool) -> Option<IpAddr> {
-    let (any, there): (SocketAddr, SocketAddr) = if v4 {
-        ((Ipv4Addr::UNSPECIFIED, 0).into(), (Ipv4Addr::new(192, 0, 2, 1), 9).into())
-    } else {
-        ((Ipv6Addr::UNSPECIFIED, 0).into(), (Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1), 9).into())
-    };
-    let socket = StdUdpSocket::bind(any).ok()?;
-    let found = socket.connect(there).ok().and_then(|()| socket.local_addr().ok()).map(|address| address.ip());
-    // A machine without a way out has itself, and its own clients.
-    found.or_else(|| v4.then_some(Ipv4Addr::LOCALHOST.into())).filter(|address| !address.is_unspecified())
 }

@@ -33,6 +33,7 @@ mod builder;
 mod client;
 mod credentials;
 mod discovery;
+mod face;
 mod framing;
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]

@@ -16,7 +16,7 @@ use crate::{
     discovery::Discovery,
     framing::is_channel_data,
     outbox::{Outbox, Route},
-    relays::RelaySockets,
+    relays::{Hop, RelaySockets},
     session::{Session, Way},
     socket::{Datagram, Socket},
     stats::Transport,
@@ -110,6 +110,13 @@ impl TurnServer {
         &self.addresses.tls
     }
 
+    /// The addresses at which clients are reached by their peers, one for each family. Those that the machine found out by
+    /// itself may become others.
+    #[must_use]
+    pub fn relay_addresses(&self) -> Vec<IpAddr> {
+        self.server.relays.public()
+    }
+
     /// What it does and has done.
     #[must_use]
     pub fn stats(&self) -> Stats {
@@ -183,14 +190,9 @@ impl Server {
     }
 
     pub(crate) fn send_to_peer(&self, relay: SocketAddr, peer: SocketAddr, data: &[u8], outbox: &mut Outbox, now: Now) {
-        // Between two clients of ours nothing leaves the process: our own NAT might not lead back.
-        if self.relays.is_own(peer.ip())
-            && let Some(there) = self.relays.session(peer)
-        {
-            return there.handle_peers(peer, [(relay, data)].into_iter(), self, outbox, now);
-        }
-        match self.relays.socket(relay) {
-            Some(socket) => {
+        match self.relays.hop(relay, peer) {
+            Some(Hop::Client(there)) => there.handle_peers(peer, [(relay, data)].into_iter(), self, outbox, now),
+            Some(Hop::Socket(socket)) => {
                 let route = Route { socket, from: None, to: peer };
                 outbox.push(&route, data.len(), |out| out.extend_from_slice(data));
             }
