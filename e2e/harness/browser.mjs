@@ -48,6 +48,9 @@ const KINDS = {
       acceptInsecureCerts: Boolean(trusted),
       extraPrefsFirefox: {
         'media.autoplay.default': 0,
+        // What the finger of a busy machine does slowly is a tap as well.
+        'apz.max_tap_time': 10_000,
+        'ui.click_hold_context_menus.delay': 20_000,
         'media.peerconnection.ice.obfuscate_host_addresses': false,
         'media.peerconnection.ice.loopback': true,
         'media.navigator.streams.fake': camera !== 'missing',
