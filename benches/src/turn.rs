@@ -23,6 +23,10 @@ use turn_types::{
     },
 };
 
+mod link;
+
+use link::{Link, Transport};
+
 use crate::{
     metric::{About, Measured, Samples, cost, rate},
     process::{Process, Programs},
@@ -43,7 +47,7 @@ const READY: Duration = Duration::from_secs(10);
 /// Measures the relay beside coturn: packets per second, and processor time for a gigabit
 ///
 /// Eight clients send packets of 1200 bytes through channels to a peer that sends each of them back, sixteen of each under way at a
-/// time, over UDP on this machine. A packet counts for each time that it is relayed.
+/// time, on this machine: first by UDP, then by TCP, as clients do behind firewalls. A packet counts for each time that it is relayed.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -67,15 +71,19 @@ pub(crate) struct Options {
 enum Metric {
     Packets,
     Cpu,
+    PacketsByTcp,
+    CpuByTcp,
 }
 
 impl Measured for Metric {
-    const ALL: &'static [Self] = &[Self::Packets, Self::Cpu];
+    const ALL: &'static [Self] = &[Self::Packets, Self::Cpu, Self::PacketsByTcp, Self::CpuByTcp];
 
     fn about(self) -> About {
         match self {
-            Self::Packets => rate("turn_packets", "relayed packets of 1200 bytes"),
-            Self::Cpu => cost("turn_cpu", "processor time for a relayed gigabit", "s", 3),
+            Self::Packets => rate("turn_packets", "relayed packets of 1200 bytes, by UDP"),
+            Self::Cpu => cost("turn_cpu", "processor time for a relayed gigabit, by UDP", "s", 3),
+            Self::PacketsByTcp => rate("turn_tcp_packets", "relayed packets of 1200 bytes, by TCP"),
+            Self::CpuByTcp => cost("turn_tcp_cpu", "processor time for a relayed gigabit, by TCP", "s", 3),
         }
     }
 
@@ -111,13 +119,18 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     for round in 0..options.rounds {
         eprintln!("round {} of {}", round + 1, options.rounds);
         for (server, samples) in [(Server::Ours, &mut ours), (Server::Coturn, &mut coturn)] {
-            let (packets, cpu) = measure(server, &programs, options.seconds as u64)?;
-            samples.add(Metric::Packets, packets);
-            samples.add(Metric::Cpu, cpu);
+            for (transport, rate, cost) in [
+                (Transport::Udp, Metric::Packets, Metric::Cpu),
+                (Transport::Tcp, Metric::PacketsByTcp, Metric::CpuByTcp),
+            ] {
+                let (packets, cpu) = measure(server, transport, &programs, options.seconds as u64)?;
+                samples.add(rate, packets);
+                samples.add(cost, cpu);
+            }
         }
     }
     let report = Report {
-        title: "The relay (TURN over UDP)",
+        title: "The relay (TURN)",
         conditions: format!("{CLIENTS} clients, {WINDOW} packets of each under way, on this machine"),
         rounds: options.rounds,
         ours: &ours,
@@ -129,7 +142,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
 }
 
 /// Relayed packets per second, and processor seconds for a relayed gigabit.
-fn measure(server: Server, programs: &Programs, seconds: u64) -> anyhow::Result<(f64, f64)> {
+fn measure(server: Server, transport: Transport, programs: &Programs, seconds: u64) -> anyhow::Result<(f64, f64)> {
     let port = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     let running = start(server, programs, port)?;
@@ -137,13 +150,13 @@ fn measure(server: Server, programs: &Programs, seconds: u64) -> anyhow::Result<
     let peer_address = peer.local_addr()?;
     peer.set_read_timeout(Some(PATIENCE))?;
     let process = Process(running.child.id());
-    let clients: Result<Vec<_>, _> = (0..CLIENTS).map(|number| allocate(address, peer_address, number)).collect();
-    let clients = clients?;
+    let allocated = |number| allocate(Link::open(transport, address)?, peer_address, number);
+    let mut clients = (0..CLIENTS).map(allocated).collect::<anyhow::Result<Vec<_>>>()?;
     let end = Instant::now() + Duration::from_secs(seconds);
     let echo = thread::spawn(move || send_back(&peer, end));
     let before = process.cpu()?;
     let begun = Instant::now();
-    let received = pump(&clients, end)?;
+    let received = pump(&mut clients, end)?;
     let took = begun.elapsed().as_secs_f64();
     let cpu = (process.cpu()? - before).total;
     let _ = echo.join();
@@ -187,21 +200,18 @@ fn start(server: Server, programs: &Programs, port: u16) -> anyhow::Result<Runni
 }
 
 /// A client with an allocation, and a channel to the peer.
-fn allocate(server: SocketAddr, peer: SocketAddr, number: usize) -> anyhow::Result<UdpSocket> {
-    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
-    socket.set_read_timeout(Some(PATIENCE))?;
-    socket.connect(server)?;
+fn allocate(mut link: Link, peer: SocketAddr, number: usize) -> anyhow::Result<Link> {
     let secret = Secret::new(SECRET)?;
     let made = secret.mint(&format!("client{number}"), Duration::from_secs(3600), SystemTime::now());
     let udp = RequestedTransport::new(RequestedTransport::UDP);
-    let challenge = ask(&socket, ALLOCATE, |message| message.add_attribute(&udp).is_ok())?;
+    let challenge = ask(&mut link, ALLOCATE, |message| message.add_attribute(&udp).is_ok())?;
     let challenge = Message::from_bytes(&challenge)?;
     let (realm, nonce) = (challenge.attribute::<Realm>()?, challenge.attribute::<Nonce>()?);
     let (realm, nonce) = (realm.realm().to_owned(), nonce.nonce().to_owned());
     let credentials: MessageIntegrityCredentials =
         LongTermKeyCredentials::new(made.username.clone(), made.password, realm.clone()).into();
-    let signed = |method: Method, attributes: &dyn Fn(&mut MessageWriteVec) -> bool| {
-        let reply = ask(&socket, method, |message| {
+    let mut signed = |method: Method, attributes: &dyn Fn(&mut MessageWriteVec) -> bool| {
+        let reply = ask(&mut link, method, |message| {
             let add = |message: &mut MessageWriteVec, attribute: &dyn AttributeWrite| {
                 message.add_attribute(attribute).is_ok()
             };
@@ -220,11 +230,11 @@ fn allocate(server: SocketAddr, peer: SocketAddr, number: usize) -> anyhow::Resu
         let peer = XorPeerAddress::new(peer, message.transaction_id());
         message.add_attribute(&ChannelNumber::new(CHANNEL)).is_ok() && message.add_attribute(&peer).is_ok()
     })?;
-    Ok(socket)
+    Ok(link)
 }
 
 /// Sends a request until it is answered.
-fn ask(socket: &UdpSocket, method: Method, complete: impl Fn(&mut MessageWriteVec) -> bool) -> anyhow::Result<Vec<u8>> {
+fn ask(link: &mut Link, method: Method, complete: impl Fn(&mut MessageWriteVec) -> bool) -> anyhow::Result<Vec<u8>> {
     let mut message = Message::builder_request(method, MessageWriteVec::new());
     ensure!(complete(&mut message), "a request cannot be written");
     let transaction = message.transaction_id();
@@ -233,8 +243,8 @@ fn ask(socket: &UdpSocket, method: Method, complete: impl Fn(&mut MessageWriteVe
     let mut buffer = [0; 2048];
     while Instant::now() < end {
         // Until the server listens, sending fails.
-        let _ = socket.send(&request);
-        let Ok(length) = socket.recv(&mut buffer) else {
+        let _ = link.send(&request);
+        let Ok(length) = link.receive(&mut buffer) else {
             thread::sleep(Duration::from_millis(20));
             continue;
         };
@@ -257,30 +267,31 @@ fn send_back(peer: &UdpSocket, end: Instant) {
 }
 
 /// Keeps packets of each client under way; how many came back.
-fn pump(clients: &[UdpSocket], end: Instant) -> anyhow::Result<u64> {
+fn pump(clients: &mut [Link], end: Instant) -> anyhow::Result<u64> {
     let mut packet = vec![0x55; 4 + PAYLOAD];
     packet[..2].copy_from_slice(&CHANNEL.to_be_bytes());
     packet[2..4].copy_from_slice(&(PAYLOAD as u16).to_be_bytes());
     let packet = packet.as_slice();
     thread::scope(|scope| {
-        let threads: Vec<_> = clients.iter().map(|client| scope.spawn(move || pump_one(client, packet, end))).collect();
+        let pump = |client| scope.spawn(move || pump_one(client, packet, end));
+        let threads: Vec<_> = clients.iter_mut().map(pump).collect();
         threads.into_iter().map(|thread| thread.join().unwrap_or(Ok(0))).sum()
     })
 }
 
-fn pump_one(client: &UdpSocket, packet: &[u8], end: Instant) -> anyhow::Result<u64> {
+fn pump_one(client: &mut Link, packet: &[u8], end: Instant) -> anyhow::Result<u64> {
     let mut buffer = [0; 2048];
     let mut received = 0;
-    let fill = || (0..WINDOW).try_for_each(|_| client.send(packet).map(drop));
-    fill()?;
+    let fill = |client: &mut Link| (0..WINDOW).try_for_each(|_| client.send(packet));
+    fill(client)?;
     while Instant::now() < end {
-        match client.recv(&mut buffer) {
+        match client.receive(&mut buffer) {
             Ok(_) => {
                 received += 1;
                 client.send(packet)?;
             }
             // All of them were lost.
-            Err(_) => fill()?,
+            Err(_) => fill(client)?,
         }
     }
     Ok(received)

@@ -180,7 +180,7 @@ impl Examination {
             });
         let signalling = (server.http.ok || server.websocket.ok).then(|| url.port());
         let blocked = blocked::blocked(&stun, &turn, signalling);
-        let nat = NatKind::of(mapping.kind, filtering.kind);
+        let nat = NatKind::of(&mapping, &filtering);
         let addresses = net::usable().unwrap_or_default();
         let reach = Reach::of(&peers, &stun, &turn);
         let ok = reach > Reach::Network || (reach == Reach::Network && entries.is_empty());

@@ -101,9 +101,9 @@ impl RelaySockets {
         let count = u32::from(*self.ports.end()).checked_sub((*self.ports.start()).into())? + 1;
         let first = getrandom::u32().ok()? % count;
         let ports = (0..count.min(ATTEMPTS)).map(|n| *self.ports.start() + ((first + n) % count) as u16);
-        ports.filter(|port| !even || port % 2 == 0).find_map(|port| {
-            Some((SocketAddr::new(public, port), Socket::bind(SocketAddr::new(local, port)).ok()?))
-        })
+        ports
+            .filter(|port| !even || port % 2 == 0)
+            .find_map(|port| Some((SocketAddr::new(public, port), Socket::bind(SocketAddr::new(local, port)).ok()?)))
     }
 
     pub(crate) fn insert(

@@ -34,6 +34,8 @@ const IDLE: Duration = Duration::from_secs(30);
 const STUCK: Duration = Duration::from_secs(30);
 /// What is read at once.
 const CHUNK: usize = 16 << 10;
+/// Messages that are written at once.
+const AT_ONCE: usize = 32;
 /// After the system has refused a connection, because there are too many.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -202,13 +204,13 @@ async fn speak(
         }
     };
     let write = async {
-        while let Some(message) = queue.recv().await {
-            let written = timeout(STUCK, writer.write_all(&message)).await;
-            session.taken(message.len());
-            written.map_err(|_| io::ErrorKind::TimedOut)??;
-            if queue.is_empty() {
-                timeout(STUCK, writer.flush()).await.map_err(|_| io::ErrorKind::TimedOut)??;
-            }
+        let (mut waiting, mut out) = (Vec::new(), Vec::with_capacity(CHUNK));
+        while queue.recv_many(&mut waiting, AT_ONCE).await > 0 {
+            out.clear();
+            waiting.iter().for_each(|message| out.extend_from_slice(message));
+            let written = write_all(&mut writer, &out).await;
+            waiting.drain(..).for_each(|message| session.taken(message.len()));
+            written?;
         }
         Ok(())
     };
@@ -216,6 +218,17 @@ async fn speak(
         ended = read => ended,
         ended = write => ended,
     }
+}
+
+/// Writes it all, unless nothing is taken any more.
+async fn write_all(writer: &mut (impl AsyncWrite + Unpin), mut bytes: &[u8]) -> io::Result<()> {
+    let stuck = |_| io::Error::from(io::ErrorKind::TimedOut);
+    while !bytes.is_empty() {
+        if timeout(STUCK, writer.write_buf(&mut bytes)).await.map_err(stuck)?? == 0 {
+            return Err(io::ErrorKind::WriteZero.into());
+        }
+    }
+    timeout(STUCK, writer.flush()).await.map_err(stuck)?
 }
 
 /// The length of the message at the beginning, if all of it is there (RFC 8656 sections 5 and 12.5).

@@ -51,12 +51,16 @@ pub enum NatKind {
     None,
     /// No NAT, but a firewall that keeps others out until they are sent something.
     Firewall,
+    /// No NAT. Whether a firewall keeps others out takes a STUN server with two addresses to tell.
+    NoneOrFirewall,
     /// Whoever knows the address gets in.
     FullCone,
     /// Whoever was sent something gets in.
     RestrictedCone,
     /// Whoever was sent something gets in by the same port.
     PortRestrictedCone,
+    /// Others see the same address, as far as a STUN server with one address shows, which does not show whom it lets in.
+    Cone,
     /// Everybody sees another address.
     Symmetric,
     /// Nobody can tell.
@@ -104,12 +108,15 @@ impl FilteringReport {
 }
 
 impl NatKind {
-    pub(super) const fn of(mapping: Mapping, filtering: Filtering) -> Self {
-        match (mapping, filtering) {
+    pub(super) const fn of(mapping: &MappingReport, filtering: &FilteringReport) -> Self {
+        match (mapping.kind, filtering.kind) {
             (Mapping::AddressDependent | Mapping::AddressAndPortDependent, _) => Self::Symmetric,
             (Mapping::Unknown, _) | (_, Filtering::Unknown) => Self::Unknown,
+            // What was seen is a bound, and no more is known.
+            (Mapping::NoNat, _) if !filtering.exact => Self::NoneOrFirewall,
             (Mapping::NoNat, Filtering::EndpointIndependent) => Self::None,
             (Mapping::NoNat, _) => Self::Firewall,
+            (Mapping::EndpointIndependent, _) if !(mapping.exact && filtering.exact) => Self::Cone,
             (Mapping::EndpointIndependent, Filtering::EndpointIndependent) => Self::FullCone,
             (Mapping::EndpointIndependent, Filtering::AddressDependent) => Self::RestrictedCone,
             (Mapping::EndpointIndependent, Filtering::AddressAndPortDependent) => Self::PortRestrictedCone,
@@ -201,5 +208,25 @@ mod tests {
         assert!(unknown.kind == Mapping::Unknown && unknown.reason.unwrap().contains("second address"), "{unknown:?}");
         assert!(mapping(&[answer(local, one, None)]).reason.unwrap().contains("no STUN server answers"));
         assert!(mapping(&[]).reason.unwrap().contains("there is no STUN server"));
+    }
+    #[test]
+    fn a_bound_is_no_kind() {
+        use Filtering::{AddressAndPortDependent as Port, AddressDependent as Address, EndpointIndependent as Nothing};
+        let of = |kind, exact, filtering: FilteringReport| {
+            NatKind::of(&MappingReport { kind, exact, reason: None }, &filtering)
+        };
+        let (exact, at_most) = (FilteringReport::exact, FilteringReport::at_most);
+        let same = Mapping::EndpointIndependent;
+        assert_eq!(of(same, true, exact(Nothing)), NatKind::FullCone);
+        assert_eq!(of(same, true, exact(Address)), NatKind::RestrictedCone);
+        assert_eq!(of(same, true, exact(Port)), NatKind::PortRestrictedCone);
+        for (exact_mapping, filtering) in [(true, at_most(Address)), (false, exact(Port)), (false, at_most(Port))] {
+            assert_eq!(of(same, exact_mapping, filtering), NatKind::Cone);
+        }
+        assert_eq!(of(Mapping::NoNat, true, exact(Nothing)), NatKind::None);
+        assert_eq!(of(Mapping::NoNat, true, exact(Port)), NatKind::Firewall);
+        assert_eq!(of(Mapping::NoNat, true, at_most(Address)), NatKind::NoneOrFirewall);
+        assert_eq!(of(Mapping::AddressDependent, false, at_most(Port)), NatKind::Symmetric);
+        assert_eq!(of(same, true, FilteringReport::unknown("")), NatKind::Unknown);
     }
 }

@@ -111,10 +111,16 @@ impl Lines {
         let (mark, kind) = match diagnosis.nat {
             NatKind::None => (Mark::Good, "none: whoever knows the address gets in"),
             NatKind::Firewall => (Mark::Good, "none, but a firewall: direct connections work with almost everybody"),
+            NatKind::NoneOrFirewall => {
+                (Mark::Good, "none; whether a firewall keeps others out, a server with two addresses would tell")
+            }
             NatKind::FullCone => (Mark::Good, "full cone: direct connections work with everybody"),
             NatKind::RestrictedCone => (Mark::Good, "restricted cone: direct connections work with everybody"),
             NatKind::PortRestrictedCone => {
                 (Mark::Good, "port-restricted cone: direct connections work, except with those behind a symmetric one")
+            }
+            NatKind::Cone => {
+                (Mark::Good, "a cone: direct connections work; with whom, a server with two addresses would tell")
             }
             NatKind::Symmetric => {
                 (Mark::Note, "symmetric: direct connections work only with those whose NAT is none or looks at no port")

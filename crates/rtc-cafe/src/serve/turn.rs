@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::Context;
-use rtc_cafe_signaller::{IceServer, IpNet};
+use rtc_cafe_signaller::{IceServer, IpNet, Quiet};
 use rtc_cafe_turn::{BindError, Limits, Secret, TlsAcceptor, TurnServer};
 
 use super::reach::Reach;
@@ -55,7 +55,7 @@ pub(crate) struct TurnOptions {
     turn_host: Option<Listed<String>>,
 
     /// Address at which the internet reaches this machine, one for IPv4 and one for IPv6, if it is behind a NAT that
-    /// passes its ports on [default: its own]
+    /// passes its ports on [default: its own, or if that is of a private network, what the name of `--turn-host` leads to]
     #[arg(long, env = "RTC_CAFE_PUBLIC_ADDRESS", value_name = "ADDRESS", value_delimiter = ',', value_parser = ip)]
     public_address: Vec<Listed<IpAddr>>,
 
@@ -147,6 +147,37 @@ pub(crate) struct Turn {
     secret: Secret,
     lifetime: Duration,
     reach: Reach,
+    quiet: Arc<Quiet>,
+}
+
+/// Says what clients may miss.
+fn warn(server: &TurnServer, is_named: bool) {
+    if is_named && server.udp_addresses().iter().all(|address| address.ip().is_loopback()) {
+        tracing::warn!("--turn-host names a relay that listens on this machine alone; give --turn-listen as well");
+    }
+    if !is_named && !server.tls_addresses().is_empty() {
+        tracing::warn!(
+            "TURN over TLS is told by the host of the page, or by an address, which the certificate may not have and \
+             Firefox does not use; name it by --turn-host"
+        );
+    }
+    for address in server.relay_addresses() {
+        if is_private(address) {
+            tracing::warn!(
+                %address,
+                "peers in the internet do not reach relayed addresses of a private network: if they are to, name the public \
+                 one by --public-address"
+            );
+        }
+    }
+}
+
+/// Whether a NAT may lead to it from the internet.
+const fn is_private(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(v4) => v4.is_private() || matches!(v4.octets(), [100, 64..=127, ..]),
+        IpAddr::V6(v6) => v6.is_unique_local(),
+    }
 }
 
 /// Where to listen: as was asked, or beside a server that listens there and at the addresses of TLS, of which clients are
@@ -249,6 +280,10 @@ impl TurnOptions {
         if let Some(ports) = self.turn_ports.flatten() {
             builder = builder.relay_ports(ports);
         }
+        let host = self.turn_host.flatten();
+        if let Some(name) = &host {
+            builder = builder.public_name(name);
+        }
         let server = match builder.bind().await {
             Ok(server) => server,
             // Somebody else serves there already, and nobody has asked for ours.
@@ -260,20 +295,16 @@ impl TurnOptions {
             }
             Err(error) => return Err(error).context("cannot serve STUN and TURN; --no-turn does without"),
         };
-        let (host, lifetime) = (self.turn_host.flatten(), self.turn_credentials);
-        let is_named = host.is_some();
-        if is_named && addresses.iter().all(|address| address.ip().is_loopback()) {
-            tracing::warn!("--turn-host names a relay that listens on this machine alone; give --turn-listen as well");
-        }
-        if !is_named && !server.tls_addresses().is_empty() {
-            tracing::warn!(
-                "TURN over TLS is told by the host of the page, or by an address, which the certificate may not have and \
-                 Firefox does not use; name it by --turn-host"
-            );
-        }
+        warn(&server, host.is_some());
         let public = self.public_address.iter().flatten().copied().collect();
         let reach = Reach { host, listening: listening.ip(), public };
-        Ok(Some(Turn { server: Arc::new(server), secret, lifetime, reach }))
+        Ok(Some(Turn {
+            server: Arc::new(server),
+            secret,
+            lifetime: self.turn_credentials,
+            reach,
+            quiet: Arc::default(),
+        }))
     }
 
     fn limits(&self) -> Limits {
@@ -308,6 +339,13 @@ impl Turn {
         }
         if let Some(place) = at(self.server.tls_addresses()) {
             servers.push(with(format!("turns:{place}?transport=tcp")));
+        }
+        if servers.is_empty() && self.quiet.is_over() {
+            tracing::warn!(
+                host = came_by,
+                "clients come by this host, and are told of no STUN and TURN, which listen on this machine alone; give \
+                 --turn-listen, or say --no-turn"
+            );
         }
         servers
     }
