@@ -9,7 +9,7 @@ use std::{
 };
 
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufWriter},
     net::{TcpListener, TcpStream},
     sync::mpsc,
     task::AbortHandle,
@@ -32,10 +32,8 @@ const HANDSHAKE: Duration = Duration::from_secs(10);
 const IDLE: Duration = Duration::from_secs(30);
 /// How long a client may take nothing of what is sent to it.
 const STUCK: Duration = Duration::from_secs(30);
-/// What is read at once.
+/// What is read or written at once.
 const CHUNK: usize = 16 << 10;
-/// Messages that are written at once.
-const AT_ONCE: usize = 32;
 /// After the system has refused a connection, because there are too many.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -151,6 +149,8 @@ pub(crate) async fn serve(server: Arc<Server>, listener: TcpListener, acceptor: 
 
 async fn connect(connection: Connection, stream: TcpStream, address: SocketAddr, acceptor: Option<TlsAcceptor>) {
     let _ = stream.set_nodelay(true);
+    // Below TLS, where each message has a record of its own: there are clients that look for one only in each.
+    let stream = BufWriter::with_capacity(CHUNK, stream);
     let ended = match acceptor {
         None => speak(&connection, stream, address).await,
         Some(acceptor) => match timeout(HANDSHAKE, acceptor.accept(stream)).await {
@@ -204,13 +204,14 @@ async fn speak(
         }
     };
     let write = async {
-        let (mut waiting, mut out) = (Vec::new(), Vec::with_capacity(CHUNK));
-        while queue.recv_many(&mut waiting, AT_ONCE).await > 0 {
-            out.clear();
-            waiting.iter().for_each(|message| out.extend_from_slice(message));
-            let written = write_all(&mut writer, &out).await;
-            waiting.drain(..).for_each(|message| session.taken(message.len()));
-            written?;
+        let stuck = |_| io::Error::from(io::ErrorKind::TimedOut);
+        while let Some(message) = queue.recv().await {
+            let written = timeout(STUCK, writer.write_all(&message)).await;
+            session.taken(message.len());
+            written.map_err(stuck)??;
+            if queue.is_empty() {
+                timeout(STUCK, writer.flush()).await.map_err(stuck)??;
+            }
         }
         Ok(())
     };
@@ -218,17 +219,6 @@ async fn speak(
         ended = read => ended,
         ended = write => ended,
     }
-}
-
-/// Writes it all, unless nothing is taken any more.
-async fn write_all(writer: &mut (impl AsyncWrite + Unpin), mut bytes: &[u8]) -> io::Result<()> {
-    let stuck = |_| io::Error::from(io::ErrorKind::TimedOut);
-    while !bytes.is_empty() {
-        if timeout(STUCK, writer.write_buf(&mut bytes)).await.map_err(stuck)?? == 0 {
-            return Err(io::ErrorKind::WriteZero.into());
-        }
-    }
-    timeout(STUCK, writer.flush()).await.map_err(stuck)?
 }
 
 /// The length of the message at the beginning, if all of it is there (RFC 8656 sections 5 and 12.5).
