@@ -1,6 +1,6 @@
 //! By which host and port clients reach the relay, which may listen at several addresses.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// What is known of the ways to this machine.
 #[derive(Debug, Clone)]
@@ -38,12 +38,13 @@ impl Reach {
 
     /// Whether a host by which clients come leads to an address of the relay.
     fn leads(&self, host: &str, address: IpAddr) -> bool {
-        if address.is_loopback() {
-            return is_local(host);
-        }
         match host.parse::<IpAddr>() {
             Ok(host) if host.is_ipv4() != address.is_ipv4() => false,
+            Ok(host) if address.is_loopback() => address == host,
             Ok(host) => address == host || address.is_unspecified() || self.public.contains(&host),
+            Err(_) if address.is_loopback() => {
+                is_local(host) && [IpAddr::from(Ipv4Addr::LOCALHOST), Ipv6Addr::LOCALHOST.into()].contains(&address)
+            }
             Err(_) => address == self.listening || address.is_unspecified(),
         }
     }
@@ -54,7 +55,7 @@ fn is_local(host: &str) -> bool {
 }
 
 fn joined(host: &str, port: u16) -> String {
-    if host.parse::<std::net::Ipv6Addr>().is_ok() { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
+    if host.parse::<Ipv6Addr>().is_ok() { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
 }
 
 /// The host of a `Host` header; that of IPv6 without its brackets.
@@ -102,6 +103,8 @@ mod tests {
         }
         assert_eq!(told("0.0.0.0", &[], &["203.0.113.7:3478", "203.0.113.8:3479"], "203.0.113.8"), "203.0.113.8:3479");
         assert_eq!(told("0.0.0.0", &["203.0.113.9"], &["10.0.0.8:3478"], "cafe.example"), "203.0.113.9:3478");
+        assert_eq!(told("127.0.0.1", &[], &["127.0.0.2:3478"], "127.0.0.1:8080"), "127.0.0.2:3478");
+        assert_eq!(told("127.0.0.1", &[], &["127.0.0.2:3478"], "localhost"), "127.0.0.2:3478");
     }
 
     #[test]

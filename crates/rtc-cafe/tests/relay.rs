@@ -1,0 +1,97 @@
+//! Where the relay listens elsewhere than the signalling, clients reach it, and operators are told what they miss.
+#![allow(clippy::unwrap_used, reason = "a test")]
+
+mod common;
+
+use std::{
+    fs,
+    io::{Read, Write},
+    net::{TcpStream, UdpSocket},
+    process::{Command, Stdio},
+};
+
+use common::{Folder, Lines, Server, command};
+use rcgen::{CertificateParams, KeyPair};
+use serde_json::Value;
+
+fn serve(options: &[&str]) -> Command {
+    let mut serve = command(&["serve", "--turn-allow-peer", "127.0.0.0/8"]);
+    serve.env_remove("RTC_CAFE_NO_TURN").args(options);
+    serve
+}
+
+/// The servers that clients are told of, by the doctor's word all of use.
+fn told(server: &Server) -> Vec<String> {
+    let output = server.command(&["doctor", "--json"]).output().unwrap();
+    let diagnosis: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let all = ["stun", "turn"].map(|kind| diagnosis[kind].as_array().unwrap().clone()).concat();
+    for one in &all {
+        assert_eq!(one["check"]["ok"], true, "{diagnosis:#}");
+    }
+    all.iter().map(|one| one["url"].as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn at_another_address() {
+    let server = Server::start_by(&mut serve(&["--listen", "127.0.0.1:0", "--turn-listen", "127.0.0.2:0"]));
+    let told = told(&server);
+    assert!(told.len() == 3 && told.iter().all(|url| url.contains(":127.0.0.2:")), "{told:?}");
+}
+
+#[test]
+fn tls_at_an_address_of_its_own() {
+    let folder = Folder::new();
+    let key = KeyPair::generate().unwrap();
+    let certificate =
+        CertificateParams::new(["127.0.0.1", "127.0.0.2"].map(String::from)).unwrap().self_signed(&key).unwrap();
+    fs::write(folder.path("cert.pem"), certificate.pem()).unwrap();
+    fs::write(folder.path("key.pem"), key.serialize_pem()).unwrap();
+    let files = ["--tls-cert", &folder.text("cert.pem"), "--tls-key", &folder.text("key.pem")];
+    let places = ["--listen", "127.0.0.1:0", "--turn-listen", "127.0.0.1:0", "--turn-tls-listen", "127.0.0.2:0"];
+    let mut server = Server::start_by(&mut serve(&[&places[..], &files].concat()));
+    server.roots = Some(folder.path("cert.pem"));
+    let told = told(&server);
+    let by = |start: &str| told.iter().filter(|url| url.starts_with(start)).count();
+    assert_eq!((by("stun:127.0.0.1:"), by("turn:127.0.0.1:"), by("turns:127.0.0.2:")), (1, 2, 1), "{told:?}");
+}
+
+#[test]
+fn all_of_ipv6_is_all_of_ipv4_too() {
+    if UdpSocket::bind("[::1]:0").is_err() {
+        eprintln!("skipped: this machine has no IPv6");
+        return;
+    }
+    let server = Server::start_by(&mut serve(&["--listen", "127.0.0.1:0", "--turn-listen", "[::]:0"]));
+    let told = told(&server);
+    assert!(told.len() == 3 && told.iter().all(|url| url.contains(":127.0.0.1:")), "{told:?}");
+}
+
+/// As behind a proxy that passes `Host` on: nobody there reaches what listens on loopback.
+#[test]
+fn whoever_is_told_of_none_is_logged() {
+    let mut serve = serve(&["--listen", "127.0.0.1:0", "--turn-listen", "127.0.0.1:0", "--allow-origin", "*"]);
+    let mut server = Server::start_by(serve.stderr(Stdio::piped()));
+    let lines = Lines::of(&mut server.process);
+    let polling = "/socket.io/?EIO=4&transport=polling";
+    let handshake = ask(&server, "GET", polling, "");
+    let sid = handshake.split("\"sid\":\"").nth(1).unwrap().split('"').next().unwrap();
+    let session = format!("{polling}&sid={sid}");
+    ask(&server, "POST", &session, "40/rtc-cafe,{}");
+    ask(&server, "POST", &session, "42/rtc-cafe,[\"request-sid\",{\"apiVersion\":\"1.2\"}]");
+    let line = lines.until("are told of no STUN and TURN");
+    assert!(line.contains("cafe.example") && line.contains("--turn-listen"), "{line}");
+}
+
+fn ask(server: &Server, method: &str, path: &str, body: &str) -> String {
+    let mut stream = TcpStream::connect(server.address()).unwrap();
+    write!(
+        stream,
+        "{method} {path} HTTP/1.1\r\nHost: cafe.example\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
+    .unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    answer
+}
