@@ -36,7 +36,7 @@ const KINDS = {
         '--autoplay-policy=no-user-gesture-required',
         // Pages on loopback are to find each other without multicast DNS.
         '--disable-features=WebRtcHideLocalIpsWithMdns',
-        `--use-fake-device-for-media-stream=device-count=${camera === 'missing' ? 0 : 1}`,
+        `--use-fake-device-for-media-stream=fps=15,device-count=${camera === 'missing' ? 0 : 1}`,
         `--use-fake-ui-for-media-stream${camera === 'denied' ? '=deny' : ''}`,
       ],
     }),
@@ -54,6 +54,10 @@ const KINDS = {
         'media.peerconnection.ice.obfuscate_host_addresses': false,
         'media.peerconnection.ice.loopback': true,
         'media.navigator.streams.fake': camera !== 'missing',
+        // Every picture is encoded by the processor, which tests share.
+        'media.navigator.video.default_width': 320,
+        'media.navigator.video.default_height': 240,
+        'media.navigator.video.default_fps': 15,
         // Only a camera of this name is found.
         ...(camera === 'missing' && { 'media.video_loopback_dev': 'none' }),
         'media.navigator.permission.disabled': camera !== 'denied',

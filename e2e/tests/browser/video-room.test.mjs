@@ -68,12 +68,19 @@ const until = (isDone, act) => eventually(async () => {
   await eventually(async () => assert.ok(await isDone(), 'nothing came of it'), { within: 2000 });
 });
 
-/** Stops a tile by its button, which appears when the picture is clicked or tapped; there is no mouse to hover with here. */
+/** Clicks or taps a picture, if its buttons are not shown. */
+async function choose(tile, by) {
+  if (!await tile.evaluate((tile) => tile.matches('.tapped, :hover, :focus-within'))) await tile[by]();
+}
+
+/** Stops what a tile shows by its button, which appears when the picture is chosen; there is no mouse to hover with here. */
 async function stop(page, selector, by = 'click') {
-  const tile = await page.waitForSelector(selector);
-  const button = await tile.$('button.stop');
-  await until(() => tile.evaluate((tile) => !tile.isConnected || tile.dataset.media !== 'live'), async () => {
-    if (!await tile.evaluate((tile) => tile.matches('.tapped, :hover, :focus-within'))) await tile[by]();
+  const id = await (await page.waitForSelector(selector)).evaluate((tile) => tile.dataset.id);
+  const shown = () => page.$(`.tile[data-id="${id}"][data-media=live]`);
+  await until(async () => !await shown(), async () => {
+    const tile = await shown();
+    await choose(tile, by);
+    const button = await tile.$('button.stop');
     assert.equal(await button.evaluate(({ parentElement }) => getComputedStyle(parentElement).opacity), '1');
     await button[by]();
   });
