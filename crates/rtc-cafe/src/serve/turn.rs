@@ -45,8 +45,8 @@ pub(crate) struct TurnOptions {
     /// Address and port for TURN over TLS, with the certificate of `--tls-cert`; repeat it, or separate several by commas
     /// [default: that of `--listen`, if that has TLS]
     ///
-    /// On port 443 it reaches clients whose network lets nothing else through. With `--tls-cert` it shares the port of the
-    /// signalling; an address of its own is for servers whose port 443 is a proxy's.
+    /// On port 443 it reaches clients whose network lets nothing else through. An address of its own is needed only where a
+    /// proxy does TLS for the signalling.
     #[arg(long, env = "RTC_CAFE_TURN_TLS_LISTEN", value_name = "ADDRESS:PORT", value_delimiter = ',', value_parser = address)]
     turn_tls_listen: Vec<Listed<SocketAddr>>,
 
