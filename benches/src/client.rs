@@ -1,19 +1,34 @@
 //! One client of the load generator: raw frames, Socket.IO packets written by hand.
 
-use std::net::SocketAddr;
+use std::{fmt, net::SocketAddr};
 
 use anyhow::{Context, bail};
 use futures_util::{FutureExt, SinkExt, StreamExt};
 use tokio::net::TcpStream;
 use tokio_tungstenite::{
     WebSocketStream, client_async_with_config,
-    tungstenite::{Message, Utf8Bytes, protocol::WebSocketConfig},
+    tungstenite::{
+        Message, Utf8Bytes,
+        protocol::{WebSocketConfig, frame::coding::CloseCode},
+    },
 };
 
 use crate::process::{Server, Target};
 
 /// Bytes of the JSON of a signal.
 const SIGNAL: usize = 300;
+
+/// The server ends, and has told this client to come back later.
+#[derive(Debug)]
+pub(crate) struct SentAway;
+
+impl fmt::Display for SentAway {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the server sends its clients away")
+    }
+}
+
+impl std::error::Error for SentAway {}
 
 /// A websocket to a server under test.
 #[derive(Debug)]
@@ -70,11 +85,12 @@ impl Client {
         self.socket.flush().await.context("cannot send")
     }
 
-    /// The next text that is no ping; what the server refuses is an error. Cancelling it loses nothing but a pong.
+    /// The next text that is no ping; what the server refuses is an error, and its farewell is [`SentAway`]. Cancelling it loses nothing but a pong.
     pub(crate) async fn receive(&mut self) -> anyhow::Result<Utf8Bytes> {
         loop {
             let text = match self.socket.next().await {
                 Some(Ok(Message::Text(text))) => text,
+                Some(Ok(Message::Close(Some(why)))) if why.code == CloseCode::Away => return Err(SentAway.into()),
                 Some(Ok(Message::Close(_))) | None => bail!("the server closed the connection"),
                 Some(Ok(_)) => bail!("the server sent something else than text"),
                 Some(Err(error)) => return Err(error).context("cannot receive"),

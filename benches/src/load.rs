@@ -33,6 +33,8 @@ const REST: Duration = Duration::from_secs(2);
 const FORGET: Duration = Duration::from_secs(75);
 /// Growth that is none, in MB: a small server is a few pages of the allocator.
 const NOISE: f64 = 8.0;
+/// How much longer than `--drain` the server may take to end, as `rtc-cafe serve --help` says.
+const LONGER: Duration = Duration::from_secs(17);
 /// Open files beside the crowd: attackers, honest pairs, those who are just leaving.
 const OTHER_FILES: usize = 4000;
 
@@ -40,8 +42,8 @@ const OTHER_FILES: usize = 4000;
 ///
 /// One server is a process of its own on loopback. From the beginning to the end honest pairs signal to each other 20
 /// times a second, and it is measured how long that takes. It fails if the server ends or panics, if its memory grows
-/// on and on, if an honest client is cut off or has no answer for 10 seconds, or if somebody who has left is still
-/// counted. A run takes about ten minutes, and two open files for each connection; see `ulimit -Hn`.
+/// on and on, if an honest client is cut off or has no answer for 10 seconds, if somebody who has left is still counted, or
+/// if it does not end well when it is asked to. A run takes about ten minutes, and two open files for each connection; see `ulimit -Hn`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 What is done, one after the other:
@@ -51,6 +53,8 @@ What is done, one after the other:
            more than in the second fifth: the first is for warming up.
   attacks  each for --attack-seconds, or with all --frames, while the crowd stays as it is
   after    the attackers are gone; within 75 seconds nobody but honest clients may be counted
+  drained  SIGTERM: over --drain everybody of the crowd is to be told to come back later before the connection ends, and the
+           server is to exit with 0 within 17 seconds more
 Attacks are made in --rounds. An allocator keeps some of what was once needed, so the first round is for warming up. What
 grows on and on is larger after every later one: after all of them the memory may be 10 % more than after the first, after
 some of them even beyond that. Less than 8 MB are no growth.
@@ -85,6 +89,10 @@ pub(crate) struct Options {
     /// How often all the attacks are made
     #[arg(long, default_value_t = 3, value_name = "NUMBER", value_parser = bounded(1, 1000))]
     rounds: usize,
+
+    /// Over how long the server sends its clients away in the end
+    #[arg(long, default_value_t = 10, value_name = "SECONDS", value_parser = bounded(1, 3600))]
+    drain: usize,
 
     /// Malformed frames in each round
     #[arg(long, default_value_t = 1_000_000, value_name = "NUMBER", value_parser = bounded(1000, 1_000_000_000))]
@@ -156,7 +164,7 @@ struct Load<'a> {
 
 impl<'a> Load<'a> {
     async fn start(options: &'a Options, programs: &Programs) -> anyhow::Result<Self> {
-        let watched = Watched::start(programs).await?;
+        let watched = Watched::start(programs, options.drain).await?;
         let address = watched.server.address(0);
         let honest = Honest::start(address, options.pairs).await?;
         let crowd = Crowd::new(address);
@@ -194,7 +202,7 @@ impl<'a> Load<'a> {
         let least = memory[1..].iter().copied().fold(f64::INFINITY, f64::min);
         let growth = if least.is_finite() { (least / memory[0] - 1.0) * 100.0 } else { 0.0 };
         self.grown(Phase::After, growth, &memory);
-        Ok(())
+        self.drain().await
     }
 
     /// Does something, and reads off what it does to the honest and to the server.
@@ -275,6 +283,27 @@ impl<'a> Load<'a> {
         let done = attack.run(self.watched.server.address(0), extent).await? as f64;
         self.samples.add(Metric(Phase::Attacked(attack), What::Done), done);
         self.samples.add(Metric(Phase::Attacked(attack), What::Rate), done / start.elapsed().as_secs_f64());
+        Ok(())
+    }
+
+    /// Asks the server to end, which is to send everybody away before.
+    async fn drain(&mut self) -> anyhow::Result<()> {
+        eprintln!("bench: {}", Phase::Drained.title());
+        let over = Duration::from_secs(self.options.drain as u64);
+        let (told, ended) = tokio::join!(self.crowd.sent_away(), self.watched.end(over + LONGER));
+        let ((took, peak), told) = (ended?, told?);
+        let spread = told.last().zip(told.first()).map_or(Duration::ZERO, |(last, first)| last.duration_since(*first));
+        let mut add = |what, value| self.samples.add(Metric(Phase::Drained, what), value);
+        add(What::Done, told.len() as f64);
+        add(What::Ended, took.as_secs_f64());
+        add(What::Spread, spread.as_secs_f64());
+        add(What::Peak, peak);
+        if told.len() != self.options.connections {
+            self.findings.push(format!("only {} connections were sent away", told.len()));
+        }
+        if spread < over / 2 {
+            self.findings.push(format!("the clients were sent away within {spread:.1?}, not over {over:?}"));
+        }
         Ok(())
     }
 

@@ -182,11 +182,11 @@ impl Server {
         Ok(server)
     }
 
-    /// A signaller of one node, and what it logs.
-    pub(crate) async fn logged(programs: &Programs) -> anyhow::Result<(Self, ChildStderr)> {
+    /// A signaller of one node with further options, and what it logs.
+    pub(crate) async fn logged(programs: &Programs, options: &[&str]) -> anyhow::Result<(Self, ChildStderr)> {
         let mut server = Self { nodes: Vec::new(), addresses: Vec::new(), redis: None, target: Target::Signaller };
         let mut serve = Command::new(&programs.signaller);
-        serve.args(["serve", "--no-turn", "--listen", "127.0.0.1:0"]).stderr(Stdio::piped());
+        serve.args(["serve", "--no-turn", "--listen", "127.0.0.1:0"]).args(options).stderr(Stdio::piped());
         server.add(serve).await?;
         let log = server.nodes[0].child.stderr.take().context("it has no standard error")?;
         Ok((server, log))
@@ -200,6 +200,23 @@ impl Server {
             }
         }
         Ok(())
+    }
+
+    /// Asks all nodes to end.
+    pub(crate) fn terminate(&self) -> anyhow::Result<()> {
+        self.nodes.iter().try_for_each(|node| node.process.terminate())
+    }
+
+    /// Whether all nodes have ended, which is an error if one has failed.
+    pub(crate) fn has_ended(&mut self) -> anyhow::Result<bool> {
+        let mut ended = true;
+        for node in &mut self.nodes {
+            match node.child.try_wait()? {
+                Some(status) => ensure!(status.success(), "the {} has failed: {status}", self.target.name()),
+                None => ended = false,
+            }
+        }
+        Ok(ended)
     }
 
     /// Starts a node.
@@ -304,6 +321,19 @@ impl Process {
         let value =
             status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS in /proc/PID/status")?;
         value.trim().trim_end_matches("kB").trim_end().parse().context("VmRSS is no number")
+    }
+
+    /// Sends SIGTERM.
+    #[cfg(unix)]
+    fn terminate(self) -> anyhow::Result<()> {
+        use rustix::process::{Pid, Signal, kill_process};
+        let pid = i32::try_from(self.0).ok().and_then(Pid::from_raw).context("this is no process")?;
+        kill_process(pid, Signal::TERM).context("cannot send SIGTERM")
+    }
+
+    #[cfg(not(unix))]
+    fn terminate(self) -> anyhow::Result<()> {
+        bail!("there is no SIGTERM on this system")
     }
 
     fn read(&self, file: &str) -> anyhow::Result<String> {

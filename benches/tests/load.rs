@@ -19,7 +19,7 @@ fn the_server_stands_load_and_attacks() {
     }
     let mut load = Command::new(bench);
     load.args(["load", "--connections", "500", "--churn", "50", "--seconds", "5", "--frames", "20000"]);
-    load.args(["--attack-seconds", "1", "--rounds", "2", "--json"]).env("RTC_CAFE_BIN", server);
+    load.args(["--attack-seconds", "1", "--rounds", "2", "--drain", "3", "--json"]).env("RTC_CAFE_BIN", server);
     load.args(ATTACKS.iter().flat_map(|attack| ["--only", attack]));
     let output = load.output().unwrap();
     let log = String::from_utf8_lossy(&output.stderr);
@@ -33,4 +33,9 @@ fn the_server_stands_load_and_attacks() {
         }
     }
     assert!(report["malformed_done"]["ours"].as_f64() >= Some(20_000.0), "{report:#}");
+    assert_eq!(report["drained_done"]["ours"].as_f64(), Some(500.0), "everybody is told to come back: {report:#}");
+    for number in ["ended_s", "spread_s", "peak_mb"] {
+        let value = report[format!("drained_{number}")]["ours"].as_f64();
+        assert!(value > Some(1.0), "{number} in {report:#}");
+    }
 }

@@ -18,7 +18,7 @@ use tokio::{
 };
 
 use super::dial::dial;
-use crate::client::{Client, join, response};
+use crate::client::{Client, SentAway, join, response};
 
 const ROOM: usize = 8;
 /// Connections that are being opened at a time.
@@ -86,6 +86,24 @@ impl Crowd {
             }
         }
         Ok(())
+    }
+
+    /// Waits until all have ended, and says when each was sent away. Fails if anybody was cut off instead.
+    pub(super) async fn sent_away(&mut self) -> anyhow::Result<Vec<Instant>> {
+        let (mut told, mut cut) = (Vec::new(), Vec::new());
+        while let Some(ended) = self.tasks.join_next().await {
+            match ended {
+                Ok(Err(error)) if error.is::<SentAway>() => told.push(Instant::now()),
+                Ok(ended) => cut.extend(ended.err()),
+                Err(error) if error.is_cancelled() => {}
+                Err(error) => return Err(error).context("a task of the load generator panicked"),
+            }
+        }
+        let count = cut.len();
+        match cut.pop() {
+            Some(error) => Err(error).with_context(|| format!("{count} were cut off without having been told")),
+            None => Ok(told),
+        }
     }
 
     fn add(&mut self, number: usize) {

@@ -17,6 +17,8 @@ pub(super) enum Phase {
     Attacked(Attack),
     /// The attackers have left.
     After,
+    /// The server ends.
+    Drained,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -29,6 +31,9 @@ pub(super) enum What {
     PerConnection,
     Growth,
     Churn,
+    Ended,
+    Spread,
+    Peak,
     Done,
     Rate,
 }
@@ -37,7 +42,7 @@ pub(super) enum What {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Metric(pub(super) Phase, pub(super) What);
 
-const WHATS: [What; 10] = [
+const WHATS: [What; 13] = [
     What::Typical,
     What::Slow,
     What::Longest,
@@ -46,10 +51,13 @@ const WHATS: [What; 10] = [
     What::PerConnection,
     What::Growth,
     What::Churn,
+    What::Ended,
+    What::Spread,
+    What::Peak,
     What::Done,
     What::Rate,
 ];
-const PHASES: usize = Attack::ALL.len() + 3;
+const PHASES: usize = Attack::ALL.len() + 4;
 
 impl Measured for Metric {
     const ALL: &'static [Self] = &{
@@ -60,7 +68,8 @@ impl Measured for Metric {
             let phase = match number {
                 0 => Phase::Alone,
                 1 => Phase::Crowded,
-                _ if number == PHASES - 1 => Phase::After,
+                _ if number == PHASES - 2 => Phase::After,
+                _ if number == PHASES - 1 => Phase::Drained,
                 _ => Phase::Attacked(Attack::ALL[number - 2]),
             };
             all[at] = Self(phase, WHATS[at % WHATS.len()]);
@@ -81,6 +90,9 @@ impl Measured for Metric {
             What::PerConnection => cost(key("memory_per_connection_kb"), "  of it for each connection", "KB", 1),
             What::Growth => cost(key("growth_percent"), "  growth", "%", 1).within(GROWTH),
             What::Churn => rate(key("churn_per_second"), "  connections that came, and as many that went"),
+            What::Ended => cost(key("ended_s"), format!("{}: until it has ended", phase.title()), "s", 1),
+            What::Spread => cost(key("spread_s"), "  from the first who is sent away to the last", "s", 1),
+            What::Peak => cost(key("peak_mb"), "  memory of the server at most", "MB", 1),
             What::Done => About { more: true, ..cost(key("done"), format!("  {}", phase.done()), "", 0) },
             What::Rate => rate(key("done_per_second"), "    a second"),
         }
@@ -98,6 +110,7 @@ impl Phase {
             Self::Crowded => "crowded",
             Self::Attacked(attack) => attack.key(),
             Self::After => "after",
+            Self::Drained => "drained",
         }
     }
 
@@ -107,12 +120,14 @@ impl Phase {
             Self::Crowded => "with the crowd",
             Self::Attacked(attack) => attack.title(),
             Self::After => "after the attacks",
+            Self::Drained => "the server is asked to end",
         }
     }
 
     fn done(self) -> &'static str {
         match self {
             Self::Attacked(attack) => attack.done(),
+            Self::Drained => "connections that were sent away",
             Self::Alone | Self::Crowded | Self::After => "done",
         }
     }

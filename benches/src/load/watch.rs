@@ -2,7 +2,7 @@
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, bail, ensure};
@@ -10,7 +10,7 @@ use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
     net::TcpStream,
     process::ChildStderr,
-    time::timeout,
+    time::{sleep, timeout},
 };
 
 use crate::process::{Programs, Server};
@@ -19,6 +19,8 @@ use crate::process::{Programs, Server};
 const PANIC: &str = "panicked";
 /// How long the server may take to say its metrics.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// How often an ending server is looked at.
+const LOOK: Duration = Duration::from_millis(50);
 
 /// A server that is watched.
 pub(super) struct Watched {
@@ -27,8 +29,9 @@ pub(super) struct Watched {
 }
 
 impl Watched {
-    pub(super) async fn start(programs: &Programs) -> anyhow::Result<Self> {
-        let (server, log) = Server::logged(programs).await?;
+    /// Starts one that sends its clients away over so many seconds in the end.
+    pub(super) async fn start(programs: &Programs, drain: usize) -> anyhow::Result<Self> {
+        let (server, log) = Server::logged(programs, &["--drain", &format!("{drain}s")]).await?;
         let panics = Arc::default();
         tokio::spawn(listen(log, Arc::clone(&panics)));
         Ok(Self { server, panics })
@@ -36,10 +39,31 @@ impl Watched {
 
     /// Fails if the server has ended or panicked.
     pub(super) fn check(&mut self) -> anyhow::Result<()> {
+        self.check_log()?;
+        self.server.check()
+    }
+
+    fn check_log(&self) -> anyhow::Result<()> {
         if let Some(panic) = self.panics.lock().unwrap_or_else(PoisonError::into_inner).first() {
             bail!("the server panicked: {panic}");
         }
-        self.server.check()
+        Ok(())
+    }
+
+    /// Asks the server to end, and waits so long until it has done so without failure. Says how long that took, and its
+    /// most resident memory meanwhile in MB.
+    pub(super) async fn end(&mut self, longest: Duration) -> anyhow::Result<(Duration, f64)> {
+        let (start, mut peak) = (Instant::now(), self.memory()?);
+        self.server.terminate()?;
+        while !self.server.has_ended()? {
+            ensure!(start.elapsed() < longest, "the server has not ended {longest:?} after SIGTERM");
+            sleep(LOOK).await;
+            // It has none when it has just ended.
+            peak = peak.max(self.memory().unwrap_or_default());
+        }
+        let took = start.elapsed();
+        self.check_log()?;
+        Ok((took, peak))
     }
 
     /// Resident memory in MB.

@@ -150,6 +150,44 @@ fn a_peer_cannot_keep_us_busy_with_what_it_claims_to_have_received() {
     assert_eq!(told(&outputs(&mut client)), []);
 }
 
+/// So one server says it, and of several some may.
+#[test]
+fn the_end_of_an_old_session_does_not_undo_its_successor() {
+    let over = |client: &mut Client| {
+        signal(client, "acquire-peers", r#"{"id":"b","sid":"B2","prevSid":"B","room":"R"}"#);
+        signal(client, "peer-disconnection", r#"{"sid":"B"}"#);
+    };
+    let mut client = joined(|_| ());
+    signal(&mut client, "acquire-peers", r#"{"id":"b","sid":"B","room":"R"}"#);
+    tell(&mut client, ConnectionId(1), ConnectionEvent::OfferCreated { sdp: "offer".into(), mids: vec![] });
+    over(&mut client);
+    pass(&mut client, seconds(4));
+    assert_eq!(sids(client.discovered_peers()), ["B2"], "in the middle of the handshake");
+
+    let mut client = joined(|_| ());
+    let b = connect(&mut client, "B", "b");
+    over(&mut client);
+    pong(&mut client, NOW, b);
+    let moved = Frame::Sid { sid: sid("B2") };
+    tell(&mut client, b, ConnectionEvent::ChannelMessage(moved.encode()));
+    let reassigned = Event::ReassignPeerSid { old_sid: sid("B"), sid: sid("B2") };
+    assert_eq!(told(&pass(&mut client, seconds(60))), std::slice::from_ref(&reassigned));
+    assert_eq!(sids(client.connected_peers()), ["B2"], "while they are connected");
+
+    let mut client = joined(|_| ());
+    let b = connect(&mut client, "B", "b");
+    over(&mut client);
+    tell(&mut client, b, ConnectionEvent::ChannelClosed);
+    let connected = pass(&mut client, seconds(3));
+    assert_eq!(commands(&connected).last(), Some(&(ConnectionId(2), Command::CreateOffer)));
+    tell(&mut client, ConnectionId(2), ConnectionEvent::OfferCreated { sdp: "offer".into(), mids: vec![] });
+    let offered = outputs(&mut client);
+    assert!(
+        offered.iter().any(|output| matches!(output, Output::Signal(signal) if signal.payload().contains("\"B2\"")))
+    );
+    assert_eq!(told(&connected), [reassigned], "when their connection ends");
+}
+
 #[test]
 fn a_peer_that_is_silent_though_there_is_a_path_sleeps() {
     let mut client = joined(|_| ());

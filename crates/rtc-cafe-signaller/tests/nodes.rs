@@ -173,6 +173,53 @@ fn a_session_moves_to_another_node_and_is_not_reported_gone() {
     }
 }
 
+#[test]
+fn who_is_back_before_its_old_session_is_heard_of_is_not_reported_gone() {
+    for seed in seeds() {
+        let mut world = World::new(seed, 2, Faults::default());
+        let old = world.client(1);
+        world.join(old, "1");
+        world.deliver();
+        // The node has nobody in the room, so it has yet to hear who is there on the other one.
+        let member = world.client(0);
+        world.join(member, "1");
+        let new = world.move_to(old, 0);
+        let late = world.client(0);
+        world.join(late, "1");
+        world.run(Duration::from_secs(100));
+        let (new, old, late) = (world.sid(new), world.sid(old), world.sid(late));
+        let announced: Vec<_> = world.events(member).iter().map(|event| (event.contains(old), event)).collect();
+        assert_eq!(announced.len(), 2, "seed {seed}: {announced:?}");
+        assert!(announced[0].1.contains(&format!("\"sid\":\"{new}\",\"prevSid\":\"{old}\"")), "{announced:?}");
+        assert!(announced[1].1.contains(&format!("\"sid\":\"{late}\",\"prevSid\":null")), "{announced:?}");
+        world.check();
+    }
+}
+
+#[test]
+fn who_has_moved_on_and_back_leaves_no_ghost() {
+    for seed in seeds() {
+        let mut world = World::new(seed, 2, Faults::default());
+        let (member, first) = (world.client(0), world.client(0));
+        let other = world.client(1);
+        for client in [member, first, other] {
+            world.join(client, "1");
+        }
+        world.deliver();
+        world.forget_events();
+        // Of the session in the middle, its members hear when another one has taken its place.
+        let second = world.move_to(first, 1);
+        let third = world.move_to(second, 0);
+        world.run(Duration::from_secs(100));
+        let events = world.events(member);
+        let [first, second, third] = [first, second, third].map(|client| world.sid(client));
+        assert_eq!(events.len(), 2, "seed {seed}: {events:?}");
+        assert!(events[0].contains(&format!("\"sid\":\"{third}\",\"prevSid\":\"{second}\"")), "{events:?}");
+        assert_eq!(events[1], format!("peer-disconnection {{\"sid\":\"{first}\"}}"));
+        world.check();
+    }
+}
+
 /// A room of so many members on nodes of one world.
 fn small_room(nodes: usize, members: usize) -> World {
     let mut config = HubConfig::default();

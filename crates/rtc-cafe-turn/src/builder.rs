@@ -1,6 +1,7 @@
 //! How a server is set up.
 
 use std::{
+    collections::HashSet,
     io,
     net::{IpAddr, SocketAddr},
     ops::RangeInclusive,
@@ -17,7 +18,7 @@ use crate::{
     face::{self, Face},
     limits::{Limits, Quotas},
     policy::PeerPolicy,
-    relays::RelaySockets,
+    relays::{self, RelaySockets},
     server::{Server, TurnServer},
     socket::{self, Socket},
     strangers::Strangers,
@@ -117,7 +118,7 @@ impl Builder {
     }
 
     /// The name by which the internet knows this machine. Where its own address is one of a private network, and no public
-    /// one is given, it is what the name leads to when the server is bound.
+    /// one is given, it is what the name leads to, if that is one address for each family; it is looked up every minute.
     pub fn public_name(mut self, name: impl Into<String>) -> Self {
         self.name = Some(name.into());
         self
@@ -159,17 +160,21 @@ impl Builder {
         if listening.is_empty() {
             return Err(BindError::Nowhere);
         }
-        let named = match &self.name {
-            Some(name) => face::addresses_of(name).await,
-            None => Vec::new(),
-        };
-        let face = |v4| Face::find(v4, &listening, &self.public, &named);
-        let faces: Vec<_> = [true, false].into_iter().filter_map(face).collect();
-        if faces.is_empty() {
-            return Err(BindError::Unreachable);
+        let interfaces = relays::interfaces().unwrap_or_else(|| {
+            tracing::warn!(
+                "the addresses of this machine cannot be read: the relay may reach those that it does not use"
+            );
+            HashSet::new()
+        });
+        let face = |v4| Face::new(v4, &listening, &self.public);
+        let mut faces: Vec<_> = [true, false].into_iter().filter_map(face).collect();
+        faces.iter_mut().for_each(|face| face.look_again(&interfaces));
+        if let Some(name) = self.name.as_ref().filter(|_| faces.iter().any(Face::wants_name)) {
+            let found = face::addresses_of(name).await.unwrap_or_default();
+            faces.iter_mut().for_each(|face| face.take_name(&found));
         }
-        for face in &faces {
-            tracing::info!(public = %face.public, local = %face.local, "relayed addresses");
+        if faces.iter().all(|face| face.public().is_none()) {
+            return Err(BindError::Unreachable);
         }
         let common = Common {
             auth: Authenticator::new(self.realm, self.secret),
@@ -179,8 +184,8 @@ impl Builder {
             quotas: Quotas::default(),
             counters: Default::default(),
         };
-        let server = Server::new(common, RelaySockets::new(faces, self.ports));
-        let mut running = TurnServer::new(server);
+        let server = Server::new(common, RelaySockets::new(faces, interfaces, self.ports));
+        let mut running = TurnServer::new(server, self.name);
         for address in self.udp {
             running.listen_udp(listen(address, "UDP", Socket::listen)?);
         }

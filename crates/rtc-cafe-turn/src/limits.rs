@@ -21,7 +21,7 @@ pub struct Limits {
     /// Allocations of one `id` in the credentials. A browser takes one for each peer connection, URL and address of its own.
     /// Default 1,000.
     pub allocations_per_id: usize,
-    /// Allocations from one address, or one /64 of IPv6, behind which there may be many clients. Default 4,000.
+    /// Allocations from one address, or one /64 of IPv6, behind which there may be many clients. Default 2,500.
     pub allocations_per_address: usize,
     /// Bytes per second that all allocations of one `id` together may pass on, both ways; what is beyond is dropped.
     /// Default 12.5 MB, which are 100 megabits per second.
@@ -44,7 +44,7 @@ impl Default for Limits {
         Self {
             allocations: 10_000,
             allocations_per_id: 1_000,
-            allocations_per_address: 4_000,
+            allocations_per_address: 2_500,
             bandwidth: 12_500_000,
             bandwidth_per_address: 62_500_000,
             connections: 10_000,

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
+    io,
     net::{IpAddr, SocketAddr},
     ops::RangeInclusive,
     sync::{Arc, PoisonError, RwLock, RwLockReadGuard},
@@ -9,7 +10,12 @@ use std::{
 
 use tokio::task::AbortHandle;
 
-use crate::{face::Face, policy, session::Session, socket::Socket};
+use crate::{
+    face::{Face, is_private},
+    policy,
+    session::Session,
+    socket::Socket,
+};
 
 /// Ports that are tried before there is none.
 const ATTEMPTS: u32 = 1024;
@@ -47,30 +53,40 @@ pub(crate) enum Hop {
 }
 
 impl RelaySockets {
-    pub(crate) fn new(faces: Vec<Face>, ports: RangeInclusive<u16>) -> Self {
-        let addresses = RwLock::new(Addresses { faces, interfaces: HashSet::new() });
-        let relays = Self { ports, open: RwLock::default(), addresses };
-        if !relays.look_around() {
-            tracing::warn!(
-                "the addresses of this machine cannot be read: the relay may reach those that it does not use"
-            );
-        }
-        relays
+    /// With the addresses of the interfaces.
+    pub(crate) fn new(faces: Vec<Face>, interfaces: HashSet<IpAddr>, ports: RangeInclusive<u16>) -> Self {
+        faces.iter().for_each(|face| tell(None, face.public()));
+        let addresses = RwLock::new(Addresses { faces, interfaces });
+        Self { ports, open: RwLock::default(), addresses }
     }
 
     /// Reads the addresses of the interfaces. If that fails, those of before count.
-    pub(crate) fn look_around(&self) -> bool {
-        let Ok(interfaces) = if_addrs::get_if_addrs() else { return false };
+    pub(crate) fn look_around(&self) {
+        let Some(interfaces) = interfaces() else { return };
+        self.change(|addresses| {
+            addresses.interfaces = interfaces;
+            let Addresses { faces, interfaces } = addresses;
+            faces.iter_mut().for_each(|face| face.look_again(interfaces));
+        });
+    }
+
+    /// Takes what the machine's name leads to now.
+    pub(crate) fn take_name(&self, found: &[IpAddr]) {
+        self.change(|addresses| addresses.faces.iter_mut().for_each(|face| face.take_name(found)));
+    }
+
+    /// Whether only the machine's name could tell one of its public addresses.
+    pub(crate) fn wants_name(&self) -> bool {
+        self.addresses().faces.iter().any(Face::wants_name)
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Addresses)) {
         let mut addresses = self.addresses.write().unwrap_or_else(PoisonError::into_inner);
-        let Addresses { faces, interfaces: known } = &mut *addresses;
-        *known = interfaces.iter().map(|interface| interface.ip()).collect();
-        for face in faces {
-            let before = face.public;
-            if face.look_again(known) {
-                tracing::info!(%before, now = %face.public, "this machine has another address for relays");
-            }
+        let before: Vec<_> = addresses.faces.iter().map(Face::public).collect();
+        change(&mut addresses);
+        for (face, before) in addresses.faces.iter().zip(before).filter(|(face, before)| face.public() != *before) {
+            tell(before, face.public());
         }
-        true
     }
 
     fn addresses(&self) -> RwLockReadGuard<'_, Addresses> {
@@ -84,26 +100,49 @@ impl RelaySockets {
 
     /// The addresses of relays, as peers see them.
     pub(crate) fn public(&self) -> Vec<IpAddr> {
-        self.addresses().faces.iter().map(|face| face.public).collect()
+        self.addresses().faces.iter().filter_map(Face::public).collect()
     }
 
     /// Whether there is an address of a family.
     pub(crate) fn serves(&self, v4: bool) -> bool {
-        self.addresses().faces.iter().any(|face| face.public.is_ipv4() == v4)
+        self.face(v4).is_some()
+    }
+
+    /// What relays of a family listen on, and what peers know them by.
+    fn face(&self, v4: bool) -> Option<(IpAddr, IpAddr)> {
+        let addresses = self.addresses();
+        let face = addresses.faces.iter().find(|face| face.is_v4() == v4)?;
+        let public = face.public()?;
+        // What peers get comes from the address that they know, if this machine has it.
+        let is_here = face.local().is_unspecified() && addresses.interfaces.contains(&public);
+        Some((if is_here { public } else { face.local() }, public))
+    }
+
+    /// Whose relayed addresses nobody reaches any more, because they are of the machine no longer.
+    pub(crate) fn stranded(&self) -> Vec<Arc<Session>> {
+        let public = self.public();
+        let open = self.open.read().unwrap_or_else(PoisonError::into_inner);
+        let is_stranded = |address: &SocketAddr| !public.contains(&address.ip()) && !self.is_of_machine(address.ip());
+        open.iter().filter(|(address, _)| is_stranded(address)).map(|(_, relay)| relay.session.clone()).collect()
     }
 
     /// Opens a socket at a free port, from a random one on; its address as peers see it.
     pub(crate) fn bind(&self, v4: bool, even: bool) -> Option<(SocketAddr, Socket)> {
-        let Face { local, public, .. } =
-            self.addresses().faces.iter().find(|face| face.public.is_ipv4() == v4).copied()?;
-        // What peers get comes from the address that they know, if this machine has it.
-        let local = if local.is_unspecified() && self.is_of_machine(public) { public } else { local };
+        let (local, public) = self.face(v4)?;
         let count = u32::from(*self.ports.end()).checked_sub((*self.ports.start()).into())? + 1;
         let first = getrandom::u32().ok()? % count;
         let ports = (0..count.min(ATTEMPTS)).map(|n| *self.ports.start() + ((first + n) % count) as u16);
-        ports
-            .filter(|port| !even || port % 2 == 0)
-            .find_map(|port| Some((SocketAddr::new(public, port), Socket::bind(SocketAddr::new(local, port)).ok()?)))
+        for port in ports.filter(|port| !even || port % 2 == 0) {
+            match Socket::bind(SocketAddr::new(local, port)) {
+                Ok(socket) => return Some((SocketAddr::new(public, port), socket)),
+                Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
+                Err(error) => {
+                    tracing::debug!(%local, %error, "cannot open a socket for a relayed address");
+                    return None;
+                }
+            }
+        }
+        None
     }
 
     pub(crate) fn insert(
@@ -138,7 +177,27 @@ impl RelaySockets {
 
     pub(crate) fn is_own(&self, address: IpAddr) -> bool {
         let address = policy::reached(address);
-        self.addresses().faces.iter().any(|face| face.public == address || face.local == address)
+        self.addresses().faces.iter().any(|face| face.public() == Some(address) || face.local() == address)
+    }
+}
+
+/// The addresses of this machine's interfaces, unless they cannot be read.
+pub(crate) fn interfaces() -> Option<HashSet<IpAddr>> {
+    if_addrs::get_if_addrs().ok().map(|interfaces| interfaces.iter().map(|interface| interface.ip()).collect())
+}
+
+/// Logs at which address peers reach clients.
+fn tell(before: Option<IpAddr>, now: Option<IpAddr>) {
+    let before = before.map(tracing::field::display);
+    match now {
+        Some(now) if is_private(now) => tracing::warn!(
+            before,
+            %now,
+            "relayed addresses are of a private network, and peers in the internet do not reach them: if they are to, the \
+             public address has to be given"
+        ),
+        Some(now) => tracing::info!(before, %now, "relayed addresses"),
+        None => tracing::debug!(before, "there is no address for relays of a family"),
     }
 }
 
@@ -156,23 +215,27 @@ mod tests {
 
     use super::*;
 
+    fn relays(given: &[&str], ports: RangeInclusive<u16>) -> RelaySockets {
+        let given: Vec<_> = given.iter().map(|given| given.parse().unwrap()).collect();
+        let (mut face, interfaces) =
+            (Face::new(true, &[Ipv4Addr::UNSPECIFIED.into()], &given).unwrap(), interfaces().unwrap());
+        face.look_again(&interfaces);
+        RelaySockets::new(vec![face], interfaces, ports)
+    }
+
     #[test]
     fn the_addresses_of_the_machine_are_known() {
-        let relays = RelaySockets::new(Vec::new(), 49152..=65535);
+        let relays = relays(&[], 49152..=65535);
+        relays.look_around();
         let knows = |address: &str| relays.is_of_machine(address.parse().unwrap());
         assert!(knows("127.0.0.1") && knows("::ffff:127.0.0.1"));
         assert!(!knows("8.8.8.8") && !knows("0.0.0.0"));
     }
 
-    fn relays(public: &str, ports: RangeInclusive<u16>) -> RelaySockets {
-        let public = public.parse().unwrap();
-        RelaySockets::new(vec![Face { local: Ipv4Addr::UNSPECIFIED.into(), public, is_own: false }], ports)
-    }
-
     #[tokio::test]
     async fn peers_get_what_comes_from_the_address_that_they_know() {
         let bound = |public: &str| {
-            let (address, socket) = relays(public, 49152..=65535).bind(true, false).unwrap();
+            let (address, socket) = relays(&[public], 49152..=65535).bind(true, false).unwrap();
             assert_eq!((address.ip().to_string(), address.port()), (public.to_owned(), socket.local().port()));
             socket.local().ip().to_string()
         };
@@ -183,7 +246,7 @@ mod tests {
     #[tokio::test]
     async fn the_last_free_port_is_found() {
         // An address of loopback that nobody else uses, and ports that the system gives to nobody.
-        let relays = relays("127.83.11.7", 20000..=20099);
+        let relays = relays(&["127.83.11.7"], 20000..=20099);
         let taken = |even| std::iter::from_fn(|| relays.bind(true, even)).collect::<Vec<_>>();
         assert_eq!(taken(false).len(), 100);
         let even = taken(true);
@@ -192,14 +255,12 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_address_that_is_gone_is_replaced() {
-        let face = Face { local: Ipv4Addr::UNSPECIFIED.into(), public: [192, 0, 2, 77].into(), is_own: true };
-        let relays = RelaySockets::new(vec![face], 49152..=65535);
+    async fn without_a_public_address_it_is_one_of_the_machine() {
+        let relays = relays(&[], 49152..=65535);
         let public = relays.public();
-        assert_ne!(public, [IpAddr::from([192, 0, 2, 77])]);
-        assert!(relays.is_of_machine(public[0]), "{public:?}");
+        assert!(public.len() == 1 && relays.is_of_machine(public[0]), "{public:?}");
         let (address, socket) = relays.bind(true, false).unwrap();
         assert_eq!(address, socket.local());
-        assert!(relays.is_own(public[0]) && !relays.is_own([192, 0, 2, 77].into()));
+        assert!(relays.is_own(public[0]) && relays.serves(true) && !relays.serves(false));
     }
 }

@@ -18,6 +18,7 @@ use crate::{
     Builder, Secret, Stats,
     client::{Common, Now},
     discovery::Discovery,
+    face::addresses_of,
     framing::is_channel_data,
     outbox::{Outbox, Route},
     relays::{Hop, RelaySockets},
@@ -29,6 +30,8 @@ use crate::{
 
 /// How often what has run out is looked for.
 const SWEEP: Duration = Duration::from_secs(1);
+/// How often the machine's name is looked up.
+const LOOK_UP: Duration = Duration::from_secs(60);
 /// After an error of a socket, which may last.
 pub(crate) const PAUSE: Duration = Duration::from_millis(5);
 
@@ -68,10 +71,11 @@ impl TurnServer {
         Builder::new(secret)
     }
 
-    pub(crate) fn new(server: Server) -> Self {
+    pub(crate) fn new(server: Server, name: Option<String>) -> Self {
         let server = Arc::new(server);
-        let sweeper = tokio::spawn(sweep(Arc::downgrade(&server))).abort_handle();
-        Self { server, tasks: vec![sweeper], addresses: Addresses::default(), udp: Vec::new() }
+        let mut tasks = vec![tokio::spawn(sweep(Arc::downgrade(&server))).abort_handle()];
+        tasks.extend(name.map(|name| tokio::spawn(follow(name, Arc::downgrade(&server))).abort_handle()));
+        Self { server, tasks, addresses: Addresses::default(), udp: Vec::new() }
     }
 
     pub(crate) fn listen_udp(&mut self, socket: Socket) {
@@ -217,6 +221,8 @@ impl Server {
     fn expire(self: &Arc<Self>) {
         let now = Instant::now();
         self.relays.look_around();
+        // They have to ask again, for an address at which they are reached.
+        self.relays.stranded().iter().for_each(|session| session.end(self));
         let sessions: Vec<_> = lock(&self.sessions).iter().map(|(key, session)| (*key, session.clone())).collect();
         for (key, session) in sessions {
             session.expire(self, now);
@@ -238,6 +244,21 @@ async fn sweep(server: Weak<Server>) {
         ticks.tick().await;
         let Some(server) = server.upgrade() else { return };
         server.expire();
+    }
+}
+
+/// Follows what the machine's name leads to.
+async fn follow(name: String, server: Weak<Server>) {
+    let mut ticks = tokio::time::interval(LOOK_UP);
+    // It has been looked up already.
+    ticks.tick().await;
+    loop {
+        ticks.tick().await;
+        let wants_name = server.upgrade().is_some_and(|server| server.relays.wants_name());
+        let found = if wants_name { addresses_of(&name).await } else { None };
+        if let Some((found, server)) = found.zip(server.upgrade()) {
+            server.relays.take_name(&found);
+        }
     }
 }
 

@@ -63,6 +63,21 @@ fn most_files(limits: &str) -> Option<u64> {
     line.split_whitespace().next()?.parse().ok()
 }
 
+/// Lets this process have as many files and sockets open as the system allows it to, instead of as many as are usual; how
+/// many that are, where it can be known.
+#[cfg(unix)]
+pub(crate) fn raise_open_files() -> Option<usize> {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).ok()?;
+    let raised = soft < hard && setrlimit(Resource::RLIMIT_NOFILE, hard, hard).is_ok();
+    usize::try_from(if raised { hard } else { soft }).ok()
+}
+
+#[cfg(not(unix))]
+pub(crate) fn raise_open_files() -> Option<usize> {
+    None
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -19,6 +19,7 @@ use crate::{
     ice,
     listed::{Listed, listed},
     listener::{Doors, Serving, Tls},
+    process::raise_open_files,
     stop::{Hangups, Stop, StopSignals},
     tls::{Certificates, Files},
 };
@@ -199,7 +200,8 @@ async fn serve(options: Options) -> anyhow::Result<()> {
         builder = builder.broker(RedisBroker::new(redis.iter().copied()).context("--redis")?);
     }
     builder = builder.limits(options.limits.limits()).trust_proxies(options.limits.trusted_proxies());
-    let turn = options.turn.start(address, certificates.as_ref().map(Certificates::acceptor)).await?;
+    let files = raise_open_files();
+    let turn = options.turn.start(address, certificates.as_ref().map(Certificates::acceptor), files).await?;
     if turn.is_some() || elsewhere.is_some() {
         let turn = turn.clone();
         builder = builder.ice_servers_for_each(lifetime, move |client, came_by| {

@@ -106,6 +106,26 @@ fn whoever_is_told_of_none_is_logged() {
     assert!(line.contains("cafe.example") && line.contains("--turn-listen"), "{line}");
 }
 
+/// The shell gives as few as many do by default.
+#[test]
+fn relays_leave_sockets_to_the_signalling() {
+    let started = |limits: &str, options: &str| {
+        let serve =
+            format!("ulimit {limits} && exec \"$0\" serve --listen 127.0.0.1:0 --turn-listen 127.0.0.1:0 {options}");
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &serve, common::BINARY]).env("RTC_CAFE_LOG", "info").stderr(Stdio::piped());
+        let mut server = Server::start_by(&mut shell);
+        let lines = Lines::of(&mut server.process);
+        (server, lines)
+    };
+    let (_server, lines) = started("-n 400", "");
+    let line = lines.until("too few file descriptors for 10000 relayed addresses");
+    assert!(line.contains("relays=100") && line.contains("ulimit -n"), "{line}");
+    let (server, _lines) = started("-Sn 256", "--max-relays 100");
+    let limits = fs::read_to_string(format!("/proc/{}/limits", server.process.id())).unwrap_or_default();
+    assert!(!limits.contains("Max open files            256 "), "it takes as many as it may: {limits}");
+}
+
 fn ask(server: &Server, method: &str, path: &str, body: &str) -> String {
     let mut stream = TcpStream::connect(server.address()).unwrap();
     write!(

@@ -151,15 +151,16 @@ pub(crate) struct Shared {
 impl Shared {
     pub(crate) fn new(config: Config, mut hub: Hub, mint: Mint, broker: Option<Arc<dyn Broker>>) -> Self {
         let queue = broker.is_some().then(|| Arc::new(Queue::new()));
+        // Read at once: who came first is told by these clocks, and a busy machine may stop this thread anywhere.
+        let (start, clock) = (Instant::now(), SystemTime::now());
         if broker.is_some() {
-            let clock = SystemTime::now().duration_since(UNIX_EPOCH);
-            hub.connect_nodes(clock.unwrap_or_default());
+            hub.connect_nodes(clock.duration_since(UNIX_EPOCH).unwrap_or_default());
         }
         Self {
             config,
             counters: Counters::default(),
             queue: queue.clone(),
-            start: Instant::now(),
+            start,
             core: Mutex::new(Core { hub, routes: Vec::new(), aside: Vec::new(), queue }),
             broker: Mutex::new(broker),
             links: Mutex::new(Links { mint, by_sid: HashMap::new(), by_address: HashMap::new() }),

@@ -44,13 +44,23 @@ impl Hub {
         }
     }
 
-    /// Ends a socket whose client has gone on to another node, in a room where everybody knows that.
-    pub(super) fn retire(&mut self, now: Duration, old: SocketId, room: u32) {
+    /// The session of another node, if a member here has come into the room as its proven successor, and so before this
+    /// node knew of it.
+    pub(super) fn came_back(&self, room: u32, sid: &str) -> Option<u32> {
+        let (old, session) = self.remote_session(sid).filter(|(_, session)| session.proof.is_some())?;
+        let seats = self.rooms.get(room).map_or(&[][..], |room| &room.members);
+        let mut claims = seats.iter().filter_map(|seat| Some((seat.claim.as_deref()?, seat.socket)));
+        let id = |socket| self.socket(socket).and_then(|socket| socket.session.id.as_deref());
+        claims.any(|(claim, by)| *claim.sid == *sid && session.proven_by(id(by), claim.proof.as_ref())).then_some(old)
+    }
+
+    /// Ends a socket whose client has gone on to another node, in a room, if any, where everybody knows that.
+    pub(super) fn retire(&mut self, now: Duration, old: SocketId, room: Option<u32>) {
         let Some(socket) = self.socket_mut(old) else { return };
-        let was_in = socket.rooms.contains(&room);
-        socket.rooms.retain(|&other| other != room);
+        let known = room.filter(|room| socket.rooms.contains(room));
+        socket.rooms.retain(|&other| Some(other) != known);
         let (sid, session) = (socket.sid.clone(), socket.session.clone());
-        if was_in {
+        if let Some(room) = known {
             // Those who have heard of the successor know this session no more.
             self.tell_gone(&[room], &sid, true);
             self.leave(room, old);

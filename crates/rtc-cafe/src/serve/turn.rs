@@ -85,7 +85,7 @@ pub(crate) struct TurnOptions {
     #[arg(long, env = "RTC_CAFE_MAX_RELAYS_PER_CLIENT", value_name = "NUMBER", value_parser = number::<usize>)]
     max_relays_per_client: Option<Listed<usize>>,
 
-    /// Relayed addresses of all clients [default: 10000]
+    /// Relayed addresses of all clients; at the most a quarter of the open files that the system allows [default: 10000]
     #[arg(long, env = "RTC_CAFE_MAX_RELAYS", value_name = "NUMBER", value_parser = number::<usize>)]
     max_relays: Option<Listed<usize>>,
 
@@ -156,32 +156,18 @@ pub(crate) struct Turn {
 }
 
 /// Says what clients may miss.
-fn warn(server: &TurnServer, is_named: bool) {
-    if is_named && server.udp_addresses().iter().all(|address| address.ip().is_loopback()) {
-        tracing::warn!("--turn-host names a relay that listens on this machine alone; give --turn-listen as well");
+fn warn(server: &TurnServer, is_named: bool, has_public: bool) {
+    if server.udp_addresses().iter().all(|address| address.ip().is_loopback()) {
+        let names = [("--turn-host", is_named), ("--public-address", has_public)];
+        for (option, _) in names.into_iter().filter(|(_, is_given)| *is_given) {
+            tracing::warn!("{option} names a relay that listens on this machine alone; give --turn-listen as well");
+        }
     }
     if !is_named && !server.tls_addresses().is_empty() {
         tracing::warn!(
             "TURN over TLS is told by the host of the page, or by an address, which the certificate may not have and \
              Firefox does not use; name it by --turn-host"
         );
-    }
-    for address in server.relay_addresses() {
-        if is_private(address) {
-            tracing::warn!(
-                %address,
-                "peers in the internet do not reach relayed addresses of a private network: if they are to, name the public \
-                 one by --public-address"
-            );
-        }
-    }
-}
-
-/// Whether a NAT may lead to it from the internet.
-const fn is_private(address: IpAddr) -> bool {
-    match address {
-        IpAddr::V4(v4) => v4.is_private() || matches!(v4.octets(), [100, 64..=127, ..]),
-        IpAddr::V6(v6) => v6.is_unique_local(),
     }
 }
 
@@ -250,11 +236,13 @@ impl TurnOptions {
         self.turn_credentials
     }
 
-    /// Starts the relay, beside a server that listens there; `None` if there is to be none.
+    /// Starts the relay, beside a server that listens there, in a process that may have so many files open; `None` if there
+    /// is to be none.
     pub(crate) async fn start(
         self,
         listening: SocketAddr,
         acceptor: Option<TlsAcceptor>,
+        files: Option<usize>,
     ) -> anyhow::Result<Option<Turn>> {
         let tls: Vec<_> = self.turn_tls_listen.iter().flatten().copied().collect();
         if self.no_turn {
@@ -269,7 +257,7 @@ impl TurnOptions {
             None => Secret::random(),
             Some(secret) => Secret::new(secret).context("--turn-secret, or RTC_CAFE_TURN_SECRET")?,
         };
-        let mut builder = TurnServer::builder(secret.clone()).limits(self.limits());
+        let mut builder = TurnServer::builder(secret.clone()).limits(self.limits(files));
         for &address in &addresses {
             builder = builder.udp(address).tcp(address);
         }
@@ -301,8 +289,8 @@ impl TurnOptions {
             }
             Err(error) => return Err(error).context("cannot serve STUN and TURN; --no-turn does without"),
         };
-        warn(&server, host.is_some());
-        let public = self.public_address.iter().flatten().copied().collect();
+        let public: Vec<_> = self.public_address.iter().flatten().copied().collect();
+        warn(&server, host.is_some(), !public.is_empty());
         let reach = Reach { host, listening: listening.ip(), public };
         Ok(Some(Turn {
             server: Arc::new(server),
@@ -314,13 +302,26 @@ impl TurnOptions {
         }))
     }
 
-    fn limits(&self) -> Limits {
+    /// `files` is how many sockets this process may have, of which a quarter is left to the signalling: a relay may take two,
+    /// one for each family.
+    fn limits(&self, files: Option<usize>) -> Limits {
         let mut limits = Limits::default();
         let set = |limit: &mut usize, given: Option<Listed<usize>>| *limit = given.flatten().unwrap_or(*limit);
         set(&mut limits.allocations_per_id, self.max_relays_per_client);
         set(&mut limits.allocations, self.max_relays);
         set(&mut limits.bandwidth, self.max_relayed_bytes_per_second);
         set(&mut limits.answers_per_address, self.max_stun_answers_per_second);
+        if let Some(most) = files.map(|files| files / 4).filter(|most| *most < limits.allocations) {
+            tracing::warn!(
+                files,
+                relays = most,
+                "there are too few file descriptors for {} relayed addresses; raise the limit (`ulimit -n`, or `LimitNOFILE=` \
+                 in a unit)",
+                limits.allocations
+            );
+            limits.allocations = most;
+            limits.connections = limits.connections.min(most);
+        }
         limits.bandwidth_per_address = limits.bandwidth.saturating_mul(5);
         limits
     }
@@ -342,15 +343,15 @@ impl Turn {
         let with = |url: String| IceServer::new(url).credentials(made.username.clone(), made.password.clone());
         let at = |addresses: &[SocketAddr]| self.reach.to(addresses, came_by);
         let mut servers = Vec::new();
-        if let Some(place) = at(self.server.udp_addresses()) {
+        for place in at(self.server.udp_addresses()) {
             servers.push(IceServer::new(format!("stun:{place}")));
             servers.push(with(format!("turn:{place}?transport=udp")));
         }
-        if let Some(place) = at(self.server.tcp_addresses()) {
+        for place in at(self.server.tcp_addresses()) {
             servers.push(with(format!("turn:{place}?transport=tcp")));
         }
-        let door = self.door.and_then(|door| self.reach.to_door(door, came_by));
-        if let Some(place) = door.or_else(|| at(self.server.tls_addresses())) {
+        let door = self.door.map(|door| self.reach.to_door(door, came_by));
+        for place in door.unwrap_or_else(|| at(self.server.tls_addresses())) {
             servers.push(with(format!("turns:{place}?transport=tcp")));
         }
         if servers.is_empty() && self.quiet.is_over() {

@@ -251,6 +251,14 @@ impl Hub {
         let Member { sid, id, joined, claim, .. } = member;
         let id = id.as_deref();
         let standing = claim.as_ref().map(|claim| self.standing(claim, id));
+        if let Some(old) = self.came_back(index, &sid) {
+            self.hand_over(old, index, None);
+            // Nobody here has heard of it, so whom it has replaced itself ends as sessions do.
+            if let Some(Standing::Here(first)) = standing {
+                self.retire(now, first, None);
+            }
+            return;
+        }
         let prev_sid = claim.as_ref().filter(|_| standing != Some(Standing::Refused)).map(|claim| &*claim.sid);
         let Some(nodes) = self.nodes.as_deref() else { return };
         let Some(room) = self.rooms.get(index) else { return };
@@ -264,7 +272,7 @@ impl Hub {
         let signal = Signal::Announcement { prev_sid, room: Some(room_id.as_json()) };
         self.emit_frames(here, name::ACQUIRE_PEERS, Frames::new(id.unwrap_or("null"), &sid, signal));
         match standing {
-            Some(Standing::Here(old)) => self.retire(now, old, index),
+            Some(Standing::Here(old)) => self.retire(now, old, Some(index)),
             Some(Standing::Away(old)) => self.hand_over(old, index, Some(node)),
             _ => {}
         }
