@@ -7,7 +7,11 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use tokio::{net::TcpListener, task::AbortHandle};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpListener,
+    task::AbortHandle,
+};
 use tokio_rustls::TlsAcceptor;
 
 use crate::{
@@ -119,6 +123,16 @@ impl TurnServer {
     #[must_use]
     pub fn relay_addresses(&self) -> Vec<IpAddr> {
         self.server.relays.public()
+    }
+
+    /// Serves a client of another listener, which has accepted its connection and done TLS; nothing of what it sent may be
+    /// missing. It is counted and bounded as those of [`Builder::tls`], closed if there are too many, and ends with the
+    /// server. Returns at once. Each message is written for itself, so that it has a record of TLS of its own.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub fn serve_tls(&self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, client: SocketAddr) {
+        stream::take(&self.server, client, Transport::Tls, |connection| stream::speak(connection, stream, client));
     }
 
     /// What it does and has done.

@@ -116,7 +116,7 @@ impl Streams {
 }
 
 /// A connection as long as it lives; however it ends, so does its client.
-struct Connection {
+pub(crate) struct Connection {
     server: Arc<Server>,
     id: u64,
     transport: Transport,
@@ -137,39 +137,58 @@ pub(crate) async fn serve(server: Arc<Server>, listener: TcpListener, acceptor: 
             sleep(PAUSE).await;
             continue;
         };
-        let Some(id) = server.streams.enter(network(address.ip()), transport, &server.common.limits) else {
-            tracing::debug!(client = %address, "too many connections");
-            continue;
-        };
-        let connection = Connection { server: server.clone(), id, transport };
-        let task = tokio::spawn(connect(connection, stream, address, acceptor.clone()));
-        server.streams.started(id, task.abort_handle());
+        let acceptor = acceptor.clone();
+        take(&server, address, transport, |connection| connect(connection, stream, address, acceptor));
     }
 }
 
-async fn connect(connection: Connection, stream: TcpStream, address: SocketAddr, acceptor: Option<TlsAcceptor>) {
+/// Serves a client in a task of its own, if there is room for it.
+pub(crate) fn take<F>(
+    server: &Arc<Server>,
+    address: SocketAddr,
+    transport: Transport,
+    serve: impl FnOnce(Connection) -> F,
+) where
+    F: Future<Output = io::Result<()>> + Send + 'static,
+{
+    let Some(id) = server.streams.enter(network(address.ip()), transport, &server.common.limits) else {
+        tracing::debug!(client = %address, "too many connections");
+        return;
+    };
+    let served = serve(Connection { server: server.clone(), id, transport });
+    let task = tokio::spawn(async move {
+        if let Err(error) = served.await {
+            tracing::debug!(client = %address, %error, "a connection ended");
+        }
+    });
+    server.streams.started(id, task.abort_handle());
+}
+
+async fn connect(
+    connection: Connection,
+    stream: TcpStream,
+    address: SocketAddr,
+    acceptor: Option<TlsAcceptor>,
+) -> io::Result<()> {
     let _ = stream.set_nodelay(true);
     // Below TLS, where each message has a record of its own: there are clients that look for one only in each.
     let stream = BufWriter::with_capacity(CHUNK, stream);
-    let ended = match acceptor {
-        None => speak(&connection, stream, address).await,
-        Some(acceptor) => match timeout(HANDSHAKE, acceptor.accept(stream)).await {
-            Ok(Ok(stream)) => speak(&connection, stream, address).await,
-            Ok(Err(error)) => Err(error),
-            Err(_) => Err(io::ErrorKind::TimedOut.into()),
-        },
-    };
-    if let Err(error) = ended {
-        tracing::debug!(client = %address, %error, "a connection ended");
+    match acceptor {
+        None => speak(connection, stream, address).await,
+        Some(acceptor) => {
+            let stream = timeout(HANDSHAKE, acceptor.accept(stream)).await??;
+            speak(connection, stream, address).await
+        }
     }
 }
 
-async fn speak(
-    connection: &Connection,
+/// Serves a client until either side ends it.
+pub(crate) async fn speak(
+    connection: Connection,
     stream: impl AsyncRead + AsyncWrite + Unpin,
     address: SocketAddr,
 ) -> io::Result<()> {
-    let Connection { server, id, transport } = connection;
+    let Connection { server, id, transport } = &connection;
     let (sender, mut queue) = mpsc::unbounded_channel();
     let session = Arc::new(Session::new(address, *transport, Way::Stream(sender)));
     server.streams.speaks(*id, &session);

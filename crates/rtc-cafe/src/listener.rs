@@ -1,4 +1,4 @@
-//! Accepts connections, with TLS or without, and serves HTTP/1.1 on them.
+//! Accepts connections, with TLS or without, and serves HTTP/1.1 on them; those that speak TURN in TLS go to the relay.
 
 use std::{io, net::SocketAddr, pin::pin, time::Duration};
 
@@ -14,7 +14,7 @@ use hyper_util::{
 };
 use rtc_cafe_signaller::Quiet;
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
+    io::{AsyncBufReadExt, AsyncRead, AsyncWrite, BufReader},
     net::{TcpListener, TcpStream},
     sync::watch,
     time::{sleep, timeout},
@@ -23,6 +23,7 @@ use tokio_rustls::TlsAcceptor;
 
 pub(crate) use self::doors::Doors;
 use self::patient::Patient;
+use crate::serve::Turn;
 
 mod doors;
 mod patient;
@@ -36,17 +37,25 @@ const STALLED: Duration = Duration::from_secs(60);
 /// Until it is tried again when the system has no more sockets to give.
 const OUT_OF_SOCKETS: Duration = Duration::from_millis(100);
 
+/// What a connection with TLS gets.
+#[derive(Clone)]
+pub(crate) struct Tls {
+    pub(crate) acceptor: TlsAcceptor,
+    /// Serves those who speak TURN and not HTTP.
+    pub(crate) relay: Option<Turn>,
+}
+
 /// A running server.
 pub(crate) struct Serving {
     stop: watch::Sender<()>,
 }
 
 impl Serving {
-    pub(crate) fn start(listener: TcpListener, app: Router, tls: Option<TlsAcceptor>, doors: Doors) -> Self {
+    pub(crate) fn start(listener: TcpListener, app: Router, tls: Option<Tls>, doors: Doors) -> Self {
         Self::with(listener, app, tls, doors, STALLED)
     }
 
-    fn with(listener: TcpListener, app: Router, tls: Option<TlsAcceptor>, doors: Doors, stalled: Duration) -> Self {
+    fn with(listener: TcpListener, app: Router, tls: Option<Tls>, doors: Doors, stalled: Duration) -> Self {
         let (stop, stopped) = watch::channel(());
         tokio::spawn(accept(listener, app, tls, doors, stalled, stopped));
         Self { stop }
@@ -63,7 +72,7 @@ impl Serving {
 async fn accept(
     listener: TcpListener,
     app: Router,
-    tls: Option<TlsAcceptor>,
+    tls: Option<Tls>,
     doors: Doors,
     stalled: Duration,
     mut stopped: watch::Receiver<()>,
@@ -102,7 +111,7 @@ async fn shake_hands(
     stream: TcpStream,
     from: SocketAddr,
     app: Router,
-    tls: Option<TlsAcceptor>,
+    tls: Option<Tls>,
     stalled: Duration,
     mut stopped: watch::Receiver<()>,
 ) {
@@ -111,16 +120,30 @@ async fn shake_hands(
         tracing::debug!(%error, "cannot set TCP_NODELAY");
     }
     let stream = Patient::new(stream, stalled);
-    let Some(tls) = tls else { return serve(stream, from, app, stopped).await };
-    let shaken = tokio::select! {
-        shaken = timeout(HANDSHAKE, tls.accept(stream)) => shaken,
+    let Some(Tls { acceptor, relay }) = tls else { return serve(stream, from, app, stopped).await };
+    let begun = async {
+        let stream = timeout(HANDSHAKE, acceptor.accept(stream)).await??;
+        // With room for one byte nothing else goes through it.
+        let mut stream = BufReader::with_capacity(1, stream);
+        let is_turn = timeout(REQUEST_HEAD, stream.fill_buf()).await??.first().is_some_and(is_stun);
+        io::Result::Ok((stream, is_turn))
+    };
+    let begun = tokio::select! {
+        begun = begun => begun,
         _ = stopped.changed() => return,
     };
-    match shaken {
-        Ok(Ok(stream)) => serve(stream, from, app, stopped).await,
-        Ok(Err(error)) => tracing::debug!(%error, "no TLS was agreed on"),
-        Err(_) => tracing::debug!("the handshake of TLS took too long"),
+    match (begun, relay) {
+        (Ok((stream, false)), _) => serve(stream, from, app, stopped).await,
+        (Ok((stream, true)), Some(relay)) => relay.serve_tls(stream, from),
+        (Ok((_, true)), None) => tracing::debug!("closed a connection of TURN: there is no relay"),
+        (Err(error), _) => tracing::debug!(%error, "a connection ended before its first request"),
     }
+}
+
+/// Whether this begins a message of STUN, as all that clients of TURN send first, and no request of HTTP: types of requests are
+/// below 0x0200 (RFC 8489 section 5).
+const fn is_stun(first: &u8) -> bool {
+    *first < 2
 }
 
 async fn serve(

@@ -18,7 +18,7 @@ use crate::{
     hidden::Hidden,
     ice,
     listed::{Listed, listed},
-    listener::{Doors, Serving},
+    listener::{Doors, Serving, Tls},
     process::raise_open_files,
     stop::{Hangups, Stop, StopSignals},
     tls::{Certificates, Files},
@@ -116,7 +116,8 @@ pub(crate) struct Options {
 
     /// File with the certificate for HTTPS, and those between it and the authority, in PEM; it goes with `--tls-key`
     ///
-    /// Both files are read again when they change, or at once on SIGHUP. Clients that are connected do not notice.
+    /// Both files are read again when they change, or at once on SIGHUP. Clients that are connected do not notice. Clients
+    /// reach the relay by TLS at the same port, for networks that let 443 alone through.
     #[arg(long, env = "RTC_CAFE_TLS_CERT", help_heading = "Operation", value_name = "FILE")]
     tls_cert: Option<String>,
 
@@ -215,6 +216,7 @@ async fn serve(options: Options) -> anyhow::Result<()> {
     // Whoever takes all places of an address at one of them leaves those at the other.
     let (doors, operators_doors) = (doors(), doors());
     let signaller = options.admission.apply(builder)?.build();
+    let relay = turn.clone();
     let extras = Extras { certificates: certificates.clone(), admin, turn, doors: Some(doors.clone()) };
     let App { public, operators, readiness } = app::app(&signaller, extras, for_operators.is_some());
     let mut stop = StopSignals::new()?;
@@ -226,8 +228,8 @@ async fn serve(options: Options) -> anyhow::Result<()> {
     let _ = writeln!(io::stdout(), "rtc-cafe is ready at {}", url(address, certificates.is_some()));
     let (nodes, tls) = (!redis.is_empty(), certificates.is_some());
     tracing::info!(version = env!("CARGO_PKG_VERSION"), %address, tls, nodes, "serving");
-    let acceptor = certificates.as_ref().map(Certificates::acceptor);
-    let serving = Serving::start(listener, public, acceptor, doors);
+    let tls = certificates.as_ref().map(|certificates| Tls { acceptor: certificates.acceptor(), relay });
+    let serving = Serving::start(listener, public, tls, doors);
     // Operators see how it ends: this is kept until then.
     let _for_operators = match for_operators.zip(operators) {
         Some((listener, app)) => {

@@ -162,7 +162,8 @@ impl Certificates {
             .expect("the provider supports the versions that it was built with")
             .with_no_client_auth()
             .with_cert_resolver(self.shown.clone());
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        // TURN is at the same port, or served with the same certificate (RFC 7443).
+        config.alpn_protocols = ["http/1.1", "stun.turn", "stun.nat-discovery"].map(Vec::from).to_vec();
         if let Ok(ticketer) = aws_lc_rs::Ticketer::new() {
             config.ticketer = ticketer;
         }

@@ -27,6 +27,20 @@ fn diagnosis(server: &Server, options: &[&str]) -> Value {
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
+/// A server with a certificate that its clients trust, and where it lies.
+fn start_with_tls(options: &[&str]) -> (Server, Folder) {
+    let folder = Folder::new();
+    let key = KeyPair::generate().unwrap();
+    let certificate =
+        CertificateParams::new(["127.0.0.1", "127.0.0.2"].map(String::from)).unwrap().self_signed(&key).unwrap();
+    fs::write(folder.path("cert.pem"), certificate.pem()).unwrap();
+    fs::write(folder.path("key.pem"), key.serialize_pem()).unwrap();
+    let files = ["--tls-cert", &folder.text("cert.pem"), "--tls-key", &folder.text("key.pem")];
+    let mut server = Server::start_by(&mut serve(&[options, &files].concat()));
+    server.roots = Some(folder.path("cert.pem"));
+    (server, folder)
+}
+
 /// The servers that clients are told of, by the doctor's word all of use.
 fn told(server: &Server) -> Vec<String> {
     let diagnosis = diagnosis(server, &[]);
@@ -46,19 +60,29 @@ fn at_another_address() {
 
 #[test]
 fn tls_at_an_address_of_its_own() {
-    let folder = Folder::new();
-    let key = KeyPair::generate().unwrap();
-    let certificate =
-        CertificateParams::new(["127.0.0.1", "127.0.0.2"].map(String::from)).unwrap().self_signed(&key).unwrap();
-    fs::write(folder.path("cert.pem"), certificate.pem()).unwrap();
-    fs::write(folder.path("key.pem"), key.serialize_pem()).unwrap();
-    let files = ["--tls-cert", &folder.text("cert.pem"), "--tls-key", &folder.text("key.pem")];
     let places = ["--listen", "127.0.0.1:0", "--turn-listen", "127.0.0.1:0", "--turn-tls-listen", "127.0.0.2:0"];
-    let mut server = Server::start_by(&mut serve(&[&places[..], &files].concat()));
-    server.roots = Some(folder.path("cert.pem"));
+    let (server, _folder) = start_with_tls(&places);
     let told = told(&server);
     let by = |start: &str| told.iter().filter(|url| url.starts_with(start)).count();
     assert_eq!((by("stun:127.0.0.1:"), by("turn:127.0.0.1:"), by("turns:127.0.0.2:")), (1, 2, 1), "{told:?}");
+}
+
+/// One port for all, as where networks let 443 alone through.
+#[test]
+fn tls_at_the_port_of_the_signalling() {
+    let (server, folder) =
+        start_with_tls(&["--listen", "127.0.0.1:0", "--turn-listen", "127.0.0.1:0", "--turn-secret", "north"]);
+    let told = told(&server);
+    let (port, tls) = (server.address().rsplit(':').next().unwrap(), format!("turns:{}", server.address()));
+    assert!(told.iter().any(|url| url.starts_with(&tls)), "{told:?}");
+    // coturn's clients send to each other through two relayed addresses.
+    let mut client = Command::new("turnutils_uclient");
+    client.args(["-y", "-c", "-t", "-S", "-W", "north", "-u", "ana", "-n", "50", "-m", "4", "-L", "127.0.0.1"]);
+    client.arg("-E").arg(folder.path("cert.pem")).args(["-p", port, "127.0.0.1"]);
+    let output = client.output().expect("turnutils_uclient is missing: install coturn");
+    let text = String::from_utf8_lossy(&output.stdout);
+    let says = |words: &str| text.contains(words);
+    assert!(says("tot_recv_msgs=200") && says("Total lost packets 0 (0.000000%)"), "{text}");
 }
 
 #[test]

@@ -5,7 +5,7 @@ mod common;
 
 use std::{
     fs,
-    io::{Read, Write},
+    io::{ErrorKind, Read, Write},
     net::TcpStream,
     process::Stdio,
     sync::Arc,
@@ -42,8 +42,16 @@ fn der(made: &Made) -> CertificateDer<'static> {
 
 type Stream = StreamOwned<ClientConnection, TcpStream>;
 
-/// A connection that trusts these, and the certificate that it was shown.
+/// A connection of HTTP that trusts these, and the certificate that it was shown.
 fn connect(server: &Server, trusted: &[&Made]) -> (Stream, CertificateDer<'static>) {
+    let stream = connect_for(server, trusted, &["h2", "http/1.1"]);
+    assert_eq!(stream.conn.alpn_protocol(), Some(&b"http/1.1"[..]));
+    let shown = stream.conn.peer_certificates().unwrap()[0].clone().into_owned();
+    (stream, shown)
+}
+
+/// A connection that trusts these, for one of these protocols.
+fn connect_for(server: &Server, trusted: &[&Made], protocols: &[&str]) -> Stream {
     let mut roots = RootCertStore::empty();
     for made in trusted {
         roots.add(der(made)).unwrap();
@@ -53,16 +61,14 @@ fn connect(server: &Server, trusted: &[&Made]) -> (Stream, CertificateDer<'stati
         .unwrap()
         .with_root_certificates(roots)
         .with_no_client_auth();
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    config.alpn_protocols = protocols.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
     let name = ServerName::try_from("127.0.0.1").unwrap();
     let tls = ClientConnection::new(Arc::new(config), name).unwrap();
     let mut stream = StreamOwned::new(tls, TcpStream::connect(server.address()).unwrap());
     while stream.conn.is_handshaking() {
         stream.conn.complete_io(&mut stream.sock).unwrap();
     }
-    assert_eq!(stream.conn.alpn_protocol(), Some(&b"http/1.1"[..]));
-    let shown = stream.conn.peer_certificates().unwrap()[0].clone().into_owned();
-    (stream, shown)
+    stream
 }
 
 /// The head of the answer to a question on a connection that lives on.
@@ -78,11 +84,18 @@ fn ask(stream: &mut Stream) -> String {
 }
 
 fn serve(folder: &Folder, made: &Made) -> Server {
+    serve_with(folder, made, &[])
+}
+
+fn serve_with(folder: &Folder, made: &Made, options: &[&str]) -> Server {
     fs::write(folder.path("cert.pem"), &made.certificate).unwrap();
     fs::write(folder.path("key.pem"), &made.key).unwrap();
     let mut serve = command(&["serve", "--listen", "127.0.0.1:0"]);
     serve.env("RTC_CAFE_TLS_CERT", folder.path("cert.pem")).env("RTC_CAFE_TLS_KEY", folder.path("key.pem"));
-    serve.env("RTC_CAFE_LOG", "info");
+    serve.env("RTC_CAFE_LOG", "info").args(options);
+    if !options.is_empty() {
+        serve.env_remove("RTC_CAFE_NO_TURN");
+    }
     let server = Server::start_by(serve.stderr(Stdio::piped()));
     assert!(server.url.starts_with("https://127.0.0.1:"), "{}", server.url);
     server
@@ -146,10 +159,77 @@ fn who_does_not_shake_hands_is_left_alone_and_then_dropped() {
     assert!(!answer.starts_with(b"HTTP"), "{answer:?}");
     let (mut stream, _) = connect(&server, &[&good]);
     ask(&mut stream);
+    let (mut mute, shaken) = (connect(&server, &[&good]).0, Instant::now());
     silent.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
     let start = Instant::now();
     assert_eq!(silent.read(&mut [0; 8]).unwrap(), 0, "it is closed");
     assert!(start.elapsed() > Duration::from_secs(5));
+    mute.sock.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    closes(&mut mute);
+    assert!(shaken.elapsed() > Duration::from_secs(20));
+}
+
+/// Nothing comes but the end.
+fn closes(stream: &mut Stream) {
+    match stream.read(&mut [0; 64]) {
+        Ok(0) => {}
+        Err(error) if matches!(error.kind(), ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset) => {}
+        other => panic!("it is not closed: {other:?}"),
+    }
+}
+
+/// A request for one's own address (RFC 8489).
+const BINDING: &[u8] = b"\x00\x01\x00\x00\x21\x12\xa4\x42twelve bytes";
+
+/// RFC 7443: who speaks STUN or TURN may say so, and nobody has to.
+#[test]
+fn stun_shares_the_port_with_https() {
+    let folder = Folder::new();
+    let made = made(8, 2100);
+    let mut server = serve_with(&folder, &made, &["--turn-listen", "127.0.0.1:0"]);
+    let lines = Lines::of(&mut server.process);
+    let mut kept = Vec::new();
+    for protocols in [&["stun.turn"][..], &["stun.nat-discovery"], &[]] {
+        let mut stream = connect_for(&server, &[&made], protocols);
+        assert_eq!(stream.conn.alpn_protocol(), protocols.first().map(|protocol| protocol.as_bytes()));
+        // A client may be slow.
+        for part in [&BINDING[..1], &BINDING[1..]] {
+            stream.write_all(part).unwrap();
+            stream.flush().unwrap();
+        }
+        let mut answer = [0; 40];
+        stream.read_exact(&mut answer).unwrap();
+        assert!(answer[..4] == [1, 1, 0, 20] && answer[4..20] == BINDING[4..], "{answer:?}");
+        kept.push(stream);
+    }
+    let (mut http, _) = connect(&server, &[&made]);
+    ask(&mut http);
+    write!(http, "GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
+    let mut metrics = String::new();
+    let _ = http.read_to_string(&mut metrics);
+    assert!(metrics.contains("\nrtc_cafe_turn_connections{transport=\"tls\"} 3\n"), "{metrics}");
+    assert!(metrics.contains("\nrtc_cafe_stun_bindings_total 3\n"), "{metrics}");
+    // Neither of both.
+    let mut nonsense = connect_for(&server, &[&made], &[]);
+    nonsense.write_all(&[0xff; 64]).unwrap();
+    let mut answer = Vec::new();
+    let _ = nonsense.read_to_end(&mut answer);
+    assert!(answer.is_empty() || answer.starts_with(b"HTTP/1.1 400"), "{answer:?}");
+    // They hold up no end, and end with the server.
+    server.process.signal("-INT");
+    assert_eq!(server.process.wait().code(), Some(0));
+    assert!(lines.rest().iter().all(|line| !line.contains("did not end in time")));
+    kept.iter_mut().for_each(closes);
+}
+
+#[test]
+fn without_a_relay_nobody_speaks_turn() {
+    let folder = Folder::new();
+    let made = made(9, 2100);
+    let server = serve(&folder, &made);
+    let mut stream = connect_for(&server, &[&made], &["stun.turn"]);
+    stream.write_all(BINDING).unwrap();
+    closes(&mut stream);
 }
 
 #[test]

@@ -17,6 +17,7 @@ const URLS = { udp: /^turn:.*transport=udp$/, tcp: /^turn:.*transport=tcp$/, tls
 describe('the server\'s own TURN', () => {
   const folder = mkdtempSync(join(tmpdir(), 'rtc-cafe-turn-'));
   let server;
+  let onePort;
   let browser;
 
   before(async () => {
@@ -24,16 +25,17 @@ describe('the server\'s own TURN', () => {
     const tls = ['--tls-cert', cert, '--tls-key', key, '--turn-tls-listen', '127.0.0.1:0'];
     // Firefox uses TURN over TLS by a name alone.
     server = await startServer('--turn-listen', '127.0.0.1:0', '--turn-host', 'localhost', ...tls);
+    onePort = await startServer('--turn-listen', '127.0.0.1:0', '--tls-cert', cert, '--tls-key', key);
     browser = await Browser.launch(BROWSER, { trusted: cert });
   });
   after(async () => {
-    await Promise.all([browser?.kill(), server?.kill()]);
+    await Promise.all([browser?.kill(), server?.kill(), onePort?.kill()]);
     rmSync(folder, { recursive: true, force: true });
   });
 
   /** A page that uses the relay alone, by one transport, and greets whom it meets. */
-  async function relayed(transport, room) {
-    const page = await browser.open(`${server.url}/healthz`);
+  async function relayed(transport, room, url = server.url) {
+    const page = await browser.open(`${url}/healthz`);
     await page.evaluate(async (url, room) => {
       const { RTCCafeClient } = await import('/client/rtc-cafe-client.js');
       const scout = new RTCCafeClient();
@@ -57,23 +59,36 @@ describe('the server\'s own TURN', () => {
     return candidates.map(({ candidateType, relayProtocol }) => `${candidateType} by ${relayProtocol}`);
   });
 
+  /** Two pages meet through the relay, by this transport. */
+  async function meet(pages, transport) {
+    for (const [at, page] of pages.entries()) {
+      const other = await eventually(async () => {
+        const sid = await pages[1 - at].evaluate(() => seen.client.sid);
+        assert.deepEqual(await page.evaluate(() => seen.heard), [[sid, `hello from ${sid}`]]);
+        return sid;
+      });
+      await eventually(async () => {
+        assert.deepEqual([...new Set(await selected(page))], [`relay by ${transport}`]);
+        const { path, protocol } = await page.evaluate((sid) => seen.client.getConnectionReport(sid), other);
+        assert.deepEqual({ path, protocol }, { path: 'relayed', protocol: transport });
+      });
+    }
+  }
+
   for (const transport of Object.keys(URLS)) {
     it(`relays over ${transport}`, async () => {
-      const pages = [await relayed(transport, transport), await relayed(transport, transport)];
-      for (const [at, page] of pages.entries()) {
-        const other = await eventually(async () => {
-          const sid = await pages[1 - at].evaluate(() => seen.client.sid);
-          assert.deepEqual(await page.evaluate(() => seen.heard), [[sid, `hello from ${sid}`]]);
-          return sid;
-        });
-        await eventually(async () => {
-          assert.deepEqual([...new Set(await selected(page))], [`relay by ${transport}`]);
-          const { path, protocol } = await page.evaluate((sid) => seen.client.getConnectionReport(sid), other);
-          assert.deepEqual({ path, protocol }, { path: 'relayed', protocol: transport });
-        });
-      }
+      await meet([await relayed(transport, transport), await relayed(transport, transport)], transport);
     });
   }
+
+  it('relays over tls at the port of the pages and the signalling', async () => {
+    // By a name, as in Firefox it has to be.
+    const url = `https://localhost:${onePort.port}`;
+    const pages = [await relayed('tls', 'one port', url), await relayed('tls', 'one port', url)];
+    const told = await pages[0].evaluate(() => seen.servers.map(({ urls }) => urls));
+    assert.ok(told.includes(`turns:localhost:${onePort.port}?transport=tcp`), told.join(' '));
+    await meet(pages, 'tls');
+  });
 
   it('tells each client credentials of its own, and says what it relays', async () => {
     const pages = [await relayed('udp', 'credentials'), await relayed('udp', 'credentials')];

@@ -2,6 +2,9 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+/// The port of HTTPS, of which `Host` says nothing.
+const HTTPS: u16 = 443;
+
 /// What is known of the ways to this machine.
 #[derive(Debug, Clone)]
 pub(super) struct Reach {
@@ -42,6 +45,16 @@ impl Reach {
         }
         let public = self.public.iter().copied().find(|public| public.is_ipv4() == address.is_ipv4());
         public.or_else(|| Some(address).filter(|address| !address.is_unspecified()))
+    }
+
+    /// `HOST:PORT` of the server for signalling itself, which does TLS there. Ports may be mapped on the way to it, so it is
+    /// the one by which the client came, unless a host was named.
+    pub(super) fn to_door(&self, door: SocketAddr, came_by: Option<&str>) -> Vec<String> {
+        let authority = came_by.filter(|authority| self.host.is_none() && !without_port(authority).is_empty());
+        let Some(authority) = authority else { return self.to(&[door], came_by) };
+        let host = without_port(authority);
+        let port = authority.rsplit_once(':').and_then(|(_, port)| port.parse().ok()).unwrap_or(HTTPS);
+        (is_local(host) || !door.ip().is_loopback()).then(|| joined(host, port)).into_iter().collect()
     }
 
     /// Whether a host by which clients come leads to an address of the relay.
@@ -134,6 +147,29 @@ mod tests {
     fn what_was_named_is_for_everybody() {
         let reach = Reach { host: Some("2001:db8::1".into()), listening: [0; 4].into(), public: vec![] };
         assert_eq!(reach.to(&["127.0.0.1:3478".parse().unwrap()], Some("x")).join(" "), "[2001:db8::1]:3478");
+    }
+
+    #[test]
+    fn the_door_is_where_clients_came_in() {
+        let told = |named: Option<&str>, door: &str, came_by| {
+            let (host, door) = (named.map(str::to_owned), door.parse::<SocketAddr>().unwrap());
+            Reach { host, listening: door.ip(), public: vec![] }.to_door(door, came_by).join(" ")
+        };
+        for (came_by, place) in [
+            ("cafe.example", "cafe.example:443"),
+            ("cafe.example:8443", "cafe.example:8443"),
+            ("203.0.113.7", "203.0.113.7:443"),
+            ("[2001:db8::1]", "[2001:db8::1]:443"),
+            ("[2001:db8::1]:8443", "[2001:db8::1]:8443"),
+            ("cafe.example:x", "cafe.example:443"),
+            ("", ""),
+        ] {
+            assert_eq!(told(None, "[::]:9443", Some(came_by)), place, "{came_by}");
+        }
+        assert_eq!(told(None, "203.0.113.7:9443", None), "203.0.113.7:9443");
+        assert_eq!(told(Some("turn.example"), "0.0.0.0:9443", Some("cafe.example")), "turn.example:9443");
+        assert_eq!(told(None, "127.0.0.1:9443", Some("localhost:9443")), "localhost:9443");
+        assert_eq!(told(None, "127.0.0.1:9443", Some("cafe.example")), "", "it is a proxy's, as far as one knows");
     }
 
     #[test]

@@ -10,6 +10,7 @@ use std::{
 use anyhow::Context;
 use rtc_cafe_signaller::{IceServer, IpNet, Quiet};
 use rtc_cafe_turn::{BindError, Limits, Secret, TlsAcceptor, TurnServer};
+use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::reach::Reach;
 use crate::{
@@ -25,7 +26,7 @@ const DEFAULT_LIFETIME: &str = "1h";
 /// Credentials that end sooner would end while a client connects.
 const LEAST_LIFETIME: Duration = Duration::from_secs(60);
 
-/// The relay for peers that find no direct way: `turn:` on UDP and TCP port 3478, `turns:` if it is asked for.
+/// The relay for peers that find no direct way: `turn:` on UDP and TCP port 3478, `turns:` where there is a certificate.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "STUN and TURN")]
 pub(crate) struct TurnOptions {
@@ -42,8 +43,10 @@ pub(crate) struct TurnOptions {
     turn_listen: Vec<Listed<SocketAddr>>,
 
     /// Address and port for TURN over TLS, with the certificate of `--tls-cert`; repeat it, or separate several by commas
+    /// [default: that of `--listen`, if that has TLS]
     ///
-    /// On port 443, of an address of its own, it reaches clients whose network lets nothing else through.
+    /// On port 443 it reaches clients whose network lets nothing else through. An address of its own is needed only where a
+    /// proxy does TLS for the signalling.
     #[arg(long, env = "RTC_CAFE_TURN_TLS_LISTEN", value_name = "ADDRESS:PORT", value_delimiter = ',', value_parser = address)]
     turn_tls_listen: Vec<Listed<SocketAddr>>,
 
@@ -147,6 +150,8 @@ pub(crate) struct Turn {
     secret: Secret,
     lifetime: Duration,
     reach: Reach,
+    /// Where the signalling does TLS, if TURN over TLS has no address of its own.
+    door: Option<SocketAddr>,
     quiet: Arc<Quiet>,
 }
 
@@ -245,6 +250,7 @@ impl TurnOptions {
             return Ok(None);
         }
         let asked: Vec<_> = self.turn_listen.iter().flatten().copied().collect();
+        let door = (acceptor.is_some() && tls.is_empty()).then_some(listening);
         let is_asked = !asked.is_empty() || !tls.is_empty();
         let addresses = places(asked, listening.ip(), &tls);
         let secret = match self.turn_secret.as_deref() {
@@ -291,6 +297,7 @@ impl TurnOptions {
             secret,
             lifetime: self.turn_credentials,
             reach,
+            door,
             quiet: Arc::default(),
         }))
     }
@@ -325,6 +332,11 @@ impl Turn {
         self.server.stats()
     }
 
+    /// Serves a client that has come to the signalling's own port, and speaks TURN in TLS.
+    pub(crate) fn serve_tls(&self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, client: SocketAddr) {
+        self.server.serve_tls(stream, client);
+    }
+
     /// What a client is told: its own credentials, and where it reaches the relay.
     pub(crate) fn ice_servers(&self, client: &str, came_by: Option<&str>) -> Vec<IceServer> {
         let made = self.secret.mint(client, self.lifetime, SystemTime::now());
@@ -338,7 +350,8 @@ impl Turn {
         for place in at(self.server.tcp_addresses()) {
             servers.push(with(format!("turn:{place}?transport=tcp")));
         }
-        for place in at(self.server.tls_addresses()) {
+        let door = self.door.map(|door| self.reach.to_door(door, came_by));
+        for place in door.unwrap_or_else(|| at(self.server.tls_addresses())) {
             servers.push(with(format!("turns:{place}?transport=tcp")));
         }
         if servers.is_empty() && self.quiet.is_over() {
