@@ -30,7 +30,8 @@ pub struct Limits {
     pub bandwidth_per_address: usize,
     /// TCP and TLS connections of all clients. Default 10,000.
     pub connections: usize,
-    /// TCP and TLS connections from one address, or one /64 of IPv6. Default 256.
+    /// TCP and TLS connections from one address, or one /64 of IPv6. A browser has one of each for each peer connection.
+    /// Default 1,000.
     pub connections_per_address: usize,
     /// Permissions and channels of one allocation. Natives have one allocation for all their peers. Default 1,024.
     pub permissions: usize,
@@ -48,7 +49,7 @@ impl Default for Limits {
             bandwidth: 12_500_000,
             bandwidth_per_address: 62_500_000,
             connections: 10_000,
-            connections_per_address: 256,
+            connections_per_address: 1_000,
             permissions: 1_024,
             answers_per_address: 250,
         }
