@@ -34,6 +34,11 @@ impl Scenario {
         Self { seed }
     }
 
+    #[cfg(test)]
+    pub(crate) const fn seed(self) -> u64 {
+        self.seed
+    }
+
     /// Everybody joins at about the same moment; later somebody leaves.
     ///
     /// # Panics
