@@ -5,7 +5,7 @@ import { it } from 'node:test';
 
 import { Browser } from './browser.mjs';
 import { LinePeer } from './line-peer.mjs';
-import { Network, noNetworks } from './network.mjs';
+import { Network, PUBLIC, noNetworks } from './network.mjs';
 import { Peer, everybodySees } from './peer.mjs';
 import { eventually } from './process.mjs';
 import { startServerOn } from './server.mjs';
@@ -34,12 +34,17 @@ export class Cafe {
     this.#note = note;
   }
 
-  /** Opens a room with a server, and so many native peers and pages in it, who talk. */
-  async open({ natives = 4, pages = 2, delay = 0, loss = 0 } = {}) {
-    this.network = await Network.create();
+  /**
+   * Opens a room with a server, and so many native peers and pages in it, who talk. Two groups, by their names, may be
+   * `apart`: from one to the other there is no way but the server's own relay.
+   */
+  async open({ natives = 4, pages = 2, delay = 0, loss = 0, apart } = {}) {
+    this.network = await Network.create(apart && { subnet: PUBLIC });
     this.serverHost = await this.network.host('server');
-    this.server = await startServerOn(this.serverHost);
+    this.server = await startServerOn(this.serverHost, ...(apart ? ['--turn-listen', `${this.serverHost.address}:3478`] : []));
     const names = (kind, count) => Array.from({ length: count }, (_, at) => `${kind} ${at + 1}`);
+    for (const name of [...names('native', natives), ...names('page', pages)]) await this.host(name);
+    if (apart) await this.network.cut(...apart.map((group) => group.map((name) => this.hosts[name])));
     const browsers = await Promise.all(names('page', pages).map((name) => this.#browser(name)));
     await this.network.delay(delay);
     await this.network.loss(loss);

@@ -5,12 +5,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
 import { selfSigned } from './certificate.mjs';
-import { Network, noNetworks } from './network.mjs';
+import { Network, PUBLIC, noNetworks } from './network.mjs';
 import { serverOn, startServerOn } from './server.mjs';
 import { startTurn } from './turn.mjs';
-
-/** Addresses that no list of special ones has: to a TURN server they are those of the internet. */
-const SUBNET = '5.77.0';
 
 /** What a router does: `lan` leads out of the network, `inside` into it. A connection keeps its port if it can. */
 const rules = ({ masquerade = 'masquerade', forward = '', forwardAllows = true, inward = '' }) => `
@@ -114,7 +111,7 @@ export class Internet {
   /** With the server's own TURN at a second address of it, or with two coturns, of which the first has two addresses, and STUN. */
   static async create({ coturn = false } = {}) {
     const internet = new Internet();
-    internet.network = await Network.create({ subnet: SUBNET });
+    internet.network = await Network.create({ subnet: PUBLIC });
     const host = await internet.network.host('server');
     const relay = coturn ? await internet.network.host('turn') : { address: internet.network.freeAddress() };
     const other = coturn ? await internet.network.host('other turn') : relay;

@@ -93,6 +93,9 @@ class Host {
   }
 }
 
+/** Addresses that no list of special ones has: to a TURN server they are those of the internet. */
+export const PUBLIC = '5.77.0';
+
 const names = (hosts) => [hosts].flat().map((host) => host.name);
 
 export class Network {

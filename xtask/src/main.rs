@@ -1,4 +1,4 @@
-//! The project's tasks: `cargo xtask run`, `test`, `build`, `setup` and `bench`.
+//! The project's tasks: `cargo xtask run`, `test`, `simulate`, `build`, `setup` and `bench`.
 #![expect(unreachable_pub, reason = "a program has no public surface; `pub` marks what a module offers to the others")]
 
 mod counts;
@@ -26,6 +26,9 @@ The tasks of RTCCafe. They need Rust and Node.js, get everything else that is mi
                                     options go to `rtc-cafe serve`: cargo xtask run -- --listen 127.0.0.1:9000
   cargo xtask test [STEP...]        run every test, or the named steps
   cargo xtask test --list           show the steps
+  cargo xtask simulate [SCENARIO...]
+                                    the long run of the simulator, 10,000 seeds of each scenario: which fail, and how
+                                    to replay them; `cargo xtask simulate --help` tells more
   cargo xtask build                 build what `run` serves: target/release/rtc-cafe
                                     and packages/rtc-cafe-client/dist/
   cargo xtask setup                 only get what is missing: Rust's WebAssembly target, npm packages,
@@ -56,7 +59,7 @@ fn main() -> ExitCode {
 fn task(mut arguments: Vec<OsString>) -> Result<bool> {
     let name = if arguments.is_empty() { OsString::new() } else { arguments.remove(0) };
     let wants_help = arguments.first().is_some_and(|first| first == "--help" || first == "-h");
-    let name = if wants_help { "help".into() } else { name.to_string_lossy().into_owned() };
+    let name = if wants_help && name != "simulate" { "help".into() } else { name.to_string_lossy().into_owned() };
     match name.as_str() {
         "" | "help" | "--help" | "-h" => print!("{HELP}"),
         "run" => serve::serve(&Project::find()?, rest(&arguments))?,
@@ -66,6 +69,7 @@ fn task(mut arguments: Vec<OsString>) -> Result<bool> {
             let steps: Vec<_> = arguments.iter().map(|step| step.to_string_lossy().into_owned()).collect();
             return test::test(&Project::find()?, &steps);
         }
+        "simulate" => return serve::simulate(&Project::find()?, rest(&arguments)),
         "build" | "setup" if !arguments.is_empty() => bail!("`{name}` takes no arguments"),
         "build" => drop(serve::build(&Project::find()?)?),
         "setup" => {

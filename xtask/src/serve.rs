@@ -1,8 +1,8 @@
-//! Builds everything, serves it, or measures it.
+//! Builds everything, serves it, measures it, or simulates it.
 
 use std::{ffi::OsString, path::PathBuf, process::Command};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use crate::{
     package,
@@ -37,6 +37,14 @@ pub fn bench(project: &Project, arguments: &[OsString]) -> Result<()> {
         say(format!("Chromium will not be measured: {error:#}"));
     }
     run(&mut bench)
+}
+
+/// Runs many seeds of the simulator, which knows itself what can be run; whether all is well.
+pub fn simulate(project: &Project, arguments: &[OsString]) -> Result<bool> {
+    let mut simulate = cargo(&project.root);
+    simulate.args(["run", "--quiet", "--release", "-p", "rtc-cafe-sim", "--"]).args(arguments);
+    say("building the simulator, if it has changed");
+    Ok(simulate.status().context("cannot start cargo")?.success())
 }
 
 /// What pages need that are measured: the client that the server hands out, and a browser.

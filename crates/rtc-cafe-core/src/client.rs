@@ -1,8 +1,8 @@
 //! The client: commands and inputs in, outputs out.
 //!
 //! What it does with peers is in [`discovery`] (who is there), [`linking`] (connections and handshakes), [`recovery`]
-//! (when they are lost), [`routing`] (handshakes over mutual peers), [`channel`] (frames), [`intake`] (what is taken of them) and [`media`]
-//! (tracks).
+//! (when they are lost), [`quiet`] (when they say nothing), [`routing`] (handshakes over mutual peers), [`channel`] (frames),
+//! [`intake`] (what is taken of them) and [`media`] (tracks).
 
 use std::fmt;
 
@@ -33,6 +33,7 @@ mod discovery;
 mod intake;
 mod linking;
 mod media;
+mod quiet;
 mod ready;
 mod recovery;
 mod routing;
@@ -303,7 +304,7 @@ impl Client {
         }
         self.news.clear();
         self.discard_ready();
-        for timer in [Timer::Gossip, Timer::Ready, Timer::Unused] {
+        for timer in [Timer::Gossip, Timer::Quiet, Timer::Ready, Timer::Unused] {
             self.timers.cancel(PeerKey::NOBODY, timer);
         }
     }
@@ -449,6 +450,7 @@ impl Client {
                 Timer::Doubt => self.end_doubt(key),
                 Timer::Gossip => self.tell_news(),
                 Timer::Stuck => self.set_stuck(now, key),
+                Timer::Quiet => self.ask_quiet(now),
                 Timer::Ready => self.prepare(now),
                 Timer::Unused => self.forget_answers(),
                 Timer::Stall | Timer::Overflow => self.overflow(now, key),

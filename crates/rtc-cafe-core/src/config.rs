@@ -99,6 +99,9 @@ pub struct Timing {
     pub unused: Duration,
     /// For the answer to a ping. Default 3 s.
     pub pong: Duration,
+    /// For peers to say something, before those who have not are asked whether they are there: so one that sleeps is known to
+    /// do so after twice as long and [`Timing::pong`] at most. Default 10 s.
+    pub quiet: Duration,
     /// For a peer to take something of what waits for it, before its connection is replaced. Default 120 s: a slow one may
     /// take as long for what its data channel holds already.
     pub stall: Duration,
@@ -138,6 +141,7 @@ impl Default for Timing {
             connect: Duration::from_secs(15),
             unused: Duration::from_secs(60),
             pong: Duration::from_secs(3),
+            quiet: Duration::from_secs(10),
             stall: Duration::from_secs(120),
             stuck: Duration::from_secs(10),
             resend: Duration::from_millis(1500),

@@ -53,6 +53,8 @@ pub(crate) struct Peer {
     pub(crate) claim: Option<Sid>,
     /// The nonce of the ping that waits for its answer.
     pub(crate) ping: Option<u32>,
+    /// When it has said something, whatever it was.
+    pub(crate) heard: Time,
     /// It did not answer in time.
     pub(crate) silent: bool,
     /// It has confirmed nothing for a while, though there is something to confirm.
@@ -109,6 +111,7 @@ impl Peer {
             failures: 0,
             claim: None,
             ping: None,
+            heard: Time::default(),
             silent: false,
             missed: false,
             stuck: false,

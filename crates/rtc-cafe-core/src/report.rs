@@ -17,7 +17,8 @@ pub enum Phase {
     Connecting,
     /// Messages flow.
     Open,
-    /// There is a path, and the peer does not answer, as a page that sleeps; what is said to it waits.
+    /// There is a path, and the peer does not answer, as a page that sleeps; what is said to it waits. That is noticed within
+    /// 23 seconds, though nobody says anything.
     Silent,
     /// Messages flowed, and the path is lost; another one is looked for.
     Recovering,

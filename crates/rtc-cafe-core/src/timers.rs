@@ -33,6 +33,8 @@ pub(crate) enum Timer {
     Doubt,
     /// Further changes, before all peers are told whom we are connected to.
     Gossip,
+    /// Peers to say something, before those who have not are asked whether they are there.
+    Quiet,
     /// Nothing more urgent, before an offer is made ready for whoever comes next, or made anew.
     Ready,
     /// Members to offer, before answers that are left are thrown away.

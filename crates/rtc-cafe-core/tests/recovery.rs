@@ -6,8 +6,8 @@ mod common;
 use std::time::Duration;
 
 use rtc_cafe_core::{
-    Client, Command, Config, ConnectionEvent, ConnectionId, ConnectionState, Event, Output, PermanentId, Phase,
-    Recipients, RoomId, Sid, SignallerState, Time, wire::peer::Frame,
+    Client, Command, Config, ConnectionEvent, ConnectionId, ConnectionState, Event, PermanentId, Phase, Recipients,
+    RoomId, Sid, SignallerState, Time, wire::peer::Frame,
 };
 
 use common::*;
@@ -20,20 +20,6 @@ fn state(client: &mut Client, at: Time, id: ConnectionId, state: ConnectionState
     client.handle_connection(at, id, ConnectionEvent::StateChanged(state));
 }
 
-/// Lets time pass, timer by timer, until a moment; returns what comes of it.
-fn pass(client: &mut Client, until: Time) -> Vec<Output> {
-    let mut all = outputs(client);
-    while let Some(next) = client.poll_timeout().filter(|next| *next <= until) {
-        client.handle_timeout(next);
-        all.extend(outputs(client));
-    }
-    all
-}
-
-fn seconds(seconds: u64) -> Time {
-    Time::from_millis(seconds * 1000)
-}
-
 /// Answers the ping that the client has sent.
 fn pong(client: &mut Client, at: Time, id: ConnectionId) {
     let pings = frames(&outputs(client)).into_iter().filter_map(|frame| match Frame::decode(&frame) {
@@ -43,13 +29,6 @@ fn pong(client: &mut Client, at: Time, id: ConnectionId) {
     for nonce in pings {
         client.handle_connection(at, id, ConnectionEvent::ChannelMessage(Frame::Pong { nonce }.encode()));
     }
-}
-
-fn told(outputs: &[Output]) -> Vec<Event> {
-    outputs
-        .iter()
-        .filter_map(|output| if let Output::Event(event) = output { Some(event.clone()) } else { None })
-        .collect()
 }
 
 #[test]

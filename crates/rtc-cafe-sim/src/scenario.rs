@@ -3,7 +3,9 @@
 //! In a calm scenario nothing goes wrong but that everybody comes at the same moment, so it has to settle quickly and
 //! without an error. In a troubled one connections to the server break, the server restarts, and machines die.
 
-use rtc_cafe_core::{Intake, Limits, RoomId};
+use std::time::Duration;
+
+use rtc_cafe_core::{Intake, Limits, Phase, RoomId};
 
 use crate::{NodeId, World};
 
@@ -24,6 +26,11 @@ const DAY: u64 = 86_400_000;
 const WELCOME: u64 = 2500;
 const FAREWELL: u64 = 12_000;
 
+/// How long a page sleeps, within how much it is known to do so though nobody says anything, and within how much it is back.
+const NAP: u64 = 30_000;
+const NOTICED: u64 = 23_500;
+const BACK: u64 = 6000;
+
 /// How many are in the rooms whose server comes and goes, and how often it does.
 const CROWD: usize = 40;
 const STAMPEDES: usize = 6;
@@ -34,7 +41,12 @@ impl Scenario {
         Self { seed }
     }
 
-    /// Everybody joins at about the same moment; later somebody leaves.
+    #[cfg(test)]
+    pub(crate) const fn seed(self) -> u64 {
+        self.seed
+    }
+
+    /// Everybody joins at about the same moment; later somebody sleeps, and somebody leaves.
     ///
     /// # Panics
     /// If an invariant is violated, an error is told, or something takes too long.
@@ -56,6 +68,8 @@ impl Scenario {
         for node in 0..nodes {
             world.send(node, 10, false);
         }
+        world.run_until(world.now() + WELCOME);
+        doze(&mut world, rng.usize(0..nodes), nodes);
         world.kill(rng.usize(0..nodes), rng.bool());
         world.run_until(world.now() + FAREWELL);
         world.assert_connected();
@@ -110,6 +124,8 @@ impl Scenario {
     pub fn run_walled(self) -> World {
         let mut rng = fastrand::Rng::with_seed(self.seed ^ 0x3a11);
         let mut world = World::new(self.seed);
+        // A day would be full of questions whether anybody is there.
+        world.quiet = Duration::from_millis(DAY);
         let nodes = rng.usize(2..=5);
         let pairs: Vec<_> = (0..nodes).flat_map(|one| (0..one).map(move |other| (one, other))).collect();
         let walls: Vec<_> = pairs.into_iter().filter(|_| rng.bool()).collect();
@@ -362,6 +378,23 @@ fn intake(rng: &mut fastrand::Rng) -> Intake {
 
 fn room(number: u64) -> RoomId {
     RoomId::numbered(i64::try_from(number).expect("few rooms"))
+}
+
+/// Has a page sleep while nobody says anything: its peers know, and keep it.
+fn doze(world: &mut World, sleeper: NodeId, nodes: usize) {
+    let knows = |world: &World, node| world.phase(node, sleeper);
+    let companions: Vec<_> = (0..nodes).filter(|&node| knows(world, node) == Some(Phase::Open)).collect();
+    let woken = world.now() + NAP;
+    world.sleep(sleeper, NAP, false);
+    world.run_until(world.now() + NOTICED);
+    for &node in &companions {
+        assert_eq!(knows(world, node), Some(Phase::Silent), "what {node} knows of {sleeper}, which sleeps");
+    }
+    world.run_until(woken + BACK);
+    for node in companions {
+        assert_eq!(knows(world, node), Some(Phase::Open), "what {node} knows of {sleeper}, which has woken up");
+    }
+    world.assert_connected();
 }
 
 /// Lets everything come back after much trouble, and checks what must hold then.

@@ -3,8 +3,8 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use rtc_cafe_core::{
-    Command, Config, ConnectionEvent, ConnectionState, Limits, Output, Recipients, RoomId, SendError, SessionOutput,
-    Sid, Time, Timing,
+    Command, Config, ConnectionEvent, ConnectionState, Limits, Output, Phase, Recipients, RoomId, SendError,
+    SessionOutput, Sid, Time, Timing,
     wire::{
         ApiVersion,
         signal::{ClientSignal, ServerSignal},
@@ -81,6 +81,8 @@ pub struct World {
     limits: Limits,
     /// How long a peer that is gone is waited for to tell what has arrived.
     pub(crate) doubt: Duration,
+    /// How long peers may say nothing before they are asked whether they are there.
+    pub(crate) quiet: Duration,
     pub(crate) last_awakening: u64,
     links: u64,
     /// Whether every happening is printed, for whoever looks into a seed that fails (`TRACE=1`).
@@ -116,6 +118,7 @@ impl World {
             incarnations: 0,
             limits,
             doubt,
+            quiet: Timing::default().quiet,
             last_awakening: 0,
             links: 0,
             trace: std::env::var_os("TRACE").is_some(),
@@ -130,6 +133,7 @@ impl World {
         config.limits = self.limits.clone();
         config.ready = self.rng.usize(0..4);
         config.timing.doubt = self.doubt;
+        config.timing.quiet = self.quiet;
         config.handshake_over_peers = self.rng.u64(0..8) > 0;
         self.nodes.push(Node::new(seed, ApiVersion::LATEST, config));
         self.connect_within(node, 50);
@@ -186,6 +190,11 @@ impl World {
     pub fn restarts(&self, node: NodeId, other: NodeId) -> u32 {
         let report = self.nodes[node].client.connection_report(self.time(), &self.sid(&self.nodes[other]));
         report.map_or(0, |report| report.restarts)
+    }
+
+    /// What a client's connection to another one is at.
+    pub fn phase(&self, node: NodeId, other: NodeId) -> Option<Phase> {
+        Some(self.nodes[node].client.connection_report(self.time(), &self.sid(&self.nodes[other]))?.phase)
     }
 
     /// Milliseconds of virtual time since the beginning.

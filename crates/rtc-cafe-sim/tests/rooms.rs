@@ -2,70 +2,67 @@
 //! more.
 #![allow(clippy::unwrap_used, reason = "a test")]
 
-use std::{panic, time::Instant};
+use std::time::Instant;
 
 use rtc_cafe_core::RoomId;
-use rtc_cafe_sim::{Scenario, World};
+use rtc_cafe_sim::{Kind, Outcome, Scenario, World};
 
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
 }
 
-/// Runs a scenario for every seed, or for one in so many; returns the sum of what is counted at the end of each.
-fn run_seeds(name: &str, one_in: u64, run: fn(Scenario) -> World, count: fn(&World) -> usize) -> usize {
-    let seeds = match number("SEED") {
-        Some(seed) => seed..seed + 1,
-        None => 0..number("SEEDS").unwrap_or(1000).div_ceil(one_in),
-    };
-    let mut sum = 0;
-    let mut failed = Vec::new();
-    for seed in seeds.clone() {
-        match panic::catch_unwind(|| count(&run(Scenario::new(seed)))) {
-            Ok(count) => sum += count,
-            Err(_) => {
-                eprintln!(
-                    "seed {seed} fails; replay it with SEED={seed} cargo test -p rtc-cafe-sim --test rooms {name}"
-                );
-                failed.push(seed);
-                if failed.len() >= 10 {
-                    break;
-                }
-            }
-        }
+/// Runs a kind of scenario for every seed, or the one that is to be replayed.
+fn run_seeds(name: &str) {
+    let kind = Kind::named(name).unwrap();
+    if let Some(seed) = number("SEED") {
+        kind.run(seed);
+        return;
     }
+    let seeds = kind.seeds(&(0..number("SEEDS").unwrap_or(1000)));
+    let Outcome { runs, counted, failed } = kind.run_seeds(seeds, &|_| {});
+    for (seed, why) in &failed {
+        eprintln!("seed {seed}: {why}; replay it with cargo xtask simulate {name} --seed {seed}");
+    }
+    let failed: Vec<_> = failed.iter().map(|(seed, _)| seed).collect();
     assert!(failed.is_empty(), "these seeds fail: {failed:?}");
-    println!("{name}: {} scenarios, {sum} messages or tracks", seeds.end - seeds.start);
-    sum
+    assert!(counted > 0, "there are no {}", kind.counts);
+    println!("{name}: {runs} scenarios, {counted} {}", kind.counts);
 }
 
 #[test]
 fn calm() {
-    assert!(run_seeds("calm", 1, Scenario::run_calm, World::delivered) > 0, "nothing was said");
+    run_seeds("calm");
 }
 
 #[test]
 fn troubled() {
-    assert!(run_seeds("troubled", 1, Scenario::run_troubled, World::delivered) > 0, "nothing was said");
+    run_seeds("troubled");
 }
 
 #[test]
 fn broken() {
-    assert!(run_seeds("broken", 1, Scenario::run_broken, World::delivered) > 0, "nothing was said");
+    run_seeds("broken");
 }
 
 #[test]
 fn walled() {
-    assert!(run_seeds("walled", 1, Scenario::run_walled, World::delivered) > 0, "nothing was said");
+    run_seeds("walled");
 }
 
 #[test]
 fn slow() {
-    assert!(run_seeds("slow", 1, Scenario::run_slow, World::delivered) > 0, "nothing was said");
+    run_seeds("slow");
 }
 
 #[test]
 fn tracks() {
-    assert!(run_seeds("tracks", 1, Scenario::run_tracks, World::flowing) > 0, "nothing flows");
+    run_seeds("tracks");
+}
+
+/// Forty in two rooms, whose server stops and comes back.
+#[test]
+fn stampede() {
+    run_seeds("stampede");
 }
 
 #[test]
@@ -86,10 +83,4 @@ fn a_room_of_a_hundred_settles() {
     assert!(world.is_complete(), "100 clients are not all connected after 10 s of virtual time");
     world.assert_settled();
     println!("a room of 100 settled in {:?} of real time", begun.elapsed());
-}
-
-/// Forty in two rooms, whose server stops and comes back.
-#[test]
-fn stampede() {
-    assert!(run_seeds("stampede", 250, Scenario::run_stampede, World::delivered) > 0, "nothing was said");
 }

@@ -118,19 +118,21 @@ impl Relay {
         self.settled
     }
 
-    /// An allocation keeps the credentials that it was made with for as long as the server does; the next one takes the
-    /// new ones. One that could not be made is tried again at once.
+    /// An allocation keeps the credentials that it was made with for as long as the server does, which is asked at once, for
+    /// it may have been restarted; the next one takes the new ones. One that could not be made is tried again at once.
     pub(super) fn set_credentials(&mut self, credentials: Credentials, now: Instant) {
         if self.credentials == credentials {
             return;
         }
         self.credentials = credentials;
-        let allocated = matches!(&self.state, State::Up(up) if !up.candidates.is_empty());
-        if !allocated {
-            self.told = false;
-            self.settled = false;
-            self.failures = 0;
-            self.state = State::Waiting(now);
+        match &mut self.state {
+            State::Up(up) if !up.candidates.is_empty() => up.hurry(now),
+            _ => {
+                self.told = false;
+                self.settled = false;
+                self.failures = 0;
+                self.state = State::Waiting(now);
+            }
         }
     }
 
@@ -146,8 +148,7 @@ impl Relay {
         }
         // What is left may have another way to the server now, and another address to it.
         if let State::Up(up) = &mut self.state {
-            up.allocation.hurry(now);
-            up.due = now;
+            up.hurry(now);
         }
     }
 
@@ -312,6 +313,12 @@ impl Up {
                 Step::Handled
             }
         }
+    }
+
+    /// Asks now whether the server still has the allocation.
+    fn hurry(&mut self, now: Instant) {
+        self.allocation.hurry(now);
+        self.due = now;
     }
 
     fn drive(&mut self, now: Instant) {

@@ -1,7 +1,8 @@
 //! Whether there is a path to the peer, as W3C's `RTCPeerConnectionState` has it.
 //!
-//! str0m gives a path up only when its checks have failed for some 20 seconds. Peers check each other every 3 seconds and
-//! answer that, so silence says it sooner.
+//! str0m gives a path up only when its checks have failed for some 20 seconds, and then takes another one that has worked
+//! before, though nothing comes over that either. Peers check each other every 3 seconds and answer that, so silence says
+//! it sooner.
 
 use std::time::{Duration, Instant};
 
@@ -31,6 +32,8 @@ pub(super) struct Vitals {
     pathless: Instant,
     /// When something came from the peer.
     heard: Instant,
+    /// When a path was looked for anew, because there was none.
+    restarted: Instant,
     /// Whether the address that we sent from is gone.
     address_lost: bool,
     /// Until when nothing is judged, because a deadline was slept over.
@@ -45,6 +48,7 @@ impl Vitals {
             path: false,
             pathless: now,
             heard: now,
+            restarted: now,
             address_lost: false,
             asleep: None,
         }
@@ -88,7 +92,7 @@ impl Vitals {
                 // Other pairs are tried, or ICE is restarted. Until that takes too long, nothing is amiss.
                 if self.state == ConnectionState::Failed {
                     self.pathless = now;
-                    self.heard = now;
+                    self.restarted = now;
                 }
                 let begins = matches!(self.state, ConnectionState::New | ConnectionState::Failed);
                 if begins { self.set(ConnectionState::Connecting) } else { None }
@@ -96,7 +100,8 @@ impl Vitals {
             IceConnectionState::Connected | IceConnectionState::Completed => {
                 self.address_lost = false;
                 // The first time DTLS is still to come.
-                if self.opened { self.hear(now) } else { None }
+                let heard = self.opened && now < self.heard + DISCONNECTED;
+                if heard { self.set(ConnectionState::Connected) } else { None }
             }
             IceConnectionState::Disconnected => match self.state {
                 ConnectionState::Failed => None,
@@ -105,15 +110,20 @@ impl Vitals {
         }
     }
 
+    /// Since when silence counts.
+    fn silent(&self) -> Instant {
+        self.heard.max(self.restarted)
+    }
+
     /// When to call [`Self::handle_timeout`].
     pub(super) fn deadline(&self) -> Option<Instant> {
         let at = match self.state {
             ConnectionState::Connected | ConnectionState::Connecting if self.opened => {
-                let since = if self.path { self.heard } else { self.heard.max(self.pathless) };
+                let since = if self.path { self.silent() } else { self.silent().max(self.pathless) };
                 since + if self.address_lost && !self.path { ADDRESS_LOST } else { DISCONNECTED }
             }
             ConnectionState::Disconnected if self.address_lost => self.pathless + ADDRESS_LOST,
-            ConnectionState::Disconnected if self.opened => self.heard + FAILED,
+            ConnectionState::Disconnected if self.opened => self.silent() + FAILED,
             ConnectionState::Disconnected => self.pathless + UNCONNECTED,
             _ => return None,
         };
@@ -167,7 +177,24 @@ mod tests {
         assert_eq!(vitals.handle_timeout(last), Some(ConnectionState::Failed));
         assert_eq!(vitals.deadline(), None);
         assert_eq!(vitals.handle_ice(IceConnectionState::Checking, last), Some(ConnectionState::Connecting));
-        assert_eq!(vitals.handle_ice(IceConnectionState::Completed, last), Some(ConnectionState::Connected));
+        assert_eq!(vitals.handle_ice(IceConnectionState::Completed, last), None, "nothing has come as yet");
+        assert_eq!(vitals.hear(last), Some(ConnectionState::Connected));
+    }
+
+    #[test]
+    fn a_path_over_which_nothing_comes_is_none() {
+        let start = Instant::now();
+        let mut vitals = connected(start);
+        let mut told = Vec::new();
+        while let Some(deadline) = vitals.deadline() {
+            told.extend(vitals.handle_timeout(deadline));
+        }
+        assert_eq!(told, [ConnectionState::Disconnected, ConnectionState::Failed]);
+        let later = start + FAILED + Duration::from_secs(5);
+        assert_eq!(vitals.handle_ice(IceConnectionState::Completed, later), None, "str0m takes another pair");
+        assert_eq!(vitals.handle_ice(IceConnectionState::Disconnected, later), None);
+        assert_eq!(vitals.handle_ice(IceConnectionState::Completed, later), None);
+        assert_eq!(vitals.hear(later), Some(ConnectionState::Connected));
     }
 
     #[test]

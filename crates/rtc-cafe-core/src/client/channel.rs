@@ -34,11 +34,13 @@ impl Client {
         peer.cut_off = false;
         peer.left = false;
         peer.missed = false;
+        peer.heard = self.now;
         peer.by_every_way = false;
         let news = !std::mem::replace(&mut peer.connected, true);
         let sid = peer.sid.clone();
         self.timers.cancel_connection(key);
         self.timers.cancel(key, Timer::Farewell);
+        self.watch_for_quiet();
         self.reach(key, Phase::Open);
         if news {
             self.event(Event::ConnectToPeer { sid });
@@ -61,6 +63,7 @@ impl Client {
     pub(super) fn handle_frame(&mut self, now: Time, key: PeerKey, text: &str) {
         let Some(peer) = self.roster.get_mut(key).filter(|peer| peer.is_open()) else { return };
         // Whatever it says, the peer is alive, and there is a path.
+        peer.heard = now;
         if std::mem::take(&mut peer.silent) {
             self.reach(key, Phase::Open);
             self.gossip(key, true);

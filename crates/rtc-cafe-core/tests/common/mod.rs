@@ -14,6 +14,8 @@ pub(crate) const NOW: Time = Time::from_millis(0);
 pub(crate) fn joined(configure: impl FnOnce(&mut Limits)) -> Client {
     let mut config = Config::default();
     configure(&mut config.limits);
+    // Peers in tests say nothing but what they are to say.
+    config.timing.quiet = Duration::from_secs(86_400);
     joined_with(config)
 }
 
@@ -36,10 +38,7 @@ pub(crate) fn outputs(client: &mut Client) -> Vec<Output> {
 }
 
 pub(crate) fn events(client: &mut Client) -> Vec<Event> {
-    outputs(client)
-        .into_iter()
-        .filter_map(|output| if let Output::Event(event) = output { Some(event) } else { None })
-        .collect()
+    told(&outputs(client))
 }
 
 /// The commands of connections, in the order in which they came.
@@ -97,4 +96,26 @@ pub(crate) fn answer(client: &mut Client, sid: &str, id: &str, connection: Conne
 
 pub(crate) fn sids<'a>(sids: impl Iterator<Item = &'a Sid>) -> Vec<&'a str> {
     sids.map(Sid::as_str).collect()
+}
+
+/// Lets time pass, timer by timer, until a moment; returns what comes of it.
+pub(crate) fn pass(client: &mut Client, until: Time) -> Vec<Output> {
+    let mut all = outputs(client);
+    while let Some(next) = client.poll_timeout().filter(|next| *next <= until) {
+        client.handle_timeout(next);
+        all.extend(outputs(client));
+    }
+    all
+}
+
+pub(crate) fn seconds(seconds: u64) -> Time {
+    Time::from_millis(seconds * 1000)
+}
+
+/// The events among outputs.
+pub(crate) fn told(outputs: &[Output]) -> Vec<Event> {
+    outputs
+        .iter()
+        .filter_map(|output| if let Output::Event(event) = output { Some(event.clone()) } else { None })
+        .collect()
 }

@@ -1,8 +1,10 @@
 //! Relayed candidates through coturn.
 
+use std::time::Instant;
+
 use str0m::CandidateKind;
 
-use super::{coturn::Coturn, *};
+use super::{super::stun::KEEP_ALIVE, coturn::Coturn, *};
 
 /// An endpoint that has nothing but this server.
 fn relayed(coturn: &Coturn, servers: Vec<IceServer>) -> Endpoint {
@@ -188,8 +190,8 @@ async fn a_server_over_tcp_dies_and_comes_back() {
     comes_back("tcp").await;
 }
 
-#[tokio::test]
-async fn a_server_that_forgot_the_allocation_is_asked_for_another() {
+/// A server that was restarted in a moment is asked for another allocation, as soon as there is a reason to look.
+async fn is_asked_again(give_reason: impl FnOnce(&Coturn, &Interfaces, &mut Endpoint)) {
     let mut coturn = Coturn::start();
     let interfaces = Interfaces::new(&[1]);
     let mut config = config_on(&interfaces, vec![coturn.turn("udp", "right")]);
@@ -199,14 +201,26 @@ async fn a_server_that_forgot_the_allocation_is_asked_for_another() {
     gathered(&mut endpoint).await;
     coturn.kill();
     coturn.restart();
-    // A change of the interfaces is a reason to look whether the allocation is still there.
-    interfaces.set(&[1, 2]);
+    give_reason(&coturn, &interfaces, &mut endpoint);
+    let since = Instant::now();
     assert_eq!(lost(&mut endpoint).await, relay);
+    assert!(since.elapsed() < KEEP_ALIVE / 2, "it was lost after {:?}", since.elapsed());
+    endpoint.set_ice_servers(vec![coturn.turn("udp", "right")]);
     until(&mut endpoint, "new candidate", |event| match event {
         EndpointEvent::Candidate(candidate) => Some(candidate.addr()),
         _ => None,
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_server_that_forgot_the_allocation_is_asked_for_another_when_interfaces_change() {
+    is_asked_again(|_, interfaces, _| interfaces.set(&[1, 2])).await;
+}
+
+#[tokio::test]
+async fn a_server_that_forgot_the_allocation_is_asked_for_another_when_there_are_other_credentials() {
+    is_asked_again(|coturn, _, endpoint| endpoint.set_ice_servers(vec![coturn.turn("udp", "other")])).await;
 }
 
 #[tokio::test]
