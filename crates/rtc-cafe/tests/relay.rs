@@ -8,16 +8,23 @@ use std::{
     io::{Read, Write},
     net::{TcpStream, UdpSocket},
     process::{Command, Stdio},
+    time::{Duration, SystemTime},
 };
 
 use common::{Folder, Lines, Server, command};
 use rcgen::{CertificateParams, KeyPair};
+use rtc_cafe_turn::Secret;
 use serde_json::Value;
 
 fn serve(options: &[&str]) -> Command {
     let mut serve = command(&["serve", "--turn-allow-peer", "127.0.0.0/8"]);
     serve.env_remove("RTC_CAFE_NO_TURN").args(options);
     serve
+}
+
+fn diagnosis(server: &Server, options: &[&str]) -> Value {
+    let output = server.command(&["doctor", "--json"]).args(options).output().unwrap();
+    serde_json::from_slice(&output.stdout).unwrap()
 }
 
 /// A server with a certificate that its clients trust, and where it lies.
@@ -36,8 +43,7 @@ fn start_with_tls(options: &[&str]) -> (Server, Folder) {
 
 /// The servers that clients are told of, by the doctor's word all of use.
 fn told(server: &Server) -> Vec<String> {
-    let output = server.command(&["doctor", "--json"]).output().unwrap();
-    let diagnosis: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let diagnosis = diagnosis(server, &[]);
     let all = ["stun", "turn"].map(|kind| diagnosis[kind].as_array().unwrap().clone()).concat();
     for one in &all {
         assert_eq!(one["check"]["ok"], true, "{diagnosis:#}");
@@ -104,6 +110,23 @@ fn whoever_is_told_of_none_is_logged() {
     ask(&server, "POST", &session, "42/rtc-cafe,[\"request-sid\",{\"apiVersion\":\"1.2\"}]");
     let line = lines.until("are told of no STUN and TURN");
     assert!(line.contains("cafe.example") && line.contains("--turn-listen"), "{line}");
+}
+
+#[test]
+fn a_server_that_refuses_is_no_firewall() {
+    let secret = ["--turn-secret", "of this test", "--max-relays", "0"];
+    let places = ["--listen", "127.0.0.1:0", "--turn-listen", "127.0.0.1:0"];
+    let server = Server::start_by(&mut serve(&[places, secret].concat()));
+    let named = diagnosis(&server, &[]);
+    let place = named["stun"][0]["url"].as_str().unwrap().trim_start_matches("stun:");
+    let hour = Duration::from_secs(3600);
+    let made = Secret::new(secret[1]).unwrap().mint("ana", hour, SystemTime::now());
+    let credentials = format!("{}:{}", made.username.replace(':', "%3A"), made.password);
+    let relay = format!("turn:{credentials}@{place}");
+    let alone = diagnosis(&server, &["--ice-server", &relay]);
+    let problem = alone["turn"][0]["check"]["problem"].as_str().unwrap();
+    assert!(problem.starts_with("508"), "{alone:#}");
+    assert_eq!(alone["blocked"], "nothing", "{alone:#}");
 }
 
 /// The shell gives as few as many do by default.

@@ -52,7 +52,7 @@ fn ice(diagnosis: &Diagnosis) -> Vec<String> {
     }
     advice.extend(firewall(diagnosis).map(str::to_owned));
     let explained = matches!(diagnosis.blocked, Blocked::Udp | Blocked::AllButTcp443);
-    for turn in diagnosis.turn.iter().filter(|turn| !turn.check.ok && (turn.answers() || !explained)) {
+    for turn in diagnosis.turn.iter().filter(|turn| !turn.check.ok && (turn.answers || !explained)) {
         let problem = turn.check.problem.as_deref().unwrap_or_default();
         let text = match turn.transport {
             None => format!("Correct the ICE server {}: {problem}.", turn.url),

@@ -46,14 +46,9 @@ pub struct TurnReport {
     pub check: Check,
     /// The addresses that it gave.
     pub relayed: Vec<SocketAddr>,
-}
-
-impl TurnReport {
     /// Whether the server said anything at all, be it a refusal.
-    pub(super) fn answers(&self) -> bool {
-        let refused = self.check.problem.as_ref().is_some_and(|problem| problem.contains("credentials"));
-        !self.relayed.is_empty() || refused
-    }
+    #[serde(skip)]
+    pub(super) answers: bool,
 }
 
 /// What STUN servers see.
@@ -144,7 +139,7 @@ pub(super) async fn turn(entries: &[Entry], tls: Option<&Arc<ClientConfig>>) -> 
         Ok((url, transport, server)) => allocate(url, transport, server, tls).await,
         Err((url, reason)) => {
             let check = Check::failed(reason.clone());
-            TurnReport { url: url.clone(), transport: None, check, relayed: Vec::new() }
+            TurnReport { url: url.clone(), transport: None, check, relayed: Vec::new(), answers: false }
         }
     });
     join_all(reports).await
@@ -159,15 +154,16 @@ async fn allocate(
     let start = Instant::now();
     let config =
         EndpointConfig { relay_only: true, ice_servers: vec![server.clone()], ..EndpointConfig::new(tls.cloned()) };
-    let mut relayed = Vec::new();
+    let (mut relayed, mut answers) = (Vec::new(), false);
     let done = match gather(config).await {
         Ok(mut endpoint) => {
+            answers = endpoint.hears_turn();
             relayed.extend(endpoint.candidates().iter().map(str0m::Candidate::addr));
             pass_on(&mut endpoint, &relayed).await
         }
         Err(problem) => Err(problem),
     };
-    TurnReport { url: url.to_owned(), transport: Some(transport), check: Check::since(start, &done), relayed }
+    TurnReport { url: url.to_owned(), transport: Some(transport), check: Check::since(start, &done), relayed, answers }
 }
 
 /// Sends something through the server to each of the addresses that it gave.

@@ -41,6 +41,8 @@ struct Up {
     addresses: usize,
     /// When the allocation wants to be polled.
     due: Instant,
+    /// Whether the server has said anything.
+    heard: bool,
 }
 
 /// A datagram of a peer, which lies in the buffer.
@@ -68,6 +70,7 @@ pub(super) struct Relay {
     told: bool,
     /// Why there is no allocation.
     failure: Option<String>,
+    heard: bool,
     settled: bool,
     frame: Vec<u8>,
 }
@@ -90,6 +93,7 @@ impl Relay {
             failures: 0,
             told: false,
             failure: None,
+            heard: false,
             settled: false,
             frame: Vec::new(),
         }
@@ -102,6 +106,11 @@ impl Relay {
     /// Why it cannot be used at present.
     pub(super) fn failure(&self) -> Option<&str> {
         self.failure.as_deref()
+    }
+
+    /// Whether the server is there, be it that it refuses.
+    pub(super) fn is_heard(&self) -> bool {
+        self.heard || matches!(&self.state, State::Up(up) if up.heard)
     }
 
     /// Whether it has an allocation, or has failed.
@@ -207,7 +216,8 @@ impl Relay {
 
     fn connected(&mut self, Connected { link, addresses }: Connected, now: Instant) {
         let allocation = Allocation::new(link.transport(), link.local(), link.server(), self.credentials.clone());
-        self.state = State::Up(Box::new(Up { link, allocation, candidates: Vec::new(), addresses, due: now }));
+        self.state =
+            State::Up(Box::new(Up { link, allocation, candidates: Vec::new(), addresses, due: now, heard: false }));
     }
 
     fn allocated(&mut self, relayed: SocketAddr, candidates: &mut Candidates) {
@@ -224,6 +234,7 @@ impl Relay {
 
     fn fail(&mut self, reason: &str, now: Instant, candidates: &mut Candidates) {
         self.attempt = self.attempt.wrapping_add(1);
+        self.heard = self.is_heard();
         let mut others = false;
         if let State::Up(up) = &mut self.state {
             // The name has other addresses that were not tried yet.
@@ -287,6 +298,7 @@ impl Up {
             }
             Poll::Pending => return Step::Idle,
         };
+        self.heard = true;
         match self.allocation.handle(&buffers.frame[..len], now, buffers.datagram) {
             Some((remote, len)) => {
                 let family = |relayed: &&SocketAddr| relayed.is_ipv4() == remote.is_ipv4();

@@ -3,7 +3,10 @@
 use std::net::SocketAddr;
 
 use super::{Endpoint, ServerUrl, listed};
-use crate::{net::stun::State, report::FailedServer};
+use crate::{
+    net::{relay::Relay, stun::State},
+    report::FailedServer,
+};
 
 /// One socket as one STUN server sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,6 +29,11 @@ impl Endpoint {
         let listed = listed(&self.config.ice_servers).into_iter().filter_map(Result::err);
         let refused = listed.map(|(url, error)| FailedServer { url, reason: error.to_string() });
         stun.chain(turn).map(failed).chain(refused).collect()
+    }
+
+    /// Whether one of the TURN servers is there, be it that it refuses.
+    pub(crate) fn hears_turn(&self) -> bool {
+        self.relays.iter().any(Relay::is_heard)
     }
 
     /// What each STUN server says about each socket, by the server's URL.
