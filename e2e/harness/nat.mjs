@@ -108,12 +108,12 @@ export class Internet {
   #routers = {};
   #folder = mkdtempSync(join(tmpdir(), 'rtc-cafe-nat-'));
 
-  /** With the server's own TURN at a second address of it, or with two coturns, of which the first has two addresses, and STUN. */
+  /** With the server's own TURN, over TLS at the port of its HTTPS, or with two coturns, of which the first has two addresses, and STUN. */
   static async create({ coturn = false } = {}) {
     const internet = new Internet();
     internet.network = await Network.create({ subnet: PUBLIC });
     const host = await internet.network.host('server');
-    const relay = coturn ? await internet.network.host('turn') : { address: internet.network.freeAddress() };
+    const relay = coturn ? await internet.network.host('turn') : host;
     const other = coturn ? await internet.network.host('other turn') : relay;
     const certificate = selfSigned(internet.#folder, ...[host, relay, other].map(({ address }) => address));
     // Those who run natively trust it, and browsers that are told of it.
@@ -124,7 +124,7 @@ export class Internet {
       internet.otherTurn = await startTurn(other, certificate);
       internet.stun = await stunOf(host, internet.network.freeAddress());
     } else {
-      internet.turn = await turnOf(host, relay.address);
+      internet.turn = turnOf(host);
     }
     const tls = ['--tls-cert', certificate.cert, '--tls-key', certificate.key];
     internet.server = await serverOn(host, ...tls, ...internet.turn.options).start(443);
@@ -171,11 +171,9 @@ async function stunOf(host, second) {
   return { options: ['--ice-server', `stun:${host.address}`], kill: () => server.kill() };
 }
 
-/** The TURN server in the signalling server of a host, which has port 443 of another address. */
-async function turnOf(host, address) {
-  await addAddress(host, address);
-  const options = ['--turn-listen', `${address}:3478`, '--turn-tls-listen', `${address}:443`, '--turn-host', address];
-  return { address, options, async kill() {} };
+/** The TURN server in the signalling server of a host, with which it shares port 443. */
+function turnOf({ address }) {
+  return { address, options: ['--turn-listen', `${address}:3478`], async kill() {} };
 }
 
 /** Why there can be none of this on this machine, or false. */
