@@ -6,8 +6,8 @@ mod common;
 use std::time::Duration;
 
 use rtc_cafe_core::{
-    Client, Command, Config, ConnectionEvent, ConnectionId, ConnectionState, Event, PermanentId, Phase, Recipients,
-    RoomId, Sid, SignallerState, Time, wire::peer::Frame,
+    Client, Command, Config, ConnectionEvent, ConnectionId, ConnectionState, Event, Output, PermanentId, Phase,
+    Recipients, RoomId, Sid, SignallerState, Time, wire::peer::Frame,
 };
 
 use common::*;
