@@ -141,8 +141,8 @@ fn relays_leave_sockets_to_the_signalling() {
         let lines = Lines::of(&mut server.process);
         (server, lines)
     };
-    let (_server, lines) = started("-n 400", "");
-    let line = lines.until("too few file descriptors for 10000 relayed addresses");
+    let (_server, lines) = started("-n 400", "--max-relays 200");
+    let line = lines.until("too few file descriptors for 200 relayed addresses");
     assert!(line.contains("relays=100") && line.contains("ulimit -n"), "{line}");
     let (server, _lines) = started("-Sn 256", "--max-relays 100");
     let limits = fs::read_to_string(format!("/proc/{}/limits", server.process.id())).unwrap_or_default();

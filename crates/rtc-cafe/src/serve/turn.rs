@@ -312,13 +312,17 @@ impl TurnOptions {
         set(&mut limits.bandwidth, self.max_relayed_bytes_per_second);
         set(&mut limits.answers_per_address, self.max_stun_answers_per_second);
         if let Some(most) = files.map(|files| files / 4).filter(|most| *most < limits.allocations) {
-            tracing::warn!(
-                files,
-                relays = most,
-                "there are too few file descriptors for {} relayed addresses; raise the limit (`ulimit -n`, or `LimitNOFILE=` \
-                 in a unit)",
-                limits.allocations
-            );
+            let asked = limits.allocations;
+            if self.max_relays.flatten().is_some() {
+                tracing::warn!(
+                    files,
+                    relays = most,
+                    "there are too few file descriptors for {asked} relayed addresses; raise the limit (`ulimit -n`, or \
+                     `LimitNOFILE=` in a unit)"
+                );
+            } else {
+                tracing::info!(files, relays = most, "file descriptors bound the number of relayed addresses");
+            }
             limits.allocations = most;
             limits.connections = limits.connections.min(most);
         }
