@@ -59,9 +59,10 @@ impl Face {
         self.given.is_none() && self.own.is_some_and(is_private)
     }
 
-    /// Another address is taken when the one of before is gone.
+    /// An address of the internet is kept as long as it is there, whatever the way out becomes.
     pub(crate) fn look_again(&mut self, interfaces: &HashSet<IpAddr>) {
-        if self.local.is_unspecified() && self.own.is_none_or(|own| !interfaces.contains(&own)) {
+        let is_kept = |own| is_of_internet(own) && interfaces.contains(&own);
+        if self.local.is_unspecified() && !self.own.is_some_and(is_kept) {
             self.own = way_out(self.is_v4, interfaces);
         }
     }

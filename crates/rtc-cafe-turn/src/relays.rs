@@ -5,7 +5,8 @@ use std::{
     io,
     net::{IpAddr, SocketAddr},
     ops::RangeInclusive,
-    sync::{Arc, PoisonError, RwLock, RwLockReadGuard},
+    sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard},
+    time::{Duration, Instant},
 };
 
 use tokio::task::AbortHandle;
@@ -13,12 +14,15 @@ use tokio::task::AbortHandle;
 use crate::{
     face::{Face, is_private},
     policy,
+    server::lock,
     session::Session,
     socket::Socket,
 };
 
 /// Ports that are tried before there is none.
 const ATTEMPTS: u32 = 1024;
+/// After which an address is not expected back.
+const FOR_GOOD: Duration = Duration::from_secs(10);
 
 /// A relayed address.
 #[derive(Debug)]
@@ -35,6 +39,20 @@ pub(crate) struct RelaySockets {
     ports: RangeInclusive<u16>,
     open: RwLock<HashMap<SocketAddr, Relay>>,
     addresses: RwLock<Addresses>,
+    gone: Mutex<Gone>,
+}
+
+/// Addresses of relays that are of the machine no longer, and since when.
+#[derive(Debug, Default)]
+struct Gone(HashMap<IpAddr, Instant>);
+
+impl Gone {
+    /// Those that do not come back. A link that was lost for a moment takes its addresses with it, too.
+    fn for_good(&mut self, gone: &HashSet<IpAddr>, now: Instant) -> HashSet<IpAddr> {
+        self.0.retain(|address, _| gone.contains(address));
+        let old = gone.iter().filter(|address| now >= *self.0.entry(**address).or_insert(now) + FOR_GOOD);
+        old.copied().collect()
+    }
 }
 
 /// The addresses of this machine, which come and go.
@@ -57,7 +75,7 @@ impl RelaySockets {
     pub(crate) fn new(faces: Vec<Face>, interfaces: HashSet<IpAddr>, ports: RangeInclusive<u16>) -> Self {
         faces.iter().for_each(|face| tell(None, face.public()));
         let addresses = RwLock::new(Addresses { faces, interfaces });
-        Self { ports, open: RwLock::default(), addresses }
+        Self { ports, open: RwLock::default(), addresses, gone: Mutex::default() }
     }
 
     /// Reads the addresses of the interfaces. If that fails, those of before count.
@@ -118,12 +136,18 @@ impl RelaySockets {
         Some((if is_here { public } else { face.local() }, public))
     }
 
-    /// Whose relayed addresses nobody reaches any more, because they are of the machine no longer.
-    pub(crate) fn stranded(&self) -> Vec<Arc<Session>> {
+    /// Whose relayed addresses nobody reaches any more, because the machine has lost them.
+    pub(crate) fn stranded(&self, now: Instant) -> Vec<Arc<Session>> {
         let public = self.public();
         let open = self.open.read().unwrap_or_else(PoisonError::into_inner);
-        let is_stranded = |address: &SocketAddr| !public.contains(&address.ip()) && !self.is_of_machine(address.ip());
-        open.iter().filter(|(address, _)| is_stranded(address)).map(|(_, relay)| relay.session.clone()).collect()
+        let addresses: HashSet<_> = open.keys().map(SocketAddr::ip).collect();
+        let is_here = |address: &IpAddr| public.contains(address) || self.is_of_machine(*address);
+        let gone = addresses.into_iter().filter(|address| !is_here(address)).collect();
+        let gone = lock(&self.gone).for_good(&gone, now);
+        open.iter()
+            .filter(|(address, _)| gone.contains(&address.ip()))
+            .map(|(_, relay)| relay.session.clone())
+            .collect()
     }
 
     /// Opens a socket at a free port, from a random one on; its address as peers see it.
@@ -252,6 +276,20 @@ mod tests {
         let even = taken(true);
         assert_eq!(even.len(), 50);
         assert!(even.iter().all(|(address, _)| address.port() % 2 == 0));
+    }
+
+    #[test]
+    fn an_address_may_come_back_for_a_while() {
+        let (mut gone, start) = (Gone::default(), Instant::now());
+        let (one, other) = (IpAddr::from([5, 0, 0, 7]), IpAddr::from([5, 0, 0, 8]));
+        let mut at = |seconds, all: &[IpAddr]| {
+            let found = gone.for_good(&all.iter().copied().collect(), start + Duration::from_secs(seconds));
+            found.into_iter().collect::<Vec<_>>()
+        };
+        assert!(at(0, &[one]).is_empty() && at(9, &[one, other]).is_empty());
+        assert_eq!(at(10, &[one, other]), [one]);
+        assert!(at(11, &[other]).is_empty() && at(12, &[one, other]).is_empty(), "it was back");
+        assert_eq!(at(19, &[one, other]), [other]);
     }
 
     #[tokio::test]

@@ -222,7 +222,7 @@ impl Server {
         let now = Instant::now();
         self.relays.look_around();
         // They have to ask again, for an address at which they are reached.
-        self.relays.stranded().iter().for_each(|session| session.end(self));
+        self.relays.stranded(now).iter().for_each(|session| session.end(self));
         let sessions: Vec<_> = lock(&self.sessions).iter().map(|(key, session)| (*key, session.clone())).collect();
         for (key, session) in sessions {
             session.expire(self, now);
