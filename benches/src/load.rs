@@ -290,8 +290,9 @@ impl<'a> Load<'a> {
     async fn drain(&mut self) -> anyhow::Result<()> {
         eprintln!("bench: {}", Phase::Drained.title());
         let over = Duration::from_secs(self.options.drain as u64);
-        let (told, ended) = tokio::join!(self.crowd.sent_away(), self.watched.end(over + LONGER));
-        let ((took, peak), told) = (ended?, told?);
+        let longest = over + LONGER;
+        let (told, ended) = tokio::join!(timeout(longest, self.crowd.sent_away()), self.watched.end(longest));
+        let ((took, peak), told) = (ended?, told.context("some connections did not end with the server")??);
         let spread = told.last().zip(told.first()).map_or(Duration::ZERO, |(last, first)| last.duration_since(*first));
         let mut add = |what, value| self.samples.add(Metric(Phase::Drained, what), value);
         add(What::Done, told.len() as f64);

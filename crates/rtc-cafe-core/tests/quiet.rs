@@ -3,7 +3,9 @@
 
 mod common;
 
-use rtc_cafe_core::{Client, Config, ConnectionEvent, ConnectionId, Phase, Sid, wire::peer::Frame};
+use rtc_cafe_core::{
+    Client, Config, ConnectionEvent, ConnectionId, ConnectionState, Event, Phase, Sid, wire::peer::Frame,
+};
 
 use common::*;
 
@@ -63,4 +65,21 @@ fn nobody_is_asked_who_talks_or_is_gone() {
     says(&mut client, 100, b, &Frame::Bye);
     pass(&mut client, seconds(200));
     assert_eq!(client.poll_timeout(), None, "there is nobody to wait for");
+}
+
+/// As one that goes on without the server, and is well.
+#[test]
+fn who_has_answered_since_its_session_ended_is_waited_for_like_others() {
+    let (mut client, b) = connected();
+    signal(&mut client, "peer-disconnection", r#"{"sid":"B"}"#);
+    let asked = frames(&outputs(&mut client));
+    let Ok(Some(Frame::Ping { nonce })) = Frame::decode(&asked[0]) else { panic!("it says {asked:?}") };
+    says(&mut client, 1, b, &Frame::Pong { nonce });
+    let asked = frames(&pass(&mut client, seconds(20)));
+    assert_eq!(asked.len(), 1, "it is asked since it says nothing");
+    let lost = ConnectionEvent::StateChanged(ConnectionState::Disconnected);
+    client.handle_connection(seconds(21), b, lost);
+    assert_eq!(told(&pass(&mut client, seconds(50))), [], "its path may come back");
+    let gone = Event::DisconnectFromPeer { sid: Sid::new("B").unwrap() };
+    assert_eq!(told(&pass(&mut client, seconds(52))), [gone]);
 }

@@ -108,6 +108,7 @@ impl Client {
                 if let Some(peer) = self.roster.get_mut(key).filter(|peer| peer.ping == Some(nonce)) {
                     peer.ping = None;
                     peer.claim = None;
+                    peer.left = false;
                 }
             }
             Frame::Track { id, kind, description } => {

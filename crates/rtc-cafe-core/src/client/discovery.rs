@@ -96,6 +96,8 @@ impl Client {
         // Whoever is cut off loses its session as well.
         peer.left = !(peer.path_lost || peer.cut_off);
         if peer.is_open() {
+            // The answer to a question from before says nothing about now.
+            self.timers.cancel(key, Timer::Pong);
             self.ping(now, key);
         } else if peer.is_bound() {
             // Both have what they need to connect, so if the peer is alive it will not take long.

@@ -102,6 +102,7 @@ impl Client {
             peer.acquaintances.clear();
             peer.cut_off |= std::mem::take(&mut peer.path_lost) && peer.connected;
             peer.silent = false;
+            peer.ping = None;
             peer.restart_due = false;
             let phase = if peer.connected { Phase::Recovering } else { Phase::Discovered };
             self.reach(key, phase);
