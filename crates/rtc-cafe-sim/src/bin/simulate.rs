@@ -116,12 +116,17 @@ fn run(kind: &Kind, seeds: &Range<u64>) -> bool {
     let Outcome { runs, counted, failed } = kind.run_seeds(seeds, &|runs| progress.tell(runs));
     progress.end();
     let took = progress.start.elapsed().as_secs_f64();
-    let verdict = if failed.is_empty() { "ok".to_owned() } else { format!("{} FAILED", failed.len()) };
+    let verdict = match failed.len() {
+        0 if runs == 0 => "FAILED: none of these seeds is one of this scenario".to_owned(),
+        0 if counted == 0 => "FAILED: nothing has come".to_owned(),
+        0 => "ok".to_owned(),
+        count => format!("{count} FAILED"),
+    };
     println!("{:9} {runs:>7} seeds in {took:>6.1} s, {counted:>9} {:8}  {verdict}", kind.name, kind.counts);
     for (seed, why) in &failed {
         println!("  seed {seed}: {why}\n    TRACE=1 cargo xtask simulate {} --seed {seed}", kind.name);
     }
-    failed.is_empty()
+    failed.is_empty() && counted > 0
 }
 
 /// Says how far it is: now and then, or all the time in a line of its own, if somebody watches.
