@@ -209,6 +209,11 @@ impl Mailbox {
         self.buffered = self.buffered.saturating_add(bytes);
     }
 
+    /// How many bytes the data channel holds, as far as it has told.
+    pub(crate) const fn buffered(&self) -> usize {
+        self.buffered
+    }
+
     /// The data channel holds so many bytes, of what was fetched until now; returns whether it sent some.
     pub(crate) const fn set_buffered(&mut self, bytes: usize) -> bool {
         let drained = bytes < self.buffered;

@@ -83,3 +83,15 @@ fn who_has_answered_since_its_session_ended_is_waited_for_like_others() {
     let gone = Event::DisconnectFromPeer { sid: Sid::new("B").unwrap() };
     assert_eq!(told(&pass(&mut client, seconds(52))), [gone]);
 }
+
+#[test]
+fn a_slow_way_out_is_no_sleep() {
+    let (mut client, b) = connected();
+    let behind = 512_000;
+    client.handle_connection(seconds(9), b, ConnectionEvent::ChannelBuffered(behind));
+    assert_eq!(frames(&pass(&mut client, seconds(10))).len(), 1, "the question waits behind the data");
+    pass(&mut client, seconds(20));
+    assert_eq!(phase(&client, 20), Phase::Open, "that may take 8 seconds more");
+    pass(&mut client, seconds(22));
+    assert_eq!(phase(&client, 22), Phase::Silent);
+}

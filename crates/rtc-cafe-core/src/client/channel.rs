@@ -1,5 +1,7 @@
 //! Frames over an open data channel.
 
+use std::time::Duration;
+
 use rtc_cafe_wire::{
     PermanentId,
     limits::{MAX_MESSAGE, MAX_SDP},
@@ -19,6 +21,9 @@ use crate::{
     time::Time,
     timers::Timer,
 };
+
+/// Bytes that a way out takes in a second at least: half a megabit is not too slow.
+const SLOWEST: u64 = 64_000;
 
 impl Client {
     /// The data channel has opened: the peer is connected.
@@ -261,13 +266,20 @@ impl Client {
     pub(super) fn ping(&mut self, now: Time, key: PeerKey) {
         let open = self.roster.get(key).is_some_and(|peer| peer.is_open());
         if open && !self.timers.is_set(key, Timer::Pong) {
-            self.timers.set(key, Timer::Pong, now + self.config.timing.pong);
+            self.timers.set(key, Timer::Pong, now + self.time_to_answer(key));
             let nonce = (self.rng.next() >> 32) as u32;
             if let Some(peer) = self.roster.get_mut(key) {
                 peer.ping = Some(nonce);
             }
             self.push(key, &Frame::Ping { nonce });
         }
+    }
+
+    /// How long a peer may take for an answer. The question waits behind what the channel holds, of which a backend may tell
+    /// only when little is left.
+    fn time_to_answer(&self, key: PeerKey) -> Duration {
+        let ahead = self.roster.get(key).map_or(0, |peer| peer.mailbox.buffered());
+        self.config.timing.pong + Duration::from_secs(ahead as u64 / SLOWEST)
     }
 
     /// The data channel holds so many bytes now.
@@ -277,7 +289,7 @@ impl Client {
         // The other side takes data, so it lives, though our question may wait behind that data.
         for timer in [Timer::Pong, Timer::Probe] {
             if drained && self.timers.is_set(key, timer) {
-                self.timers.set(key, timer, now + self.config.timing.pong);
+                self.timers.set(key, timer, now + self.time_to_answer(key));
             }
         }
         self.pump(key);
