@@ -85,20 +85,25 @@ for (const [what, ours] of Object.entries(OURS)) {
       });
 
       it(`agree when both offer at once, and aiortc is ${manner}`, async () => {
-        // Each finds the other one coming into a room where it is already, so neither waits for the other's offer.
-        const peer = await ours.open();
-        await peer.sid();
-        const theirs = kept(LinePeer.aiortc(server.url, 'theirs', { id }));
-        await theirs.sid();
-        theirs.freeze();
-        theirs.op('joinRoom', { room: 'table' });
-        await peer.join('theirs');
-        theirs.thaw();
-        await everybodySees([peer, theirs]);
-        await delivers(peer, 'me first', theirs);
-        await delivers(theirs, 'no, me', peer);
-        await metOnce([peer, theirs]);
-        if (manner === 'polite') assert.match((await theirs.history()).join('\n'), /both have offered/);
+        // On a busy machine one may be so late that the other's offer is there before.
+        for (let attempt = 1; ; attempt += 1) {
+          // Each finds the other one coming into a room where it is already, so neither waits for the other's offer.
+          const peer = await ours.open();
+          await peer.sid();
+          const theirs = kept(LinePeer.aiortc(server.url, 'theirs', { id }));
+          await theirs.sid();
+          theirs.freeze();
+          theirs.op('joinRoom', { room: 'table' });
+          await peer.join('theirs');
+          theirs.thaw();
+          await everybodySees([peer, theirs]);
+          await delivers(peer, 'me first', theirs);
+          await delivers(theirs, 'no, me', peer);
+          await metOnce([peer, theirs]);
+          if (manner !== 'polite' || (await theirs.history()).some((line) => line.includes('both have offered'))) return;
+          assert.ok(attempt < 5, 'they never offer at once');
+          await Promise.all([peer.leave(), theirs.leave()]);
+        }
       });
 
       it(`a track of ${what} is seen by aiortc, ${manner}`, async () => {

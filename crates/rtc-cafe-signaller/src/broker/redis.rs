@@ -9,7 +9,7 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -130,32 +130,40 @@ async fn connect(client: &Client) -> Result<Connection, ConnectError> {
         .set_response_timeout(Some(PATIENCE))
         .set_push_sender(take);
     let mut connection = client.get_multiplexed_async_connection_with_config(&config).await?;
-    let about: HashMap<String, Value> = redis::cmd("HELLO").query_async(&mut connection).await?;
+    check_role(&mut connection).await?;
+    Ok(Connection { publisher: Box::new(RedisPublisher { connection, checked: Instant::now() }), frames })
+}
+
+/// What is published at a replica reaches its own subscribers alone; nodes of a cluster hand it on.
+async fn check_role(connection: &mut MultiplexedConnection) -> Result<(), ConnectError> {
+    let about: HashMap<String, Value> = redis::cmd("HELLO").query_async(connection).await?;
     let is = |what, expected: &[u8]| match about.get(what) {
         Some(Value::BulkString(found)) => found == expected,
         Some(Value::SimpleString(found)) => found.as_bytes() == expected,
         _ => false,
     };
-    if is("role", b"replica") && !is("mode", b"cluster") {
-        return Err(ConnectError::Replica);
-    }
-    Ok(Connection { publisher: Box::new(RedisPublisher(connection)), frames })
+    if is("role", b"replica") && !is("mode", b"cluster") { Err(ConnectError::Replica) } else { Ok(()) }
 }
 
-struct RedisPublisher(MultiplexedConnection);
+struct RedisPublisher {
+    connection: MultiplexedConnection,
+    /// When it was looked at last whether this still is the primary: who is demoted keeps its connections.
+    checked: Instant,
+}
 
 impl RedisPublisher {
-    async fn do_all(&mut self, batch: Batch) -> redis::RedisResult<()> {
+    async fn do_all(&mut self, batch: Batch) -> Result<(), ConnectError> {
         let Batch { subscribe, unsubscribe, publish } = batch;
         let idle = subscribe.is_empty() && unsubscribe.is_empty() && publish.is_empty();
-        if idle {
-            return redis::cmd("PING").exec_async(&mut self.0).await;
+        if idle || self.checked.elapsed() >= PATIENCE {
+            check_role(&mut self.connection).await?;
+            self.checked = Instant::now();
         }
         if !subscribe.is_empty() {
-            self.0.subscribe(subscribe).await?;
+            self.connection.subscribe(subscribe).await?;
         }
         if !unsubscribe.is_empty() {
-            self.0.unsubscribe(unsubscribe).await?;
+            self.connection.unsubscribe(unsubscribe).await?;
         }
         if publish.is_empty() {
             return Ok(());
@@ -164,7 +172,7 @@ impl RedisPublisher {
         for (topic, frame) in &publish {
             pipeline.cmd("PUBLISH").arg(topic).arg(&frame[..]).ignore();
         }
-        pipeline.exec_async(&mut self.0).await
+        Ok(pipeline.exec_async(&mut self.connection).await?)
     }
 }
 
@@ -244,5 +252,22 @@ mod tests {
         let batch = Batch { subscribe: vec!["topic".to_owned()], publish, ..Batch::default() };
         connection.publisher.send(batch).await.unwrap();
         assert_eq!(connection.frames.next().await.unwrap(), "frame");
+    }
+    #[tokio::test]
+    async fn a_primary_that_is_demoted_is_left() {
+        let (Some(first), Some(second)) = (Server::start(&[]).await, Server::start(&[]).await) else {
+            println!("skipped: redis-server is not installed");
+            return;
+        };
+        let broker = RedisBroker::new([first.url(), second.url()]).unwrap();
+        let mut connection = broker.connect().await.unwrap();
+        connection.publisher.send(Batch::default()).await.unwrap();
+        let mut operator = client(&first.url()).unwrap().get_multiplexed_async_connection().await.unwrap();
+        let mut demote = redis::cmd("REPLICAOF");
+        demote.arg("127.0.0.1").arg(second.1).exec_async(&mut operator).await.unwrap();
+        let error = connection.publisher.send(Batch::default()).await.unwrap_err();
+        assert!(error.0.contains("it is a replica"), "{error}");
+        let mut other = broker.connect().await.unwrap();
+        other.publisher.send(Batch::default()).await.unwrap();
     }
 }
