@@ -57,8 +57,8 @@ struct Client {
     events: Vec<String>,
     /// Whom it takes for present, by room.
     view: BTreeMap<String, BTreeSet<String>>,
-    /// Sessions, and those that have replaced them, as it was told.
-    replaced: BTreeMap<String, String>,
+    /// Sessions, and those that have replaced them, as it was told, and when.
+    replaced: BTreeMap<String, (String, Duration)>,
 }
 
 /// From whom, to whom, and the topic where channels keep no order among each other.
@@ -72,6 +72,8 @@ pub struct World {
     config: HubConfig,
     calm_now: bool,
     trace: bool,
+    /// Of a session in several rooms that has moved, so long nobody hears that it has ended.
+    pub kept: Duration,
     nodes: Vec<Node>,
     clients: Vec<Client>,
     lanes: BTreeMap<Lane, VecDeque<String>>,
@@ -90,8 +92,9 @@ impl World {
         let trace = std::env::var_os("SEED").is_some();
         let (clients, lanes) = (Vec::new(), BTreeMap::new());
         let now = Duration::from_secs(1);
-        let none = Vec::new();
-        let mut world = Self { seed, random, now, faults, config, calm_now: false, trace, nodes: none, clients, lanes };
+        let (nodes_yet, kept) = (Vec::new(), Duration::from_secs(5));
+        let mut world =
+            Self { seed, random, now, faults, config, calm_now: false, trace, kept, nodes: nodes_yet, clients, lanes };
         for node in 0..nodes {
             world.start_node(node as u8);
         }
@@ -206,20 +209,29 @@ impl World {
         self.flush(node);
     }
 
-    /// The client has a new session on another node; the old one is not closed by it.
+    /// The client has a new session on another node, in all its rooms; the old one is not closed by it.
     pub fn move_to(&mut self, client: usize, node: usize) -> usize {
-        let Client { id, sid, secret, rooms, .. } = &self.clients[client];
-        let (id, sid, secret, rooms) = (id.clone(), sid.clone(), secret.clone(), rooms.clone());
-        let new = self.client_as(node, id.clone());
-        self.log(|| format!("client {client} moves to node {node} as {new}"));
-        self.clients[client].alive = false;
-        for room in rooms {
-            self.clients[new].rooms.insert(room.clone());
-            let payload =
-                format!("{{\"room\":{room},\"id\":\"{id}\",\"prevSid\":\"{sid}\",\"prevSession\":\"{secret}\"}}");
-            self.send(new, "join", &payload);
+        let new = self.come_to(client, node);
+        for room in self.clients[client].rooms.clone() {
+            self.claim(new, client, &room);
         }
         new
+    }
+
+    /// The same, in no room yet.
+    pub fn come_to(&mut self, client: usize, node: usize) -> usize {
+        let new = self.client_as(node, self.clients[client].id.clone());
+        self.log(|| format!("client {client} moves to node {node} as {new}"));
+        self.clients[client].alive = false;
+        new
+    }
+
+    /// A session joins a room as the proven successor of another.
+    pub fn claim(&mut self, new: usize, old: usize, room: &str) {
+        let Client { id, sid, secret, .. } = &self.clients[old];
+        let payload = format!("{{\"room\":{room},\"id\":\"{id}\",\"prevSid\":\"{sid}\",\"prevSession\":\"{secret}\"}}");
+        self.clients[new].rooms.insert(room.to_owned());
+        self.send(new, "join", &payload);
     }
 
     /// A node dies, and so do the connections of its clients.
@@ -320,9 +332,11 @@ impl World {
             && self.faults.damage == 0
             && !self.faults.forgery
             && other.is_none_or(|other| other.left.is_empty());
-        let seed = self.seed;
-        // It ends in its other rooms before its successor is there, and a third node may hear of that first.
-        let told_first = strict && self.nodes.len() < 3 && other.is_none_or(|other| other.rooms.len() < 2);
+        let (seed, now) = (self.seed, self.now);
+        // A third node may hear of the end first.
+        let told_first = strict && self.nodes.len() < 3;
+        // What says that it has come into its other rooms as well may take longer than these are kept for it.
+        let kept = if other.is_none_or(|other| other.rooms.len() < 2) { Duration::MAX } else { self.kept };
         let client = &mut self.clients[index];
         client.events.push(format!("{event} {payload}"));
         let (Some(sid), true) = (sid, client.alive) else { return };
@@ -330,7 +344,7 @@ impl World {
             "acquire-peers" | "acquire-peers-response" => {
                 let room = room.unwrap();
                 if let Some(prev) = text("prevSid") {
-                    client.replaced.insert(prev.clone(), sid.clone());
+                    client.replaced.insert(prev.clone(), (sid.clone(), now));
                     client.view.values_mut().for_each(|view| _ = view.remove::<String>(&prev));
                 }
                 let view = client.view.entry(room.clone()).or_default();
@@ -344,8 +358,10 @@ impl World {
                 }
             }
             "peer-disconnection" => {
-                let moved =
-                    client.replaced.get(&sid).is_some_and(|by| client.view.values().any(|view| view.contains(by)));
+                let moved = client
+                    .replaced
+                    .get(&sid)
+                    .is_some_and(|(by, at)| now - *at < kept && client.view.values().any(|view| view.contains(by)));
                 assert!(!moved || !told_first, "seed {seed}: client {index} misses {sid}, which has moved");
                 client.view.values_mut().for_each(|view| _ = view.remove(&sid));
             }
