@@ -10,9 +10,12 @@ impl World {
         for client in 0..self.clients.len() {
             self.disconnect(client);
         }
-        // For the dead no time goes by.
-        for node in (0..self.nodes.len()).filter(|&node| !self.nodes[node].alive).collect::<Vec<_>>() {
-            self.with_hub(node, Hub::end_moving);
+        self.deliver();
+        for node in 0..self.nodes.len() {
+            // For the dead no time goes by; the others have had enough, if there was any since something happened.
+            if !self.calm_now || !self.nodes[node].alive {
+                self.with_hub(node, Hub::end_moving);
+            }
         }
         self.deliver();
         for node in &self.nodes {
