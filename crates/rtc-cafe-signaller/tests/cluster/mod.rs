@@ -50,15 +50,16 @@ struct Client {
     id: String,
     secret: String,
     alive: bool,
-    closed: bool,
+    /// When its node closed it.
+    closed: Option<Duration>,
     rooms: BTreeSet<String>,
     /// Rooms that it has left, which is not reported to those who share another.
     left: BTreeSet<String>,
     events: Vec<String>,
     /// Whom it takes for present, by room.
     view: BTreeMap<String, BTreeSet<String>>,
-    /// Sessions, and those that have replaced them, as it was told, and when.
-    replaced: BTreeMap<String, (String, Duration)>,
+    /// Sessions, and those that have replaced them, as it was told.
+    replaced: BTreeMap<String, String>,
 }
 
 /// From whom, to whom, and the topic where channels keep no order among each other.
@@ -150,7 +151,7 @@ impl World {
             id,
             secret,
             alive: true,
-            closed: false,
+            closed: None,
             rooms,
             left,
             events,
@@ -267,7 +268,7 @@ impl World {
                 Output::Emit { to, event, payload } => self.receive(node, to, event, &payload),
                 Output::Disconnect { socket } => {
                     let old = self.clients.iter_mut().find(|old| (old.node, old.socket) == (node, socket));
-                    old.unwrap().closed = true;
+                    old.unwrap().closed = Some(self.now);
                 }
                 Output::Subscribe { topic } => _ = self.nodes[node].topics.insert(topic),
                 Output::Unsubscribe { topic } => _ = self.nodes[node].topics.remove(&topic),
@@ -332,11 +333,11 @@ impl World {
             && self.faults.damage == 0
             && !self.faults.forgery
             && other.is_none_or(|other| other.left.is_empty());
-        let (seed, now) = (self.seed, self.now);
-        // A third node may hear of the end first.
-        let told_first = strict && self.nodes.len() < 3;
+        let seed = self.seed;
         // What says that it has come into its other rooms as well may take longer than these are kept for it.
-        let kept = if other.is_none_or(|other| other.rooms.len() < 2) { Duration::MAX } else { self.kept };
+        let over = other.filter(|other| other.rooms.len() > 1).and_then(|other| other.closed).map(|at| at + self.kept);
+        // A third node may hear of the end first.
+        let told_first = strict && self.nodes.len() < 3 && over.is_none_or(|over| self.now < over);
         let client = &mut self.clients[index];
         client.events.push(format!("{event} {payload}"));
         let (Some(sid), true) = (sid, client.alive) else { return };
@@ -344,7 +345,7 @@ impl World {
             "acquire-peers" | "acquire-peers-response" => {
                 let room = room.unwrap();
                 if let Some(prev) = text("prevSid") {
-                    client.replaced.insert(prev.clone(), (sid.clone(), now));
+                    client.replaced.insert(prev.clone(), sid.clone());
                     client.view.values_mut().for_each(|view| _ = view.remove::<String>(&prev));
                 }
                 let view = client.view.entry(room.clone()).or_default();
@@ -358,10 +359,8 @@ impl World {
                 }
             }
             "peer-disconnection" => {
-                let moved = client
-                    .replaced
-                    .get(&sid)
-                    .is_some_and(|(by, at)| now - *at < kept && client.view.values().any(|view| view.contains(by)));
+                let moved =
+                    client.replaced.get(&sid).is_some_and(|by| client.view.values().any(|view| view.contains(by)));
                 assert!(!moved || !told_first, "seed {seed}: client {index} misses {sid}, which has moved");
                 client.view.values_mut().for_each(|view| _ = view.remove(&sid));
             }
@@ -480,7 +479,7 @@ impl World {
     }
 
     pub fn was_closed(&self, client: usize) -> bool {
-        self.clients[client].closed
+        self.clients[client].closed.is_some()
     }
 
     /// How many frames a node has got from others.
