@@ -147,6 +147,8 @@ struct Socket {
     account: u32,
     /// The account ends with the socket.
     sole: bool,
+    /// Its connection is over, and it is kept for the rooms into which its client has yet to come back.
+    kept: bool,
     /// The offer for the next newcomer, as it came.
     held: Option<Box<str>>,
     /// What it may do, where that is not everything.
@@ -197,6 +199,8 @@ pub struct Hub {
     rooms: Slab<Room>,
     room_names: BTreeMap<RoomId, u32>,
     ended: Ended,
+    /// Those that are kept, and until when, soonest first.
+    moving: VecDeque<(Duration, SocketId)>,
     /// Where this is one node among several.
     nodes: Option<Box<Nodes>>,
     outputs: VecDeque<Output>,
@@ -219,6 +223,7 @@ impl Hub {
             rooms: Slab::new(),
             room_names: BTreeMap::new(),
             ended: Ended::default(),
+            moving: VecDeque::new(),
             nodes: None,
             outputs: VecDeque::new(),
             received: 0,
@@ -269,9 +274,9 @@ impl Hub {
         let sid: Arc<str> = self.mint.text::<20>().into();
         let session = Session { id: None, proof: None };
         let rooms = Vec::new();
-        let (secret, held, permit) = (None, None, None);
+        let (secret, held, permit, kept) = (None, None, None, false);
         let socket =
-            Socket { generation, sid: sid.clone(), version, session, secret, rooms, account, sole, held, permit };
+            Socket { generation, sid: sid.clone(), version, session, secret, rooms, account, sole, kept, held, permit };
         let id = SocketId { index: self.sockets.insert(socket), generation };
         if version == ApiVersion::V0_0 {
             self.emit(id, name::SID, server::sid(&sid).into());
@@ -406,6 +411,9 @@ impl Hub {
         }
         let Some(socket) = self.sockets.remove(id.index) else { return };
         self.sids.remove(&socket.sid);
+        if socket.kept {
+            self.moving.retain(|&(_, moving)| moving != id);
+        }
         let account = self.accounts.get_mut(socket.account).filter(|_| !socket.rooms.is_empty());
         let remember = account.is_some_and(Account::remember);
         self.tell_gone(&socket.rooms, &socket.sid, remember);
@@ -484,6 +492,9 @@ impl Hub {
     }
 
     fn emit(&mut self, to: SocketId, event: &'static str, payload: Arc<str>) {
+        if self.socket(to).is_some_and(|socket| socket.kept) {
+            return;
+        }
         self.emitted += 1;
         self.outputs.push_back(Output::Emit { to, event, payload });
     }

@@ -8,7 +8,7 @@ mod cluster;
 use std::{env, ops::Range, time::Duration};
 
 use cluster::{Faults, World};
-use rtc_cafe_signaller::hub::{HubConfig, Permit};
+use rtc_cafe_signaller::hub::{Hub, HubConfig, Permit};
 use rtc_cafe_wire::ApiVersion;
 
 fn seeds() -> Range<u64> {
@@ -171,6 +171,117 @@ fn a_session_moves_to_another_node_and_is_not_reported_gone() {
         }
         assert!(dies || world.was_closed(old), "the half-dead socket is closed on its own node");
     }
+}
+
+/// Clients, and the rooms in which they are.
+type Members = Vec<(usize, &'static [&'static str])>;
+
+/// Two nodes with members of room 1, of room 2 and of both, except of a room on a node, and a session in both on node 1.
+fn two_rooms(seed: u64, config: HubConfig, except: Option<(usize, &str)>) -> (World, Members, usize) {
+    let mut world = World::with(seed, 2, Faults::default(), config);
+    let mut members = Vec::new();
+    for node in [0, 1] {
+        for rooms in [&["1"][..], &["2"], &["1", "2"]] {
+            if except.is_some_and(|(without, room)| without == node && rooms.contains(&room)) {
+                continue;
+            }
+            let member = world.client(node);
+            rooms.iter().for_each(|room| world.join(member, room));
+            members.push((member, rooms));
+        }
+    }
+    let old = world.client(1);
+    world.join(old, "1");
+    world.join(old, "2");
+    world.deliver();
+    world.forget_events();
+    (world, members, old)
+}
+
+#[test]
+fn who_moves_with_several_rooms_is_reported_gone_in_none() {
+    let variants = [None, Some((0, "2")), Some((0, "1")), Some((1, "2")), Some((1, "1"))];
+    for seed in seeds() {
+        for at_once in [true, false] {
+            let except = variants[usize::try_from(seed).unwrap() % variants.len()];
+            let (mut world, members, old) = two_rooms(seed, HubConfig::default(), except);
+            let new = world.come_to(old, 0);
+            for room in ["1", "2"] {
+                world.claim(new, old, room);
+                if !at_once {
+                    world.run(Duration::from_secs(2));
+                    assert!(world.was_closed(old), "seed {seed}: its transport is of no use any more");
+                }
+            }
+            world.run(Duration::from_secs(100));
+            for (member, rooms) in members {
+                let (new, old, events) = (world.sid(new), world.sid(old), world.events(member));
+                assert_eq!(events.len(), rooms.len(), "seed {seed}: {member} in {rooms:?}: {events:?}");
+                for room in rooms {
+                    let announced = format!("\"sid\":\"{new}\",\"prevSid\":\"{old}\",\"room\":{room}");
+                    let told = events.iter().any(|event| event.contains(&announced));
+                    assert!(told, "seed {seed}: {member} in {room}: {events:?}");
+                }
+            }
+            world.disconnect(new);
+            world.check_that_nothing_is_left();
+        }
+    }
+}
+
+/// The rooms of each member who has heard that a session has ended.
+fn who_misses(world: &World, members: &Members, old: usize) -> Vec<&'static [&'static str]> {
+    let gone = format!("peer-disconnection {{\"sid\":\"{}\"}}", world.sid(old));
+    let told = members.iter().filter(|(member, _)| world.events(*member).contains(&gone));
+    told.map(|&(_, rooms)| rooms).collect()
+}
+
+#[test]
+fn a_room_into_which_who_moves_does_not_come_back_reports_it_gone() {
+    let missed: [&[&str]; 4] = [&["2"], &["1", "2"], &["2"], &["1", "2"]];
+    let (mut world, members, old) = two_rooms(1, HubConfig::default(), None);
+    let new = world.come_to(old, 0);
+    world.claim(new, old, "1");
+    world.run(Duration::from_secs(4));
+    assert!(who_misses(&world, &members, old).is_empty());
+    world.run(Duration::from_secs(2));
+    assert_eq!(who_misses(&world, &members, old), missed);
+    // It is remembered as any session that has ended.
+    let thief = world.client(1);
+    let claim = format!("{{\"room\":2,\"id\":\"thief\",\"prevSid\":\"{}\"}}", world.sid(old));
+    world.send(thief, "join", &claim);
+    assert!(world.events(members[4].0).last().unwrap().contains("\"prevSid\":null"));
+    // A node that goes away says so at once.
+    let (mut world, members, old) = two_rooms(1, HubConfig::default(), None);
+    world.kept = Duration::ZERO;
+    let new = world.come_to(old, 0);
+    world.claim(new, old, "1");
+    world.deliver();
+    world.with_hub(1, Hub::end_moving);
+    world.deliver();
+    assert_eq!(who_misses(&world, &members, old), missed);
+}
+
+#[test]
+fn rooms_are_kept_for_so_many_who_move_and_no_more() {
+    let mut config = HubConfig::default();
+    config.remembered_sessions = 2;
+    let (mut world, members, first) = two_rooms(1, config, None);
+    world.kept = Duration::ZERO;
+    let moving = [first, world.client(1), world.client(1)];
+    for &old in &moving[1..] {
+        world.join(old, "1");
+        world.join(old, "2");
+    }
+    world.deliver();
+    for (at, old) in moving.into_iter().enumerate() {
+        assert!(who_misses(&world, &members, first).is_empty(), "{at}");
+        let new = world.come_to(old, 0);
+        world.claim(new, old, "1");
+        world.deliver();
+    }
+    assert_eq!(who_misses(&world, &members, first).len(), 4);
+    assert!(moving[1..].iter().all(|&old| who_misses(&world, &members, old).is_empty()));
 }
 
 #[test]

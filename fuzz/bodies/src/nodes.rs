@@ -152,6 +152,8 @@ impl World {
             self.disconnect(number);
             self.settle();
         }
+        self.hub.end_moving(self.now);
+        self.settle();
         let (stats, nodes) = (self.hub.stats(), self.hub.node_stats());
         assert_eq!((stats.sockets, stats.rooms, nodes.remotes), (0, 0, 0));
         let rooms: Vec<_> =

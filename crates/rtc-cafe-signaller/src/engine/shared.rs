@@ -281,9 +281,11 @@ impl Shared {
     /// Ends the sessions of those who were sent away and have not come back.
     pub(crate) fn miss(&self) {
         let (mut core, now) = self.core();
+        core.hub.end_moving(now);
         for socket in std::mem::take(&mut core.aside) {
             core.remove(now, socket, &self.counters);
         }
+        core.deliver(now, &self.counters);
     }
 
     /// Waits until nobody is connected.
@@ -382,7 +384,7 @@ impl Core {
     fn anybody_aside(&mut self) -> bool {
         let hub = &self.hub;
         self.aside.retain(|&socket| hub.sid(socket).is_some());
-        !self.aside.is_empty()
+        !self.aside.is_empty() || self.hub.is_anybody_moving()
     }
 
     /// Takes a socket out of the hub and forgets the way to it.

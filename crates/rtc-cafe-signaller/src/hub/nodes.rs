@@ -251,6 +251,7 @@ impl Hub {
         }
         nodes.ended.expire(now, self.config.remembered_for);
         self.ended.expire(now, self.config.remembered_for);
+        self.end_moving_until(now, now);
         for node in silent {
             self.drop_node(now, node);
         }

@@ -7,7 +7,7 @@ use rtc_cafe_wire::{
     signal::{name, server},
 };
 
-use super::{Hub, Output, Room, SocketId};
+use super::{Hub, Room, SocketId};
 use crate::ErrorCode;
 
 /// A room of this node.
@@ -131,9 +131,8 @@ impl Hub {
         let reason = json::string("the operator of the server has ended this session");
         let payload = server::error(&reason, ErrorCode::Kicked.as_str(), "", None);
         self.emit(socket, name::ERROR, payload.into());
-        self.remove(now, socket, None);
         self.kicked += 1;
-        self.outputs.push_back(Output::Disconnect { socket });
+        self.dismiss(now, socket, None);
     }
 }
 

@@ -1,5 +1,7 @@
 //! What has to be so in the end.
 
+use rtc_cafe_signaller::hub::Hub;
+
 use super::{Client, World};
 
 impl World {
@@ -7,6 +9,13 @@ impl World {
     pub fn check_that_nothing_is_left(&mut self) {
         for client in 0..self.clients.len() {
             self.disconnect(client);
+        }
+        self.deliver();
+        for node in 0..self.nodes.len() {
+            // For the dead no time goes by; the others have had enough, if there was any since something happened.
+            if !self.calm_now || !self.nodes[node].alive {
+                self.with_hub(node, Hub::end_moving);
+            }
         }
         self.deliver();
         for node in &self.nodes {

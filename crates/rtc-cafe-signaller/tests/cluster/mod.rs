@@ -50,7 +50,8 @@ struct Client {
     id: String,
     secret: String,
     alive: bool,
-    closed: bool,
+    /// When its node closed it.
+    closed: Option<Duration>,
     rooms: BTreeSet<String>,
     /// Rooms that it has left, which is not reported to those who share another.
     left: BTreeSet<String>,
@@ -72,6 +73,8 @@ pub struct World {
     config: HubConfig,
     calm_now: bool,
     trace: bool,
+    /// Of a session in several rooms that has moved, so long nobody hears that it has ended.
+    pub kept: Duration,
     nodes: Vec<Node>,
     clients: Vec<Client>,
     lanes: BTreeMap<Lane, VecDeque<String>>,
@@ -90,8 +93,9 @@ impl World {
         let trace = std::env::var_os("SEED").is_some();
         let (clients, lanes) = (Vec::new(), BTreeMap::new());
         let now = Duration::from_secs(1);
-        let none = Vec::new();
-        let mut world = Self { seed, random, now, faults, config, calm_now: false, trace, nodes: none, clients, lanes };
+        let (nodes_yet, kept) = (Vec::new(), Duration::from_secs(5));
+        let mut world =
+            Self { seed, random, now, faults, config, calm_now: false, trace, kept, nodes: nodes_yet, clients, lanes };
         for node in 0..nodes {
             world.start_node(node as u8);
         }
@@ -147,7 +151,7 @@ impl World {
             id,
             secret,
             alive: true,
-            closed: false,
+            closed: None,
             rooms,
             left,
             events,
@@ -206,20 +210,29 @@ impl World {
         self.flush(node);
     }
 
-    /// The client has a new session on another node; the old one is not closed by it.
+    /// The client has a new session on another node, in all its rooms; the old one is not closed by it.
     pub fn move_to(&mut self, client: usize, node: usize) -> usize {
-        let Client { id, sid, secret, rooms, .. } = &self.clients[client];
-        let (id, sid, secret, rooms) = (id.clone(), sid.clone(), secret.clone(), rooms.clone());
-        let new = self.client_as(node, id.clone());
-        self.log(|| format!("client {client} moves to node {node} as {new}"));
-        self.clients[client].alive = false;
-        for room in rooms {
-            self.clients[new].rooms.insert(room.clone());
-            let payload =
-                format!("{{\"room\":{room},\"id\":\"{id}\",\"prevSid\":\"{sid}\",\"prevSession\":\"{secret}\"}}");
-            self.send(new, "join", &payload);
+        let new = self.come_to(client, node);
+        for room in self.clients[client].rooms.clone() {
+            self.claim(new, client, &room);
         }
         new
+    }
+
+    /// The same, in no room yet.
+    pub fn come_to(&mut self, client: usize, node: usize) -> usize {
+        let new = self.client_as(node, self.clients[client].id.clone());
+        self.log(|| format!("client {client} moves to node {node} as {new}"));
+        self.clients[client].alive = false;
+        new
+    }
+
+    /// A session joins a room as the proven successor of another.
+    pub fn claim(&mut self, new: usize, old: usize, room: &str) {
+        let Client { id, sid, secret, .. } = &self.clients[old];
+        let payload = format!("{{\"room\":{room},\"id\":\"{id}\",\"prevSid\":\"{sid}\",\"prevSession\":\"{secret}\"}}");
+        self.clients[new].rooms.insert(room.to_owned());
+        self.send(new, "join", &payload);
     }
 
     /// A node dies, and so do the connections of its clients.
@@ -255,7 +268,7 @@ impl World {
                 Output::Emit { to, event, payload } => self.receive(node, to, event, &payload),
                 Output::Disconnect { socket } => {
                     let old = self.clients.iter_mut().find(|old| (old.node, old.socket) == (node, socket));
-                    old.unwrap().closed = true;
+                    old.unwrap().closed = Some(self.now);
                 }
                 Output::Subscribe { topic } => _ = self.nodes[node].topics.insert(topic),
                 Output::Unsubscribe { topic } => _ = self.nodes[node].topics.remove(&topic),
@@ -321,8 +334,10 @@ impl World {
             && !self.faults.forgery
             && other.is_none_or(|other| other.left.is_empty());
         let seed = self.seed;
-        // It ends in its other rooms before its successor is there, and a third node may hear of that first.
-        let told_first = strict && self.nodes.len() < 3 && other.is_none_or(|other| other.rooms.len() < 2);
+        // What says that it has come into its other rooms as well may take longer than these are kept for it.
+        let over = other.filter(|other| other.rooms.len() > 1).and_then(|other| other.closed).map(|at| at + self.kept);
+        // A third node may hear of the end first.
+        let told_first = strict && self.nodes.len() < 3 && over.is_none_or(|over| self.now < over);
         let client = &mut self.clients[index];
         client.events.push(format!("{event} {payload}"));
         let (Some(sid), true) = (sid, client.alive) else { return };
@@ -464,7 +479,7 @@ impl World {
     }
 
     pub fn was_closed(&self, client: usize) -> bool {
-        self.clients[client].closed
+        self.clients[client].closed.is_some()
     }
 
     /// How many frames a node has got from others.

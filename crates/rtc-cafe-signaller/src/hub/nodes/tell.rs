@@ -116,6 +116,20 @@ impl Hub {
         }
     }
 
+    /// Tells the other nodes of a room that a session has gone on from it. To those who share none of the rest of its rooms
+    /// it has ended.
+    pub(in crate::hub) fn tell_moved(&mut self, index: u32, rest: &[u32], sid: &str) {
+        let Some(room) = self.rooms.get(index).map(|room| room.id.clone()) else { return };
+        let others = self.nodes_in(rest);
+        for node in self.nodes_in(&[index]) {
+            let body = match others.binary_search(&node) {
+                Ok(_) => Body::Leave { room: room.clone(), sid: sid.into() },
+                Err(_) => Body::Gone { sid: sid.into(), remember: true },
+            };
+            self.tell_node(node, &body);
+        }
+    }
+
     /// Has the node of a session end it.
     pub(in crate::hub) fn tell_kick(&mut self, remote: u32) -> Kicked {
         let Some(nodes) = self.nodes.as_deref() else { return Kicked::Unknown };
