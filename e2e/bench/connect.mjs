@@ -1,5 +1,5 @@
 // From joining a room until the first messages, in round trips, between hosts that are far from each other; prints JSON.
-// node bench/connect.mjs RUNS
+// node bench/connect.mjs RUNS [relay], with a server that names no ICE servers, or its own
 
 import { setTimeout as sleep } from 'node:timers/promises';
 
@@ -201,7 +201,8 @@ if (missing) {
 }
 const network = await Network.create();
 const serverHost = await network.host('server');
-const server = await startServerOn(serverHost);
+const relay = process.argv[3] === 'relay' ? ['--turn-listen', `${serverHost.address}:3478`] : [];
+const server = await startServerOn(serverHost, ...relay);
 const places = {};
 try {
   for (const name of ['members', 'newcomer']) {
