@@ -117,7 +117,7 @@ impl RelaySockets {
     }
 
     /// The addresses of relays, as peers see them.
-    pub(crate) fn public(&self) -> Vec<IpAddr> {
+    fn public(&self) -> Vec<IpAddr> {
         self.addresses().faces.iter().filter_map(Face::public).collect()
     }
 

@@ -118,13 +118,6 @@ impl TurnServer {
         &self.addresses.tls
     }
 
-    /// The addresses at which clients are reached by their peers, one for each family. Those that the machine found out by
-    /// itself may become others.
-    #[must_use]
-    pub fn relay_addresses(&self) -> Vec<IpAddr> {
-        self.server.relays.public()
-    }
-
     /// Serves a client of another listener, which has accepted its connection and done TLS; nothing of what it sent may be
     /// missing. It is counted and bounded as those of [`Builder::tls`], closed if there are too many, and ends with the
     /// server. Returns at once. Each message is written for itself, so that it has a record of TLS of its own.
