@@ -91,6 +91,8 @@ class NativeEnd {
   #run(...room) {
     this.program = this.host.spawn(binary(), ['join', ...room, '--json', '--server', this.url]);
     this.program.onLine((line) => {
+      // It may log something as well.
+      if (!line.startsWith('{"')) return;
       const { event, sid, sender } = JSON.parse(line);
       if (event === 'acquireSid') this.#sid = sid;
       if (event === 'connectToPeer') this.program.write(JSON.stringify({ op: 'sendMessage', message: 'hello', peerSids: [sid] }));
@@ -201,7 +203,7 @@ if (missing) {
 }
 const network = await Network.create();
 const serverHost = await network.host('server');
-const relay = process.argv[3] === 'relay' ? ['--turn-listen', `${serverHost.address}:3478`] : [];
+const relay = process.argv[3] === 'relay' ? ['--turn-listen', `${serverHost.address}:3478`, '--turn-allow-peer', '10.77.0.0/16'] : [];
 const server = await startServerOn(serverHost, ...relay);
 const places = {};
 try {
